@@ -1,0 +1,144 @@
+/* Packet buffers as connections hold them: pieces, queues of pieces, and the pools they come from.
+ *
+ * Glossary
+ *   buffer   an rte_mbuf with its data room (one segment; chains are cut into single mbufs on reception)
+ *   piece    a byte range of one buffer plus one reference on it
+ *   queue    a FIFO of pieces, kept in fixed-size chunks from a pool, so that it costs memory only while
+ *            used. It is never a chain through the mbufs' own next pointer: a queued mbuf may be on the
+ *            wire (referenced by the port's transmit ring) at the same time.
+ *
+ * Ownership: payload has one owner, the queue it stands in. Moving a piece between queues moves the
+ * reference. A transmission takes a further reference through hr_buf_attach(), the only place that does.
+ * A buffer may be written only while its reference count is 1 and it is direct (hr_buf_writable()).
+ *
+ * Threads: a context belongs to one worker. Counters go to the worker's hr_stats. */
+#pragma once
+
+#include <rte_mbuf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/counters.h"
+#include "shared/base/error.h"
+
+/* Pieces shorter than this are coalesced by copying into a neighbour: cheaper than one more reference, and
+ * it stops one byte from pinning a whole buffer. Counted as coalesced_bytes. */
+#define HR_COPY_BREAK 256
+
+/* A byte range of one buffer. off counts from mbuf->buf_addr, not from the data pointer, so that it stays
+ * right when headers in front of the data are trimmed. */
+struct hr_piece {
+    struct rte_mbuf *mbuf;
+    uint16_t off;
+    uint16_t len;
+    uint32_t reserved;
+};
+
+#define HR_PIECE_CHUNK_N 31
+struct hr_piece_chunk {
+    struct hr_piece_chunk *next;
+    uint16_t head, tail; /* pieces [head, tail) are in use */
+    uint32_t reserved;
+    struct hr_piece piece[HR_PIECE_CHUNK_N];
+};
+
+struct hr_pieceq {
+    struct hr_piece_chunk *first, *last;
+    uint32_t n_pieces;
+    uint32_t bytes;
+};
+
+/* Pools of one worker. */
+struct hr_buf_ctx {
+    struct rte_mempool *rx_pool;       /* data room as the ports need; payload arrives here */
+    struct rte_mempool *hdr_pool;      /* small data room: headers, pure ACKs, bytes made by Headrace */
+    struct rte_mempool *indirect_pool; /* no data room: references on parts of a buffer */
+    struct rte_mempool *chunk_pool;    /* struct hr_piece_chunk */
+    struct hr_stats *stats;
+    uint32_t held;      /* pieces in all queues of this worker */
+    uint32_t held_peak; /* highest value of held */
+};
+
+struct hr_buf_config {
+    unsigned worker_id;   /* names the pools */
+    int socket_id;        /* NUMA node */
+    uint32_t rx_mbufs;    /* buffers in rx_pool */
+    uint32_t rx_data_room; /* bytes, headroom included */
+    uint32_t hdr_mbufs;
+    uint32_t chunks;
+};
+
+/* Creates the pools; needs the EAL. NOMEM when memory is short (the caller says what to do about it). */
+HR_MUST_CHECK int hr_buf_ctx_init(struct hr_buf_ctx *ctx, const struct hr_buf_config *cfg,
+                                  struct hr_stats *stats);
+void hr_buf_ctx_fini(struct hr_buf_ctx *ctx);
+
+static inline uint8_t *hr_piece_data(const struct hr_piece *p)
+{
+    return (uint8_t *)p->mbuf->buf_addr + p->off;
+}
+
+static inline bool hr_buf_writable(const struct rte_mbuf *m)
+{
+    return RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1;
+}
+
+void hr_pieceq_init(struct hr_pieceq *q);
+
+/* Appends the data of m (its data_off, data_len; one segment), and owns m from now on, even on failure
+ * (then m is freed). Below HR_COPY_BREAK the bytes are copied into the tail buffer where that is writable
+ * and has room. NOMEM when no chunk is free. */
+HR_MUST_CHECK int hr_pieceq_push_mbuf_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct rte_mbuf *m);
+
+/* Appends a piece, its reference included; frees it on failure. Adjacent ranges of the same buffer merge
+ * into one piece (one reference is given back). */
+HR_MUST_CHECK int hr_pieceq_push_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece piece);
+
+/* Appends len bytes made by Headrace itself, copied into buffers of hdr_pool. */
+HR_MUST_CHECK int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void *data,
+                                       uint32_t len);
+
+/* Moves the first len bytes of src to the end of dst. Where len ends inside a piece, both queues hold a
+ * reference on its buffer, on disjoint ranges. On NOMEM nothing has moved. len <= src->bytes. */
+HR_MUST_CHECK int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_pieceq *src,
+                                 uint32_t len);
+
+/* Drops the first len bytes; a piece is released when its last byte is dropped. len <= q->bytes. */
+void hr_pieceq_drop(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len);
+
+/* Releases everything. */
+void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q);
+
+/* Copies len bytes at byte offset off to dst, without consuming. For headers and held frames, not payload.
+ * off + len <= q->bytes. */
+void hr_pieceq_peek(const struct hr_pieceq *q, uint32_t off, void *dst, uint32_t len);
+
+/* Overwrites len bytes at byte offset off. Where a touched buffer is not writable (shared), that piece is
+ * first replaced by a private copy of its range (counted as edited_bytes). NOMEM: nothing was written. */
+HR_MUST_CHECK int hr_pieceq_overwrite(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t off,
+                                      const void *src, uint32_t len);
+
+/* A position inside a queue, for walking without consuming. Any push or move at the end keeps it valid; a
+ * drop at the front of bytes before it keeps it valid too (unless its own piece is released); everything
+ * else invalidates it. */
+struct hr_piece_iter {
+    const struct hr_piece_chunk *chunk; /* NULL: at the end of an empty queue */
+    uint16_t index;
+    uint16_t off; /* bytes of the current piece already passed */
+};
+
+/* Positions it at byte off of q (off <= q->bytes). */
+void hr_piece_iter_at(struct hr_piece_iter *it, const struct hr_pieceq *q, uint32_t off);
+
+/* The contiguous bytes from the position to the end of the current piece; *ret_len 0 at the end. */
+const uint8_t *hr_piece_iter_peek(struct hr_piece_iter *it, uint32_t *ret_len);
+
+/* Advances by n bytes, n <= bytes left in the queue from here. */
+void hr_piece_iter_advance(struct hr_piece_iter *it, uint32_t n);
+
+/* Builds the packet tail that carries q's bytes [off, off+len), by reference: the buffer itself where the
+ * range is the whole data of one buffer, indirect mbufs otherwise. The result is a chain (next, nb_segs,
+ * pkt_len set) that the caller links behind a header mbuf. At most max_segs mbufs; *ret_len tells how many
+ * bytes fitted (< len when max_segs was the limit). it is advanced past them. NULL: pool empty. */
+struct rte_mbuf *hr_buf_attach(struct hr_buf_ctx *ctx, struct hr_piece_iter *it, uint32_t len,
+                               uint16_t max_segs, uint32_t *ret_len);

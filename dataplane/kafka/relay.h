@@ -1,0 +1,73 @@
+/* The Kafka path of one session: two directions of frames, cut-through, with edits in place.
+ *
+ * A relay stands between the receive queue of one leg and the send queue of the other. Bytes move as pieces;
+ * it reads what it must (sizes, headers, and the fields that carry nodes), rewrites what names a broker, and
+ * decides how many bytes may move now. It knows nothing of TCP: the session gives it queues.
+ *
+ * Requests make an in-flight record each (responses carry no API key); records come back in order. Replies
+ * that Headrace makes itself are queued as own records and wait their turn. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/buf/buf.h"
+#include "shared/base/counters.h"
+#include "shared/base/error.h"
+
+struct hr_policy;          /* shared/ipc/policy.h: the worker's private copy */
+struct hr_policy_listener;
+
+struct hr_relay;     /* one session's state */
+struct hr_relay_ctx; /* one worker's pools and scratch */
+
+
+struct hr_relay_config {
+    unsigned worker_id;
+    int socket_id;
+    uint32_t max_relays;
+    uint32_t hold_max;      /* bytes of a held frame; scratch is sized by it */
+    struct hr_buf_ctx *bufs;
+    struct hr_stats *stats;
+};
+
+HR_MUST_CHECK int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx);
+void hr_relay_ctx_destroy(struct hr_relay_ctx *ctx);
+
+/* node_id: the broker this session talks to, -1 on the bootstrap listener. listener and policy are borrowed
+ * for each call, because a new policy may be adopted between calls. NOMEM when max_relays are open. */
+HR_MUST_CHECK int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **ret_relay);
+void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay);
+
+/* What one call did and what it needs next. */
+struct hr_relay_result {
+    enum hr_drop verdict;   /* HR_DROP_MAX: go on; else close the session for this reason */
+    uint32_t taken;         /* bytes that left the input queue (moved, replaced or dropped) */
+    uint32_t want;          /* bytes that must be able to arrive beyond what is queued (held frame), else 0 */
+    bool blocked;           /* stopped for lack of output room, in-flight records or a turn: call again later */
+    bool own_reply;         /* requests only: a reply of our own is ready, call the responses side */
+    bool leader_hint;       /* responses only: a broker answered NOT_LEADER: refresh metadata */
+};
+
+/* Client to broker: consumes from in (the client leg's receive queue), appends to out, at most room bytes
+ * (more only to finish a small edit). */
+void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
+                       const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
+                       uint32_t room, struct hr_relay_result *ret);
+
+/* Broker to client: consumes from in (the broker leg's receive queue), appends to out. Call it with an empty
+ * in too: own replies may be due. */
+void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
+                        const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
+                        uint32_t room, struct hr_relay_result *ret);
+
+/* For drain and for the end of a leg. */
+struct hr_relay_state {
+    uint32_t in_flight;       /* requests without their response */
+    bool request_mid_frame;   /* a request frame was forwarded in part */
+    bool response_mid_frame;  /* a response frame was forwarded in part */
+    uint64_t requests, responses;
+    int16_t last_api_key;     /* of the newest request, -1 if none */
+    char client_id[48];       /* as the last request named it, cut and escaped; "" if none */
+};
+void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state);

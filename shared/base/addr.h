@@ -1,0 +1,49 @@
+/* Addresses and flows as every module passes them.
+ *
+ * An address is always 16 bytes in network order; IPv4 is held as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), so
+ * that IPv6 needs no second set of structures. Ports are in host order. */
+#pragma once
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define HR_ADDR_STR_MAX 46 /* "[" excluded; as INET6_ADDRSTRLEN */
+
+struct hr_addr {
+    uint8_t b[16];
+};
+
+/* A TCP flow as seen from this host. 36 bytes without padding, so it can be hashed and compared as bytes. */
+struct hr_flow {
+    struct hr_addr local;
+    struct hr_addr remote;
+    uint16_t local_port;
+    uint16_t remote_port;
+};
+
+static inline struct hr_addr hr_addr_from_v4(uint32_t v4_be)
+{
+    struct hr_addr a = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
+    memcpy(a.b + 12, &v4_be, 4);
+    return a;
+}
+
+static inline bool hr_addr_is_v4(const struct hr_addr *a)
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    return memcmp(a->b, prefix, sizeof(prefix)) == 0;
+}
+
+static inline uint32_t hr_addr_v4_be(const struct hr_addr *a)
+{
+    uint32_t v4_be;
+    memcpy(&v4_be, a->b + 12, 4);
+    return v4_be;
+}
+
+static inline bool hr_addr_equal(const struct hr_addr *a, const struct hr_addr *b)
+{
+    return memcmp(a->b, b->b, 16) == 0;
+}

@@ -1,0 +1,200 @@
+/* Every counter, gauge and drop reason that a worker keeps, with what it means and what to do about it.
+ *
+ * The lists below are the only place to add one: they give the enum, the name that the CLI and the metrics
+ * show, and the text that `headracectl drops` and docs/operations.md print. A worker writes its own
+ * struct hr_stats, which lies in the shared region; the control plane reads it without any lock, so a
+ * reader may see one counter a little older than another. */
+#pragma once
+
+#include <stdint.h>
+
+/* X(name, meaning): monotonic since the dataplane started. Units are in the names. */
+#define HR_COUNTERS(X)                                                                                       \
+    X(rx_packets, "packets received from ports")                                                             \
+    X(rx_bytes, "bytes received from ports, Ethernet headers included")                                      \
+    X(tx_packets, "packets given to ports")                                                                  \
+    X(tx_bytes, "bytes given to ports, Ethernet headers included")                                           \
+    X(handoff_out, "packets that reached the wrong queue and were handed to the owning worker")              \
+    X(handoff_in, "packets taken over from other workers")                                                   \
+    X(arp_rx, "ARP packets received")                                                                        \
+    X(arp_tx, "ARP packets sent")                                                                            \
+    X(icmp_rx, "ICMP messages received")                                                                     \
+    X(icmp_tx, "ICMP messages sent")                                                                         \
+    X(tcp_segs_rx, "TCP segments received")                                                                  \
+    X(tcp_segs_tx, "TCP segments sent, retransmissions included")                                            \
+    X(tcp_bytes_rx, "TCP payload bytes accepted in order")                                                   \
+    X(tcp_bytes_tx, "TCP payload bytes sent for the first time")                                             \
+    X(tcp_bytes_acked, "TCP payload bytes acknowledged by peers")                                            \
+    X(tcp_retransmit_segs, "TCP segments retransmitted")                                                     \
+    X(tcp_retransmit_bytes, "TCP payload bytes retransmitted")                                               \
+    X(tcp_rto, "retransmission timeouts (RFC 6298)")                                                         \
+    X(tcp_fast_recovery, "fast recoveries entered (RFC 6675, RFC 5681)")                                     \
+    X(tcp_dupack_rx, "duplicate acknowledgements received")                                                  \
+    X(tcp_ooo_rx, "segments received out of order and kept for reassembly")                                  \
+    X(tcp_dup_rx, "segments that carried only data received before")                                         \
+    X(tcp_persist_probe, "zero-window probes sent")                                                          \
+    X(tcp_keepalive_tx, "keepalive probes sent")                                                             \
+    X(tcp_delayed_ack, "acknowledgements sent by the delayed-ACK timer")                                     \
+    X(tcp_rst_tx, "resets sent")                                                                             \
+    X(tcp_rst_rx, "resets accepted")                                                                         \
+    X(tcp_challenge_ack, "challenge ACKs sent (RFC 5961)")                                                   \
+    X(tcp_syn_rx, "SYN segments received for a listener")                                                    \
+    X(tcp_accepted, "connections accepted (passive open completed)")                                         \
+    X(tcp_connect, "active opens started")                                                                   \
+    X(tcp_connected, "active opens completed")                                                               \
+    X(tcp_connect_failed, "active opens refused, reset or timed out")                                        \
+    X(tcp_closed, "connections that ended by FIN on both sides")                                             \
+    X(tcp_time_wait_reused, "TIME-WAIT entries reused by a new connection (RFC 6191)")                       \
+    X(payload_copied_bytes, "payload bytes copied from contiguous pieces above the copy-break: must stay 0") \
+    X(coalesced_bytes, "payload bytes copied because the piece was smaller than the copy-break")             \
+    X(edited_bytes, "protocol bytes written by Headrace itself into forwarded frames")                       \
+    X(heap_calls, "heap calls made by the worker after start-up: must stay 0")                               \
+    X(mbuf_alloc_failed, "packet buffer allocations that failed because a pool was empty")                   \
+    X(sessions_opened, "sessions opened (a client leg accepted)")                                            \
+    X(sessions_closed, "sessions closed, for any reason")                                                    \
+    X(kafka_requests, "Kafka requests forwarded to brokers")                                                 \
+    X(kafka_responses, "Kafka responses forwarded to clients")                                               \
+    X(kafka_request_bytes, "bytes of Kafka request frames received from clients")                            \
+    X(kafka_response_bytes, "bytes of Kafka response frames received from brokers")                          \
+    X(kafka_own_replies, "Kafka responses made by Headrace itself")                                          \
+    X(kafka_edits_fixed, "fields overwritten in place")                                                      \
+    X(kafka_edits_held, "frames held and rewritten in length")                                               \
+    X(kafka_edits_tail, "response tails rewritten at their old length")                                      \
+    X(kafka_tails_hidden, "response tails whose endpoints were hidden because they did not fit")             \
+    X(kafka_edits_skipped, "optional edits skipped because the frame exceeds hold_max")                      \
+    X(relay_bytes_up, "payload bytes forwarded from clients to brokers")                                     \
+    X(relay_bytes_down, "payload bytes forwarded from brokers to clients")                                   \
+    X(hints_sent, "metadata hints sent to the control plane (a broker answered NOT_LEADER)")                 \
+    X(ipc_messages_rx, "messages received from the control plane")                                           \
+    X(ipc_messages_tx, "messages sent to the control plane")                                                 \
+    X(ipc_stale, "messages of an earlier session, ignored")                                                  \
+    X(ipc_lost, "log and statistics messages dropped because the ring was full")                             \
+    X(loop_turns, "worker loop turns that did work")                                                         \
+    X(loop_sleeps, "times the worker went to sleep for lack of work")                                        \
+    X(loop_wakeups, "sleeps ended by a packet or a doorbell rather than by a deadline")                      \
+    X(policy_adopted, "policy snapshots adopted")
+
+/* X(name, meaning): levels; peaks say so in their names. */
+#define HR_GAUGES(X)                                                                                         \
+    X(sessions, "sessions open now")                                                                         \
+    X(tcp_conns, "TCP connections in the table, TIME-WAIT included")                                         \
+    X(tcp_half_open, "passive opens not completed yet")                                                      \
+    X(tcp_time_wait, "connections in TIME-WAIT")                                                             \
+    X(mbufs_total, "packet buffers in the worker's receive pool")                                            \
+    X(mbufs_free, "packet buffers free in the worker's receive pool")                                        \
+    X(hdr_mbufs_total, "buffers in the worker's header pool")                                                \
+    X(hdr_mbufs_free, "buffers free in the worker's header pool")                                            \
+    X(bufs_held, "packet buffers referenced by connections now")                                             \
+    X(bufs_held_peak, "most packet buffers that connections ever referenced at once")                        \
+    X(conn_bufs_held_peak, "most packet buffers that a single session ever held")                            \
+    X(policy_generation, "generation of the policy snapshot in use")                                         \
+    X(busy_ns, "nanoseconds spent in loop turns that did work")
+
+/* X(name, meaning, remedy): why a packet, a connection or a frame was dropped. */
+#define HR_DROPS(X)                                                                                          \
+    X(eth_short, "frame shorter than an Ethernet header", "faulty sender or driver: check the port's cabling or vdev") \
+    X(eth_type, "EtherType that is neither IPv4 nor ARP", "harmless broadcast noise; filter it upstream if frequent") \
+    X(eth_not_ours, "unicast frame for another MAC address", "the port is promiscuous or the switch floods")  \
+    X(arp_bad, "malformed ARP packet", "look for a broken or hostile host in the subnet")                    \
+    X(arp_pending_full, "packet waiting for a neighbour's MAC was displaced", "next hop unreachable: check gateway and routes in the config") \
+    X(arp_unresolved, "neighbour did not answer ARP", "next hop unreachable: check gateway and routes in the config") \
+    X(ip_short, "packet shorter than its IPv4 header says", "over-long frames truncated by the driver: check the MTU on both ends") \
+    X(ip_version, "IP version other than 4", "IPv6 is not supported yet")                                    \
+    X(ip_checksum, "IPv4 header checksum wrong", "faulty path; if every packet fails, see ethtool tx off in docs/operations.md") \
+    X(ip_options, "IPv4 options present", "not supported on purpose; the sender must not use options")       \
+    X(ip_fragment, "IPv4 fragment", "not reassembled on purpose: lower the sender's MTU or fix path MTU discovery") \
+    X(ip_not_ours, "packet for an address that is not configured", "check addresses in the config, or routes that point here") \
+    X(ip_proto, "protocol that is neither TCP nor ICMP", "nothing listens for it here")                      \
+    X(ip_no_route, "no route to the destination", "add a route or a gateway to the port in the config")      \
+    X(icmp_bad, "malformed ICMP message", "look for a broken or hostile host")                               \
+    X(icmp_ignored, "ICMP message that needs no action or names no connection", "harmless")                  \
+    X(tcp_short, "segment shorter than its header says", "broken or hostile sender")                         \
+    X(tcp_checksum, "TCP checksum wrong", "faulty path; if every segment fails, see ethtool tx off in docs/operations.md") \
+    X(tcp_options, "malformed TCP options", "broken or hostile sender")                                      \
+    X(tcp_no_listener, "SYN for a port on which nothing listens", "client uses a wrong port, or a node id outside the listener's range") \
+    X(tcp_no_conn, "segment for no known connection (answered by RST)", "normal after a restart; otherwise a scan") \
+    X(tcp_out_of_window, "segment outside the receive window", "duplicates after loss are normal; many may be an attack") \
+    X(tcp_paws, "segment older than the last timestamp (RFC 7323)", "late duplicates are normal")            \
+    X(tcp_bad_ack, "segment acknowledges data that was never sent", "broken or hostile peer")                \
+    X(tcp_ooo_limit, "out-of-order segment beyond the connection's cap", "heavy loss or reordering on the path; the peer resends") \
+    X(tcp_rcv_pool, "segment dropped because receive buffers are short", "raise memory_mb or mbufs, or lower windows") \
+    X(tcp_syn_backlog, "SYN dropped: too many half-open connections", "SYN flood or very slow clients; raise limits.max_half_open") \
+    X(tcp_conn_limit, "SYN dropped: connection table full", "raise limits.max_connections")                  \
+    X(tcp_retries, "connection dropped after too many retransmissions", "peer or path is dead")              \
+    X(tcp_keepalive, "connection dropped: keepalive probes unanswered", "peer or path is dead")              \
+    X(tcp_persist, "connection dropped: zero window for too long", "the reader has stopped reading")         \
+    X(tcp_fin_wait, "connection dropped: the peer did not close its half in time", "client or broker bug; harmless") \
+    X(tx_full, "packet dropped because the port's transmit queue was full", "the port is the bottleneck: more queues, larger MTU") \
+    X(tx_nombuf, "packet not sent because no header buffer was free", "raise memory_mb")                     \
+    X(handoff_full, "packet dropped because the other worker's hand-off ring was full", "workers are overloaded: add workers") \
+    X(no_policy, "connection refused: no policy snapshot yet", "the control plane has not reached a broker yet: see headracectl status") \
+    X(draining, "connection refused: Headrace is draining", "expected during drain")                         \
+    X(session_limit, "connection refused: session table full", "raise limits.max_connections")               \
+    X(listener_limit, "connection refused: the listener's connection limit is reached", "raise the listener's max_connections") \
+    X(no_broker, "connection refused: no live broker to send it to", "see headracectl brokers")              \
+    X(unknown_node, "connection refused: no broker with that node id", "stale client metadata, or a broker that was removed") \
+    X(no_source_port, "broker leg not opened: source ports exhausted", "add addresses to the port in the config") \
+    X(broker_refused, "session closed: the broker refused the connection", "broker down or port wrong: see headracectl brokers") \
+    X(broker_timeout, "session closed: the broker did not answer the connection attempt in time", "broker or path down; limits.connect_timeout_ms") \
+    X(broker_closed, "session closed: the broker closed or reset the connection", "broker restart, idle timeout or refused request: see the broker's log") \
+    X(client_reset, "session closed: the client reset the connection", "client crash or restart")            \
+    X(idle_timeout, "session closed: no byte either way for the idle timeout", "expected for idle clients; listener idle_timeout_ms") \
+    X(drain_deadline, "session closed: drain deadline reached with requests in flight", "raise limits.drain_timeout_ms") \
+    X(killed, "session closed by headracectl kill or drain", "operator's wish")                              \
+    X(kafka_frame_size, "session closed: frame size negative, too small, or above max_frame_bytes", "not a Kafka client, or raise the listener's max_frame_bytes") \
+    X(kafka_header, "session closed: malformed request header", "not a Kafka client")                        \
+    X(kafka_unknown_api, "session closed: API key that is not advertised", "client ignores ApiVersions")     \
+    X(kafka_version, "session closed: API version that is not advertised", "client ignores ApiVersions")     \
+    X(kafka_malformed_request, "session closed: request does not match its schema", "broken or hostile client") \
+    X(kafka_malformed_response, "session closed: response does not match its schema", "broker newer than the schema table, or corruption: report it") \
+    X(kafka_correlation, "session closed: response out of order or without a request", "broker bug or corruption: report it") \
+    X(kafka_hold_max, "session closed: a frame that must be rewritten exceeds hold_max", "raise limits.hold_max_bytes") \
+    X(kafka_partial_frame, "session closed: a leg ended in the middle of a frame", "broker or client crash") \
+    X(kafka_request_stall, "session closed: a request frame did not complete in time", "byte-drip client; listener request_timeout_ms") \
+    X(ipc_invalid, "message from the control plane failed validation", "version mismatch or a bug: report it") \
+    X(ipc_slots, "control-owned connection paused: no payload slot free", "control plane is slow or dead")
+
+enum hr_counter {
+#define X(name, ...) HR_CTR_##name,
+    HR_COUNTERS(X)
+#undef X
+    HR_CTR_MAX
+};
+
+enum hr_gauge {
+#define X(name, ...) HR_GAUGE_##name,
+    HR_GAUGES(X)
+#undef X
+    HR_GAUGE_MAX
+};
+
+enum hr_drop {
+#define X(name, ...) HR_DROP_##name,
+    HR_DROPS(X)
+#undef X
+    HR_DROP_MAX
+};
+
+/* One per worker, in the shared region; written by its worker alone. */
+struct hr_stats {
+    uint64_t counters[HR_CTR_MAX];
+    uint64_t gauges[HR_GAUGE_MAX];
+    uint64_t drops[HR_DROP_MAX];
+} __attribute__((aligned(64)));
+
+#define HR_COUNT(stats, name) ((stats)->counters[HR_CTR_##name]++)
+#define HR_COUNT_N(stats, name, n) ((stats)->counters[HR_CTR_##name] += (uint64_t)(n))
+#define HR_GAUGE_SET(stats, name, v) ((stats)->gauges[HR_GAUGE_##name] = (uint64_t)(v))
+#define HR_GAUGE_ADD(stats, name, n) ((stats)->gauges[HR_GAUGE_##name] += (uint64_t)(int64_t)(n))
+#define HR_DROP(stats, name) ((stats)->drops[HR_DROP_##name]++)
+
+struct hr_counter_info {
+    const char *name;
+    const char *meaning;
+    const char *remedy; /* drop reasons only, else NULL */
+};
+
+/* Descriptions, indexed by the enums. */
+extern const struct hr_counter_info hr_counter_info[HR_CTR_MAX];
+extern const struct hr_counter_info hr_gauge_info[HR_GAUGE_MAX];
+extern const struct hr_counter_info hr_drop_info[HR_DROP_MAX];
