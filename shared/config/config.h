@@ -1,0 +1,136 @@
+/* The configuration file (libconfig), read into one plain struct.
+ *
+ * The dataplane reads its own part at start-up (ports, workers, memory), the control plane all of it, and
+ * `headracectl config check` any file without a running instance: one reader, so they cannot disagree. Every
+ * key, its unit, default and range is documented in config/headrace.cfg; a test loads that file and checks
+ * that each default there equals the default here.
+ *
+ * Errors name file, line, what is wrong and what would be right:
+ *   headrace.cfg:41: listeners[0].node_port_base = 70000: must be 1..65535
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/addr.h"
+#include "shared/base/error.h"
+#include "shared/base/log.h"
+#include "shared/ipc/policy.h"
+
+#define HR_CONFIG_MAX_PORTS 8
+#define HR_CONFIG_MAX_WORKERS 32
+#define HR_CONFIG_MAX_ADDRS 8
+#define HR_CONFIG_MAX_ROUTES 32
+#define HR_CONFIG_MAX_BOOTSTRAP 16
+#define HR_CONFIG_PATH_MAX 256
+#define HR_CONFIG_DEVICE_MAX 256
+
+struct hr_config_addr {
+    struct hr_addr addr;
+    uint8_t prefix; /* bits: 0-32 */
+};
+
+struct hr_config_route {
+    struct hr_config_addr to;
+    struct hr_addr via;
+};
+
+struct hr_config_port {
+    char name[HR_POLICY_NAME_MAX];
+    char device[HR_CONFIG_DEVICE_MAX]; /* PCI address, or a vdev with its arguments */
+    uint16_t mtu;
+    uint32_t n_addrs;
+    struct hr_config_addr addrs[HR_CONFIG_MAX_ADDRS];
+    bool has_gateway;
+    struct hr_addr gateway;
+    uint32_t n_routes;
+    struct hr_config_route routes[HR_CONFIG_MAX_ROUTES];
+};
+
+struct hr_config_dataplane {
+    uint32_t n_workers;
+    uint32_t worker_lcores[HR_CONFIG_MAX_WORKERS];
+    uint32_t main_lcore;
+    bool idle_busy;
+    bool hugepages;
+    uint32_t memory_mb;
+    uint32_t mbufs_per_worker; /* 0 = from memory_mb */
+    char user[HR_POLICY_NAME_MAX]; /* "" = stay who we are */
+    char file_prefix[HR_POLICY_NAME_MAX];
+    uint32_t n_ports;
+    struct hr_config_port ports[HR_CONFIG_MAX_PORTS];
+    uint16_t source_port_min, source_port_max; /* broker legs, partitioned by worker */
+};
+
+struct hr_config_tcp {
+    uint32_t rcv_wnd_initial, rcv_wnd_max, snd_buf_max; /* bytes */
+    uint32_t conn_bufs_max;
+    uint32_t keepalive_s;
+    uint32_t rto_min_ms;
+    uint32_t msl_ms;
+};
+
+struct hr_config_limits {
+    uint32_t max_connections;  /* sessions, over all workers */
+    uint32_t max_half_open;
+    uint32_t hold_max_bytes;
+    uint32_t drain_timeout_ms;
+};
+
+struct hr_config_hostport {
+    char host[HR_POLICY_HOST_MAX];
+    uint16_t port;
+};
+
+struct hr_config_listener {
+    struct hr_policy_listener policy; /* ready for the snapshot, target unresolved */
+    bool has_target;
+    struct hr_config_hostport target;
+};
+
+struct hr_config {
+    char path[HR_CONFIG_PATH_MAX];
+    struct hr_config_dataplane dataplane;
+    struct hr_config_tcp tcp;
+    struct hr_config_limits limits;
+    struct {
+        uint32_t n_bootstrap;
+        struct hr_config_hostport bootstrap[HR_CONFIG_MAX_BOOTSTRAP];
+        uint32_t refresh_ms;         /* metadata refresh */
+        uint32_t refresh_min_ms;     /* least time between two refreshes on hints */
+        uint32_t request_timeout_ms;
+    } cluster;
+    uint32_t n_listeners;
+    struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];
+    char zone[HR_POLICY_ZONE_MAX];
+    struct {
+        char runtime_dir[HR_CONFIG_PATH_MAX];    /* dataplane.sock, control.sock */
+        char user[HR_POLICY_NAME_MAX];
+        char metrics_host[HR_POLICY_HOST_MAX];   /* "" = off */
+        uint16_t metrics_port;
+    } control;
+    struct {
+        enum hr_log_level level;
+        enum hr_log_format format;
+    } log;
+};
+
+/* Up to this many mistakes are reported by one run. */
+#define HR_CONFIG_MAX_ERRORS 16
+
+struct hr_config_errors {
+    uint32_t n;
+    char text[HR_CONFIG_MAX_ERRORS][512]; /* file:line: key = value: what would be right */
+};
+
+/* Reads and validates path. CONFIG with errors filled; *ret_config is written only on success.
+ * The caller allocates (the struct is some 100 KB). */
+HR_MUST_CHECK int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_config_errors *errors);
+
+/* Every difference between two configurations that a reload can apply, one line each, through emit; and
+ * whether something differs that needs a restart (named through emit_restart). */
+void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
+                    void (*emit)(void *arg, const char *key, const char *from_value, const char *to_value,
+                                 bool needs_restart),
+                    void *arg);

@@ -1,0 +1,71 @@
+/* The shared region and its rings, from both ends.
+ *
+ * Dataplane main thread: hr_region_create(), then for each attach hr_region_reset() (rings re-initialised by
+ * the workers between batches, slots reclaimed, session number raised) before the memfd is handed out.
+ * Worker: struct hr_link_worker, its end of two rings. Control plane: hr_region_map(), struct hr_link_control.
+ *
+ * Rings are rte_ring, single producer and single consumer. Their geometry lies where the other process can
+ * write, so each end keeps private copies and refuses to touch a ring whose head differs (INVALID). */
+#pragma once
+
+#include <rte_ring.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/counters.h"
+#include "shared/base/error.h"
+#include "shared/ipc/messages.h"
+#include "shared/ipc/policy.h"
+
+/* One end's view of one worker's channel: the same struct on both sides, roles swapped. */
+struct hr_link {
+    struct rte_ring *tx, *rx;   /* in the region */
+    uint32_t ring_mask;         /* private copy of the geometry */
+    uint8_t *tx_slots, *rx_slots; /* slots we fill and slots the peer fills */
+    uint32_t tx_slot_free[HR_SLOTS]; /* stack of our free slots */
+    uint32_t n_tx_slot_free;
+    uint64_t tx_slot_busy[HR_SLOTS / 64]; /* bit set: the peer has it; a free of another slot is INVALID */
+    uint64_t rx_slot_busy[HR_SLOTS / 64]; /* bit set: we have it from the peer */
+    uint32_t session;
+    int doorbell_fd;            /* rung after tx when the peer sleeps */
+    bool need_doorbell;
+    struct hr_stats *stats;     /* dataplane end only, else NULL */
+};
+
+/* Dataplane: creates the sealed memfd, lays it out and maps it. */
+HR_MUST_CHECK int hr_region_create(uint32_t n_workers, const uint32_t *lcores, const char *build_id,
+                                   int *ret_memfd, struct hr_region **ret_region);
+/* Control plane: maps and checks it (magic, ABI, size, offsets). */
+HR_MUST_CHECK int hr_region_map(int memfd, struct hr_region **ret_region, uint32_t *ret_size);
+void hr_region_unmap(struct hr_region *region, uint32_t size);
+
+struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker);
+struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t slot);
+
+/* Dataplane worker's end. Called by the worker itself between two batches; re-initialises both rings and
+ * reclaims all slots. */
+HR_MUST_CHECK int hr_link_init_worker(struct hr_link *link, struct hr_region *region, uint32_t worker,
+                                      uint32_t session, int doorbell_fd, struct hr_stats *stats);
+/* Control plane's end, after the dataplane has re-initialised the rings. */
+HR_MUST_CHECK int hr_link_init_control(struct hr_link *link, struct hr_region *region, uint32_t worker,
+                                       uint32_t session, int doorbell_fd);
+
+/* Queues one message (session filled in here). FULL: the caller retries or counts. */
+HR_MUST_CHECK int hr_link_send(struct hr_link *link, struct hr_msg *msg);
+/* Takes up to max messages, copied out; messages of other sessions are dropped and counted. Returns how
+ * many. INVALID: the ring's head was tampered with. */
+int hr_link_recv(struct hr_link *link, struct hr_msg *msgs, uint32_t max);
+/* Rings the peer's doorbell if something was sent since the last call and the peer may sleep. */
+void hr_link_flush(struct hr_link *link);
+
+/* A free slot of ours and its bytes; NOMEM when the peer holds all. */
+HR_MUST_CHECK int hr_link_slot_alloc(struct hr_link *link, uint32_t *ret_slot, uint8_t **ret_data);
+/* Marks it as handed over (call after a successful send) or gives it back unused. */
+void hr_link_slot_sent(struct hr_link *link, uint32_t slot);
+void hr_link_slot_cancel(struct hr_link *link, uint32_t slot);
+/* The peer said SLOT_FREE. INVALID when it did not have it. */
+HR_MUST_CHECK int hr_link_slot_returned(struct hr_link *link, uint32_t slot);
+/* A received data message: checks slot and length and gives the bytes; the slot is ours until
+ * hr_link_slot_done() returns it (a SLOT_FREE message: free_type is HR_CMD_SLOT_FREE or HR_EV_SLOT_FREE). */
+HR_MUST_CHECK int hr_link_slot_read(struct hr_link *link, uint32_t slot, uint32_t len, const uint8_t **ret_data);
+HR_MUST_CHECK int hr_link_slot_done(struct hr_link *link, uint32_t slot, uint16_t free_type);

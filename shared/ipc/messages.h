@@ -1,0 +1,199 @@
+/* The ABI between the dataplane and the control plane: what lies in the shared region, what travels in the
+ * rings and over the attach socket. Changing anything here means raising HR_IPC_ABI.
+ *
+ *   region (sealed-size memfd, owned by the dataplane)
+ *     struct hr_region             head: magic, ABI, geometry
+ *     per worker: struct hr_stats  counters, written by the worker
+ *     per worker: commands ring    control plane -> worker, struct hr_msg elements
+ *     per worker: events ring      worker -> control plane
+ *     per worker: command slots, event slots   payload that rides along, HR_SLOT_SIZE each
+ *     HR_POLICY_SLOTS x struct hr_policy        written by the control plane, copied out by the dataplane
+ *
+ * Both sides treat the region as hostile: a message is copied out, validated, then used; ring geometry is
+ * checked against private copies; slot numbers are checked against ownership. Offsets, never pointers. */
+#pragma once
+
+#include <stdint.h>
+
+#include "shared/base/addr.h"
+
+#define HR_IPC_MAGIC 0x48524950u /* "HRIP" */
+#define HR_IPC_ABI 1
+#define HR_RING_SIZE 1024 /* messages; more than all slots of both directions, so slot returns always fit */
+#define HR_SLOTS 128      /* per worker and direction */
+#define HR_SLOT_SIZE 4096
+#define HR_POLICY_SLOTS 2
+#define HR_MAX_WORKERS 32
+#define HR_BUILD_ID_MAX 48
+
+/* Commands, control plane -> worker. X(name, meaning) */
+#define HR_COMMANDS(X)                                                                                       \
+    X(CONN_OPEN, "open a control-owned connection to u.open.addr:port; answered CONN_OPENED or CONN_FAILED") \
+    X(CONN_ADOPT, "hand the client leg of session `id` to the control plane; its broker leg is closed")      \
+    X(CONN_DATA, "send u.data.len bytes of command slot u.data.slot on connection `id`")                     \
+    X(CONN_SHUTDOWN, "FIN after what was queued on connection `id`")                                         \
+    X(CONN_ABORT, "RST connection `id`; no further event for it")                                            \
+    X(SLOT_FREE, "event slot u.data.slot has been read")                                                     \
+    X(SESSION_LIST, "describe sessions from index u.list.from on, at most u.list.max; request `id`")         \
+    X(SESSION_KILL, "end session `id`; answered SESSION_KILLED")                                             \
+    X(PING, "answered PONG with the same `id`")
+
+/* Events, worker -> control plane. X(name, meaning) */
+#define HR_EVENTS(X)                                                                                         \
+    X(CONN_OPENED, "request `id` has become connection u.opened.conn")                                       \
+    X(CONN_FAILED, "request or connection `id` failed: u.failed.failure, enum hr_tcp_failure as text index") \
+    X(CONN_DATA, "u.data.len bytes of connection `id` are in event slot u.data.slot")                        \
+    X(CONN_EOF, "the peer of connection `id` closed its half")                                               \
+    X(CONN_CLOSED, "connection `id` is gone")                                                                \
+    X(SLOT_FREE, "command slot u.data.slot has been read")                                                   \
+    X(SESSION_INFO, "event slot u.data.slot holds u.data.len bytes of struct hr_session_info; request `id`") \
+    X(SESSION_LIST_END, "no more for request `id`; u.list.from is where to continue, 0 = complete")          \
+    X(SESSION_KILLED, "session `id` ended, u.failed.failure 0, or was not found, 1")                         \
+    X(HINT, "metadata looks stale: a broker answered NOT_LEADER, or a node id is unknown")                   \
+    X(LOG, "a worker's log event: u.log")                                                                    \
+    X(PONG, "answer to PING `id`")
+
+enum hr_msg_type {
+    HR_MSG_NONE = 0,
+#define X(name, ...) HR_CMD_##name,
+    HR_COMMANDS(X)
+#undef X
+    HR_CMD_MAX,
+    HR_EV_FIRST = 64,
+#define X(name, ...) HR_EV_##name,
+    HR_EVENTS(X)
+#undef X
+    HR_EV_MAX
+};
+
+/* What workers log; formatted by the control plane. X(name, level, format) with arguments as %u/%s
+ * placeholders documented in the text: {a} {b} numbers, {addr}, {port}, {node}, {reason}. */
+#define HR_LOG_EVENTS(X)                                                                                     \
+    X(SESSION_OPEN_FAILED, HR_LOG_WARN, "session from {addr}:{port} to node {node} not opened: {reason}")    \
+    X(SESSION_CLOSED, HR_LOG_DEBUG, "session of {addr}:{port} with node {node} closed: {reason}")            \
+    X(BAD_INPUT, HR_LOG_WARN, "session of {addr}:{port} with node {node} closed: {reason}, api {a} version {b}") \
+    X(POOL_LOW, HR_LOG_WARN, "packet buffers are short: {a} of {b} free")                                    \
+    X(DRAIN_DONE, HR_LOG_INFO, "drain complete, {a} sessions ended at their deadline")
+
+enum hr_log_event {
+    HR_LOGEV_NONE = 0,
+#define X(name, ...) HR_LOGEV_##name,
+    HR_LOG_EVENTS(X)
+#undef X
+    HR_LOGEV_MAX
+};
+
+/* One ring element: two cache lines, a multiple of 4 as rte_ring wants. */
+struct hr_msg {
+    uint16_t type;    /* enum hr_msg_type */
+    uint16_t reserved;
+    uint32_t session; /* attach number: a message of another attach is dropped and counted */
+    uint64_t id;      /* connection, session or request, by type; the sender of a request chooses it */
+    union {
+        struct {
+            struct hr_addr addr;
+            uint16_t port;
+            uint16_t reserved;
+            uint32_t timeout_ms;
+        } open;
+        struct {
+            uint64_t conn;
+            uint16_t local_port;
+        } opened;
+        struct {
+            uint32_t failure;
+        } failed;
+        struct {
+            uint32_t slot;
+            uint32_t len; /* <= HR_SLOT_SIZE */
+        } data;
+        struct {
+            uint32_t from;
+            uint32_t max;
+        } list;
+        struct {
+            int32_t node_id;
+            uint16_t listener;
+        } hint;
+        struct {
+            uint16_t event;  /* enum hr_log_event */
+            uint16_t reason; /* enum hr_drop */
+            int32_t node_id;
+            struct hr_addr addr;
+            uint16_t port;
+            uint64_t a, b;
+        } log;
+        uint8_t raw[112];
+    } u;
+};
+_Static_assert(sizeof(struct hr_msg) == 128, "two cache lines");
+
+/* A session as headracectl shows it; several per slot. */
+struct hr_session_info {
+    uint64_t id; /* worker in the top byte, then a generation, then the index */
+    struct hr_addr client;
+    struct hr_addr broker;
+    uint16_t client_port;
+    uint16_t broker_port;
+    uint16_t local_port; /* the listener port the client used */
+    uint16_t listener;   /* index in the policy */
+    int32_t node_id;
+    uint32_t in_flight;
+    uint64_t opened_us, last_active_us; /* the dataplane's clock: CLOCK_MONOTONIC */
+    uint64_t bytes_up, bytes_down;
+    uint64_t requests, responses;
+    uint32_t client_srtt_us, broker_srtt_us;
+    uint32_t bufs_held;
+    int16_t last_api_key;
+    uint8_t state; /* enum hr_session_state, dataplane/proxy */
+    uint8_t mode;  /* enum hr_listener_mode */
+    char client_id[48];
+};
+
+struct hr_region {
+    uint32_t magic;
+    uint32_t abi;
+    uint32_t n_workers;
+    uint32_t total_size;
+    uint64_t started_us;
+    char build_id[HR_BUILD_ID_MAX];
+    struct {
+        uint32_t stats, commands, events, command_slots, event_slots; /* byte offsets from the region's start */
+        uint32_t lcore;
+    } worker[HR_MAX_WORKERS];
+    uint32_t policy[HR_POLICY_SLOTS]; /* byte offsets */
+};
+
+/* Attach socket (SOCK_SEQPACKET, /run/headrace/dataplane.sock), control plane <-> dataplane main thread.
+ * X(name, meaning) */
+#define HR_ATTACH_MSGS(X)                                                                                    \
+    X(HELLO, "control plane: abi, build id")                                                                 \
+    X(WELCOME, "dataplane: abi, build id, session; carries the memfd, then one doorbell per worker (to ring " \
+               "when a command was written), then the doorbell that workers ring (events), by SCM_RIGHTS")   \
+    X(REFUSED, "dataplane: why (version mismatch, another control plane is attached)")                       \
+    X(POLICY, "control plane: slot u.policy.slot holds generation u.policy.generation")                      \
+    X(POLICY_OK, "dataplane: every worker uses that generation; its slot may be reused")                     \
+    X(POLICY_BAD, "dataplane: refused, text says why; nothing changed")                                      \
+    X(DRAIN, "control plane: end all sessions within the deadline; the dataplane goes on running")           \
+    X(SHUTDOWN, "control plane: drain and exit")
+
+enum hr_attach_type {
+    HR_ATTACH_NONE = 0,
+#define X(name, ...) HR_ATTACH_##name,
+    HR_ATTACH_MSGS(X)
+#undef X
+    HR_ATTACH_MAX
+};
+
+struct hr_attach_msg {
+    uint32_t magic;
+    uint16_t type;
+    uint16_t reserved;
+    uint32_t abi;
+    uint32_t session;
+    uint64_t generation;
+    uint32_t slot;
+    uint32_t region_size;
+    char build_id[HR_BUILD_ID_MAX];
+    char text[160]; /* NUL-terminated */
+};
