@@ -1,0 +1,106 @@
+/* Ethernet, ARP, IPv4 and ICMP of one worker.
+ *
+ * One struct hr_net serves one worker on all ports, with that worker's queue of each. Frames go in as
+ * bursts; TCP segments come out through callbacks, verified (lengths, checksums) and trimmed. Segments to be
+ * sent go in with their flow, get their headers and wait in the port's burst until hr_net_flush().
+ *
+ * How a turn of the owner goes:
+ *   1. hr_net_advance() tells the time; cheap when no timer is due
+ *   2. hr_net_input_take() for each port's burst
+ *   3. TCP runs, hr_net_emit_tcp_take() for each segment
+ *   4. hr_net_flush()
+ *
+ * Neighbours (the ARP cache) are per worker, so that no lock is needed. An ARP packet reaches one worker
+ * only, whichever queue the card chose; that worker tells the owner by on_neighbour, who passes the news to
+ * the other workers' hr_net_learn(). An address is learned only from a packet that was sent to us: an
+ * unsolicited one updates what is known and never adds (a broadcast flood cannot fill the table).
+ *
+ * Routes: the port that owns the flow's local address is used where it has a route (replies leave by the
+ * port that was addressed), else the longest prefix over all ports.
+ *
+ * Threads: the worker alone. No heap after hr_net_create(). */
+#pragma once
+
+#include <rte_mbuf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/buf/buf.h"
+#include "dataplane/net/port.h"
+#include "shared/base/addr.h"
+#include "shared/base/counters.h"
+#include "shared/base/error.h"
+
+struct hr_net;
+
+/* Room that hr_net_emit_tcp_take() needs in front of the TCP header. */
+#define HR_NET_HEADROOM 64
+
+struct hr_net_config {
+    const struct hr_port *ports; /* n_ports of them, outlive the net */
+    uint32_t n_ports;
+    uint16_t queue; /* of every port */
+    struct hr_buf_ctx *bufs; /* ARP packets come from hdr_pool, flat copies from rx_pool */
+    struct hr_stats *stats;
+    uint64_t hash_seed; /* random: neighbour buckets cannot be chosen by hosts in the subnet */
+    void *owner; /* passed to the callbacks */
+
+    /* A TCP segment to one of our addresses: m starts at the TCP header (contiguous in the first mbuf), is
+     * exactly as long as the segment, and its checksum is right. The callee owns m. The IPv4 header still
+     * stands right in front of the data (20 bytes), for whoever gets only m: hr_net_segment_addrs(). */
+    void (*on_tcp_take)(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m);
+    /* An ICMP error quotes a segment of ours. hard: protocol or port unreachable (RFC 1122 4.2.3.9).
+     * mtu: the next hop's for "fragmentation needed" (RFC 1191), else 0. The flow need not exist. */
+    void (*on_icmp_error)(void *owner, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu);
+    /* A neighbour told its MAC: tell the other workers. May be NULL (one worker). */
+    void (*on_neighbour)(void *owner, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6]);
+    /* Sends like rte_eth_tx_burst(); NULL: that. Tests capture packets here. */
+    uint16_t (*tx_burst)(void *owner, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n);
+};
+
+/* All memory is allocated here. */
+HR_MUST_CHECK int hr_net_create(const struct hr_net_config *cfg, struct hr_net **ret_net);
+/* Frees queued and pending packets too. */
+void hr_net_destroy(struct hr_net *net);
+
+/* A burst of frames as the port gave them; takes all. */
+void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n);
+
+/* Source and destination of a segment that on_tcp_take delivered, read from the IPv4 header that stands in
+ * front of m's data. Only while nobody has written there. */
+void hr_net_segment_addrs(const struct rte_mbuf *m, struct hr_addr *ret_src, struct hr_addr *ret_dst);
+
+/* Sends a segment: m starts with the TCP header (checksum field 0; header contiguous, in a writable mbuf with
+ * HR_NET_HEADROOM bytes in front), payload chained behind. Signature and duties are those of
+ * hr_tcp_config.emit_take, with the net as first argument. Dropped and counted where there is no route or
+ * the neighbour does not answer. */
+void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m);
+
+/* Gives every port its queued packets. What the port does not take after a bounded number of tries is
+ * dropped (tx_full). */
+void hr_net_flush(struct hr_net *net);
+
+/* Tells the time and does what is due (ARP retries and ageing). Returns the next deadline, UINT64_MAX if
+ * there is none. Queues packets: flush afterwards. */
+uint64_t hr_net_advance(struct hr_net *net, uint64_t now_us);
+
+/* What another worker heard (on_neighbour): updates an entry that exists. */
+void hr_net_learn(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6]);
+
+/* Announces every address of every port by gratuitous ARP (RFC 5227 2.3), so that neighbours forget an
+ * earlier MAC. Queue 0's worker calls it once, then flushes. */
+void hr_net_announce(struct hr_net *net);
+
+/* Largest TCP payload without options toward remote: the route's MTU less 40. 536 where there is no route. */
+uint16_t hr_net_path_mss(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote);
+
+/* The source address for an active open. NOT_FOUND without a route. */
+HR_MUST_CHECK int hr_net_source(const struct hr_net *net, const struct hr_addr *remote,
+                                struct hr_addr *ret_local);
+/* All addresses that would do, best first: those in the next hop's subnet, then the port's others (more
+ * addresses mean more source ports). Returns how many of max were written; 0 without a route. */
+uint32_t hr_net_sources(const struct hr_net *net, const struct hr_addr *remote, struct hr_addr *ret_locals,
+                        uint32_t max);
+
+/* Is it an address of one of our ports? */
+bool hr_net_is_local(const struct hr_net *net, const struct hr_addr *addr);
