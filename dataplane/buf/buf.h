@@ -124,7 +124,7 @@ HR_MUST_CHECK int hr_pieceq_overwrite(struct hr_buf_ctx *ctx, struct hr_pieceq *
 struct hr_piece_iter {
     const struct hr_piece_chunk *chunk; /* NULL: at the end of an empty queue */
     uint16_t index;
-    uint16_t off; /* bytes of the current piece already passed */
+    uint16_t off; /* position in the current buffer, from buf_addr as in struct hr_piece */
 };
 
 /* Positions it at byte off of q (off <= q->bytes). */

@@ -1,0 +1,495 @@
+/* A queue of pieces: an unrolled list. Pushes go to the last chunk's tail, drops to the first chunk's head;
+ * a chunk is returned to its pool when its last piece leaves, so an empty queue holds nothing.
+ *
+ * Whatever may fail takes what it needs (chunks, buffers) first and changes the queue after. */
+#include "dataplane/buf/buf.h"
+
+#include <rte_memcpy.h>
+#include <string.h>
+
+#include "dataplane/buf/impl.h"
+
+static struct hr_piece_chunk *chunk_get(struct hr_buf_ctx *ctx)
+{
+    void *obj;
+    if (rte_mempool_get(ctx->chunk_pool, &obj) != 0)
+        return NULL;
+    struct hr_piece_chunk *c = obj;
+    c->next = NULL;
+    c->head = c->tail = 0;
+    return c;
+}
+
+static void chunk_put(struct hr_buf_ctx *ctx, struct hr_piece_chunk *c)
+{
+    rte_mempool_put(ctx->chunk_pool, c);
+}
+
+void hr_pieceq_init(struct hr_pieceq *q)
+{
+    memset(q, 0, sizeof(*q));
+}
+
+static struct hr_piece *last_piece(const struct hr_pieceq *q)
+{
+    return q->last == NULL ? NULL : &q->last->piece[q->last->tail - 1];
+}
+
+static void held_add(struct hr_buf_ctx *ctx, uint32_t n)
+{
+    ctx->held += n;
+    if (ctx->held > ctx->held_peak)
+        ctx->held_peak = ctx->held;
+}
+
+/* Free bytes behind the last piece that are ours to write. */
+static uint32_t tail_room(const struct hr_pieceq *q)
+{
+    const struct hr_piece *p = last_piece(q);
+    if (p == NULL || !hr_buf_writable(p->mbuf))
+        return 0;
+    return p->mbuf->buf_len - p->off - p->len;
+}
+
+/* Appends bytes into the last piece's buffer; the caller has checked tail_room(). */
+static void tail_copy(struct hr_pieceq *q, const void *data, uint32_t len)
+{
+    struct hr_piece *p = last_piece(q);
+    memcpy(hr_piece_data(p) + p->len, data, len);
+    p->len = (uint16_t)(p->len + len);
+    p->mbuf->data_off = p->off;
+    p->mbuf->data_len = p->len;
+    p->mbuf->pkt_len = p->len;
+    q->bytes += len;
+}
+
+/* Joins the piece to the last one if that needs no slot: neighbours in one buffer, or small enough to copy. */
+static bool merge_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const struct hr_piece *piece)
+{
+    struct hr_piece *last = last_piece(q);
+    if (last == NULL)
+        return false;
+    if (last->mbuf == piece->mbuf && (uint32_t)last->off + last->len == piece->off) {
+        last->len = (uint16_t)(last->len + piece->len);
+        q->bytes += piece->len;
+        rte_pktmbuf_free_seg(piece->mbuf); /* the piece's reference; the last one's stays */
+        return true;
+    }
+    if (piece->len < HR_COPY_BREAK && piece->len <= tail_room(q)) {
+        tail_copy(q, hr_piece_data(piece), piece->len);
+        HR_COUNT_N(ctx->stats, coalesced_bytes, piece->len);
+        rte_pktmbuf_free_seg(piece->mbuf);
+        return true;
+    }
+    return false;
+}
+
+static bool needs_chunk(const struct hr_pieceq *q)
+{
+    return q->last == NULL || q->last->tail == HR_PIECE_CHUNK_N;
+}
+
+static void link_chunk(struct hr_pieceq *q, struct hr_piece_chunk *c)
+{
+    if (q->last == NULL)
+        q->first = c;
+    else
+        q->last->next = c;
+    q->last = c;
+}
+
+/* There is a slot. */
+static void append(struct hr_pieceq *q, const struct hr_piece *piece)
+{
+    q->last->piece[q->last->tail++] = *piece;
+    q->n_pieces++;
+    q->bytes += piece->len;
+}
+
+int hr_pieceq_push_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece piece)
+{
+    if (piece.len == 0) {
+        rte_pktmbuf_free_seg(piece.mbuf);
+        return 0;
+    }
+    if (merge_take(ctx, q, &piece))
+        return 0;
+    if (needs_chunk(q)) {
+        struct hr_piece_chunk *c = chunk_get(ctx);
+        if (c == NULL) {
+            rte_pktmbuf_free_seg(piece.mbuf);
+            return HR_E_NOMEM;
+        }
+        link_chunk(q, c);
+    }
+    append(q, &piece);
+    held_add(ctx, 1);
+    return 0;
+}
+
+int hr_pieceq_push_mbuf_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct rte_mbuf *m)
+{
+    if (hr_buf_writable(m)) {
+        m->next = NULL;
+        m->nb_segs = 1;
+        m->pkt_len = m->data_len;
+    }
+    return hr_pieceq_push_take(ctx, q,
+                               (struct hr_piece){.mbuf = m, .off = m->data_off, .len = m->data_len});
+}
+
+int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void *data, uint32_t len)
+{
+    const uint8_t *src = data;
+    uint32_t room = tail_room(q);
+    uint32_t into_tail = RTE_MIN(room, len);
+    uint32_t rest = len - into_tail;
+    struct hr_pieceq fresh; /* the new buffers, joined to q once all of them are there */
+
+    hr_pieceq_init(&fresh);
+    for (const uint8_t *p = src + into_tail; rest > 0;) {
+        struct rte_mbuf *m = hr_buf_alloc(ctx, ctx->hdr_pool);
+        if (m == NULL)
+            goto nomem;
+        uint32_t n = RTE_MIN(rest, (uint32_t)m->buf_len);
+        m->data_off = 0;
+        m->data_len = (uint16_t)n;
+        memcpy(m->buf_addr, p, n);
+        if (hr_pieceq_push_mbuf_take(ctx, &fresh, m) != 0)
+            goto nomem;
+        p += n;
+        rest -= n;
+    }
+    if (into_tail > 0) {
+        tail_copy(q, src, into_tail);
+        /* Nothing can go wrong any more only if the move needs no chunk that is not there: undo if so. */
+        if (hr_pieceq_move(ctx, q, &fresh, fresh.bytes) != 0) {
+            struct hr_piece *last = last_piece(q);
+            last->len = (uint16_t)(last->len - into_tail);
+            last->mbuf->data_len = last->len;
+            last->mbuf->pkt_len = last->len;
+            q->bytes -= into_tail;
+            goto nomem;
+        }
+        return 0;
+    }
+    if (hr_pieceq_move(ctx, q, &fresh, fresh.bytes) != 0)
+        goto nomem;
+    return 0;
+nomem:
+    hr_pieceq_clear(ctx, &fresh);
+    return HR_E_NOMEM;
+}
+
+/* Takes the first piece's slot away; the reference has gone elsewhere. */
+static void pop_slot(struct hr_buf_ctx *ctx, struct hr_pieceq *q)
+{
+    struct hr_piece_chunk *c = q->first;
+    q->n_pieces--;
+    if (++c->head < c->tail)
+        return;
+    q->first = c->next;
+    if (q->first == NULL)
+        q->last = NULL;
+    chunk_put(ctx, c);
+}
+
+/* Pieces that the first len bytes stand in. */
+static uint32_t pieces_in(const struct hr_pieceq *q, uint32_t len)
+{
+    uint32_t n = 0;
+    for (const struct hr_piece_chunk *c = q->first; c != NULL && len > 0; c = c->next) {
+        for (uint32_t i = c->head; i < c->tail && len > 0; i++, n++)
+            len -= RTE_MIN(len, (uint32_t)c->piece[i].len);
+    }
+    return n;
+}
+
+int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_pieceq *src, uint32_t len)
+{
+    if (len == 0)
+        return 0;
+    if (dst->bytes == 0 && len == src->bytes) { /* an empty queue holds no chunk */
+        *dst = *src;
+        hr_pieceq_init(src);
+        return 0;
+    }
+
+    /* Reserve the chunks for the worst case, where nothing merges. */
+    uint32_t n = pieces_in(src, len);
+    uint32_t slots = needs_chunk(dst) ? 0 : HR_PIECE_CHUNK_N - dst->last->tail;
+    struct hr_piece_chunk *spare = NULL;
+    for (uint32_t have = slots; have < n; have += HR_PIECE_CHUNK_N) {
+        struct hr_piece_chunk *c = chunk_get(ctx);
+        if (c == NULL) {
+            while (spare != NULL) {
+                c = spare;
+                spare = c->next;
+                chunk_put(ctx, c);
+            }
+            return HR_E_NOMEM;
+        }
+        c->next = spare;
+        spare = c;
+    }
+
+    while (len > 0) {
+        struct hr_piece *p = &src->first->piece[src->first->head];
+        struct hr_piece moved = *p;
+        bool whole = p->len <= len;
+        if (!whole) {
+            moved.len = (uint16_t)len;
+            p->off = (uint16_t)(p->off + len);
+            p->len = (uint16_t)(p->len - len);
+            rte_mbuf_refcnt_update(p->mbuf, 1);
+        } else {
+            ctx->held--; /* for its slot in src; counted again below unless it merges */
+            pop_slot(ctx, src);
+        }
+        src->bytes -= moved.len;
+        len -= moved.len;
+        if (merge_take(ctx, dst, &moved))
+            continue;
+        if (needs_chunk(dst)) {
+            struct hr_piece_chunk *c = spare;
+            spare = c->next;
+            c->next = NULL;
+            link_chunk(dst, c);
+        }
+        append(dst, &moved);
+        held_add(ctx, 1);
+    }
+    while (spare != NULL) {
+        struct hr_piece_chunk *c = spare;
+        spare = c->next;
+        chunk_put(ctx, c);
+    }
+    return 0;
+}
+
+void hr_pieceq_drop(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len)
+{
+    q->bytes -= len;
+    while (len > 0) {
+        struct hr_piece *p = &q->first->piece[q->first->head];
+        if (p->len > len) {
+            p->off = (uint16_t)(p->off + len);
+            p->len = (uint16_t)(p->len - len);
+            return;
+        }
+        len -= p->len;
+        rte_pktmbuf_free_seg(p->mbuf);
+        ctx->held--;
+        pop_slot(ctx, q);
+    }
+}
+
+void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q)
+{
+    hr_pieceq_drop(ctx, q, q->bytes);
+}
+
+void hr_pieceq_peek(const struct hr_pieceq *q, uint32_t off, void *dst, uint32_t len)
+{
+    struct hr_piece_iter it;
+    uint8_t *out = dst;
+
+    hr_piece_iter_at(&it, q, off);
+    while (len > 0) {
+        uint32_t have;
+        const uint8_t *p = hr_piece_iter_peek(&it, &have);
+        if (p == NULL)
+            return;
+        uint32_t n = RTE_MIN(have, len);
+        memcpy(out, p, n);
+        out += n;
+        len -= n;
+        hr_piece_iter_advance(&it, n);
+    }
+}
+
+/* Makes room for one more slot behind slot index of chunk c. */
+static int insert_slot(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_chunk *c, uint32_t index)
+{
+    uint32_t behind = c->tail - index - 1;
+    if (c->tail == HR_PIECE_CHUNK_N) {
+        struct hr_piece_chunk *fresh = chunk_get(ctx);
+        if (fresh == NULL)
+            return HR_E_NOMEM;
+        /* What stands behind moves to a chunk of its own; the new slot opens at this one's end, or, if
+         * nothing stands behind, at the fresh one's start. */
+        memcpy(&fresh->piece[1], &c->piece[index + 1], behind * sizeof(c->piece[0]));
+        fresh->tail = (uint16_t)(behind + 1);
+        fresh->next = c->next;
+        c->next = fresh;
+        c->tail = (uint16_t)(index + 1);
+        if (q->last == c)
+            q->last = fresh;
+    } else {
+        memmove(&c->piece[index + 2], &c->piece[index + 1], behind * sizeof(c->piece[0]));
+        c->tail++;
+    }
+    q->n_pieces++;
+    held_add(ctx, 1);
+    return 0;
+}
+
+/* The slot that follows slot *index of *c. */
+static void next_slot(struct hr_piece_chunk **c, uint32_t *index)
+{
+    if (++*index == (*c)->tail) {
+        *c = (*c)->next;
+        *index = (*c)->head;
+    }
+}
+
+/* Cuts a piece in two at byte at; both keep a reference. */
+static int split(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_chunk *c, uint32_t index,
+                 uint32_t at)
+{
+    int err = insert_slot(ctx, q, c, index);
+    if (err != 0)
+        return err;
+    struct hr_piece *a = &c->piece[index];
+    next_slot(&c, &index);
+    struct hr_piece *b = &c->piece[index];
+    *b = *a;
+    b->off = (uint16_t)(a->off + at);
+    b->len = (uint16_t)(a->len - at);
+    a->len = (uint16_t)at;
+    rte_mbuf_refcnt_update(a->mbuf, 1);
+    return 0;
+}
+
+/* Gives a piece a buffer of its own. */
+static int privatize(struct hr_buf_ctx *ctx, struct hr_piece *p)
+{
+    bool small = p->len <= rte_pktmbuf_data_room_size(ctx->hdr_pool);
+    struct rte_mbuf *m = hr_buf_alloc(ctx, small ? ctx->hdr_pool : ctx->rx_pool);
+    if (m == NULL)
+        return HR_E_NOMEM;
+    if (p->len > m->buf_len) {
+        rte_pktmbuf_free_seg(m);
+        return HR_E_NOMEM;
+    }
+    m->data_off = 0;
+    m->data_len = p->len;
+    m->pkt_len = p->len;
+    memcpy(m->buf_addr, hr_piece_data(p), p->len);
+    HR_COUNT_N(ctx->stats, edited_bytes, p->len);
+    rte_pktmbuf_free_seg(p->mbuf);
+    p->mbuf = m;
+    p->off = 0;
+    return 0;
+}
+
+/* Makes bytes [off, off+len) of q writable: shared buffers are cut around the range (small ones are not
+ * worth it) and the cut-out copied. The bytes stay the same, also on failure. */
+static int make_writable(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t off, uint32_t len)
+{
+    struct hr_piece_chunk *c = q->first;
+    uint32_t i = c->head;
+
+    while (off >= c->piece[i].len) {
+        off -= c->piece[i].len;
+        next_slot(&c, &i);
+    }
+    for (;;) {
+        struct hr_piece *p = &c->piece[i];
+        uint32_t n = RTE_MIN(len, p->len - off);
+        if (!hr_buf_writable(p->mbuf)) {
+            int err;
+            if (p->len >= HR_COPY_BREAK && off + n < p->len && (err = split(ctx, q, c, i, off + n)) != 0)
+                return err;
+            if (p->len >= HR_COPY_BREAK && off > 0) {
+                if ((err = split(ctx, q, c, i, off)) != 0)
+                    return err;
+                next_slot(&c, &i);
+                p = &c->piece[i];
+                off = 0;
+            }
+            if ((err = privatize(ctx, p)) != 0)
+                return err;
+        }
+        len -= n;
+        if (len == 0)
+            return 0;
+        off = 0;
+        next_slot(&c, &i);
+    }
+}
+
+int hr_pieceq_overwrite(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t off, const void *src,
+                        uint32_t len)
+{
+    if (len == 0)
+        return 0;
+    int err = make_writable(ctx, q, off, len);
+    if (err != 0)
+        return err;
+
+    struct hr_piece_iter it;
+    const uint8_t *in = src;
+    hr_piece_iter_at(&it, q, off);
+    while (len > 0) {
+        uint32_t have;
+        uint8_t *p = (uint8_t *)(uintptr_t)hr_piece_iter_peek(&it, &have);
+        uint32_t n = RTE_MIN(have, len);
+        memcpy(p, in, n);
+        in += n;
+        len -= n;
+        hr_piece_iter_advance(&it, n);
+    }
+    return 0;
+}
+
+void hr_piece_iter_at(struct hr_piece_iter *it, const struct hr_pieceq *q, uint32_t off)
+{
+    it->chunk = q->first;
+    if (q->first == NULL) {
+        it->index = it->off = 0;
+        return;
+    }
+    it->index = q->first->head;
+    it->off = q->first->piece[it->index].off;
+    hr_piece_iter_advance(it, off);
+}
+
+/* Steps over pieces that are used up; stays behind the last one, so that a later push continues there. */
+static bool settle(struct hr_piece_iter *it)
+{
+    for (;;) {
+        const struct hr_piece *p = &it->chunk->piece[it->index];
+        if (it->off < (uint32_t)p->off + p->len)
+            return true;
+        if (it->index + 1 < it->chunk->tail) {
+            it->index++;
+        } else if (it->chunk->next != NULL) {
+            it->chunk = it->chunk->next;
+            it->index = it->chunk->head;
+        } else {
+            return false;
+        }
+        it->off = it->chunk->piece[it->index].off;
+    }
+}
+
+const uint8_t *hr_piece_iter_peek(struct hr_piece_iter *it, uint32_t *ret_len)
+{
+    *ret_len = 0;
+    if (it->chunk == NULL || !settle(it))
+        return NULL;
+    const struct hr_piece *p = &it->chunk->piece[it->index];
+    *ret_len = (uint32_t)p->off + p->len - it->off;
+    return (const uint8_t *)p->mbuf->buf_addr + it->off;
+}
+
+void hr_piece_iter_advance(struct hr_piece_iter *it, uint32_t n)
+{
+    while (n > 0 && it->chunk != NULL && settle(it)) {
+        const struct hr_piece *p = &it->chunk->piece[it->index];
+        uint32_t step = RTE_MIN(n, (uint32_t)p->off + p->len - it->off);
+        it->off = (uint16_t)(it->off + step);
+        n -= step;
+    }
+}

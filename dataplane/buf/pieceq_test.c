@@ -1,0 +1,497 @@
+#include "dataplane/buf/buf.h"
+
+#include <rte_mempool.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/support/eal.h"
+
+static struct hr_buf_ctx ctx;
+static struct hr_stats stats;
+
+static int setup(void **state)
+{
+    struct hr_buf_config cfg = {.socket_id = SOCKET_ID_ANY,
+                                .rx_mbufs = 64,
+                                .rx_data_room = RTE_PKTMBUF_HEADROOM + 2048,
+                                .hdr_mbufs = 64,
+                                .chunks = 16};
+    (void)state;
+    hr_test_eal_init();
+    memset(&stats, 0, sizeof(stats));
+    return hr_buf_ctx_init(&ctx, &cfg, &stats);
+}
+
+/* Every test must leave the pools as it found them. */
+static int teardown(void **state)
+{
+    (void)state;
+    int leaked = rte_mempool_in_use_count(ctx.rx_pool) + rte_mempool_in_use_count(ctx.hdr_pool) +
+                 rte_mempool_in_use_count(ctx.indirect_pool) + rte_mempool_in_use_count(ctx.chunk_pool);
+    if (ctx.held != 0)
+        leaked++;
+    hr_buf_ctx_fini(&ctx);
+    return leaked;
+}
+
+/* A received buffer with len bytes, counting up from first. */
+static struct rte_mbuf *received(uint32_t len, uint8_t first)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(ctx.rx_pool);
+    assert_non_null(m);
+    uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)len);
+    for (uint32_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(first + i);
+    return m;
+}
+
+static void push(struct hr_pieceq *q, uint32_t len, uint8_t first)
+{
+    assert_int_equal(hr_pieceq_push_mbuf_take(&ctx, q, received(len, first)), 0);
+}
+
+/* The queue's bytes count up from first. */
+static void assert_counts_up(const struct hr_pieceq *q, uint8_t first)
+{
+    uint8_t *all = malloc(q->bytes + 1);
+    hr_pieceq_peek(q, 0, all, q->bytes);
+    for (uint32_t i = 0; i < q->bytes; i++)
+        assert_int_equal(all[i], (uint8_t)(first + i));
+    free(all);
+}
+
+static void test_push_and_drop(void **state)
+{
+    struct hr_pieceq q;
+    (void)state;
+    hr_pieceq_init(&q);
+    for (unsigned i = 0; i < 40; i++) /* more than one chunk */
+        push(&q, 512, 0);
+    assert_int_equal(q.bytes, 40 * 512);
+    assert_int_equal(q.n_pieces, 40);
+    assert_int_equal(ctx.held, 40);
+    assert_counts_up(&q, 0);
+    hr_pieceq_drop(&ctx, &q, 39 * 512 + 100);
+    assert_int_equal(q.n_pieces, 1);
+    assert_int_equal(q.bytes, 412);
+    assert_counts_up(&q, 100);
+    assert_int_equal(rte_mempool_in_use_count(ctx.chunk_pool), 1);
+    hr_pieceq_clear(&ctx, &q);
+    assert_int_equal(q.n_pieces, 0);
+    assert_null(q.first);
+    assert_int_equal(ctx.held_peak, 40);
+}
+
+static void test_small_pieces_coalesce(void **state)
+{
+    struct hr_pieceq q;
+    (void)state;
+    hr_pieceq_init(&q);
+    for (unsigned i = 0; i < 100; i++)
+        push(&q, 10, (uint8_t)(10 * i));
+    assert_int_equal(q.n_pieces, 1);
+    assert_int_equal(q.bytes, 1000);
+    assert_counts_up(&q, 0);
+    assert_int_equal(stats.counters[HR_CTR_coalesced_bytes], 990);
+    push(&q, HR_COPY_BREAK, (uint8_t)1000); /* large enough to stay where it is */
+    assert_int_equal(q.n_pieces, 2);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* A buffer that something else refers to (a transmit ring) is never written to. */
+static void test_no_coalescing_into_shared(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    uint32_t len;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 300, 0);
+    hr_piece_iter_at(&it, &q, 0);
+    struct rte_mbuf *tx = hr_buf_attach(&ctx, &it, 300, 4, &len);
+    assert_non_null(tx);
+    assert_ptr_equal(tx, q.first->piece[0].mbuf);
+    push(&q, 10, (uint8_t)300);
+    assert_int_equal(q.n_pieces, 2);
+    assert_int_equal(tx->data_len, 300);
+    rte_pktmbuf_free(tx);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+static void test_push_bytes(void **state)
+{
+    struct hr_pieceq q;
+    uint8_t data[3000];
+    (void)state;
+    for (unsigned i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)i;
+    hr_pieceq_init(&q);
+    assert_int_equal(hr_pieceq_push_bytes(&ctx, &q, data, 7), 0);
+    assert_int_equal(hr_pieceq_push_bytes(&ctx, &q, data + 7, sizeof(data) - 7), 0);
+    assert_int_equal(q.bytes, sizeof(data));
+    assert_counts_up(&q, 0);
+
+    /* All or nothing: exhaust the header pool. */
+    struct rte_mbuf *held[64];
+    unsigned n = 0;
+    while (n < 64 && rte_mempool_avail_count(ctx.hdr_pool) > 1)
+        held[n++] = rte_pktmbuf_alloc(ctx.hdr_pool);
+    uint32_t before = q.bytes;
+    assert_int_equal(hr_pieceq_push_bytes(&ctx, &q, data, 2000), HR_E_NOMEM);
+    assert_int_equal(q.bytes, before);
+    assert_counts_up(&q, 0);
+    while (n > 0)
+        rte_pktmbuf_free(held[--n]);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+static void test_move_splits(void **state)
+{
+    struct hr_pieceq a, b;
+    (void)state;
+    hr_pieceq_init(&a);
+    hr_pieceq_init(&b);
+    push(&a, 1000, 0);
+    push(&a, 1000, (uint8_t)1000);
+    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 1300), 0);
+    assert_int_equal(a.bytes, 700);
+    assert_int_equal(b.bytes, 1300);
+    assert_int_equal(b.n_pieces, 2);
+    assert_int_equal(ctx.held, 3);
+    assert_counts_up(&b, 0);
+    assert_counts_up(&a, (uint8_t)1300);
+    assert_int_equal(rte_mbuf_refcnt_read(a.first->piece[a.first->head].mbuf), 2);
+
+    /* What was cut grows together again. */
+    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 700), 0);
+    assert_int_equal(b.n_pieces, 2);
+    assert_int_equal(ctx.held, 2);
+    assert_counts_up(&b, 0);
+    assert_int_equal(rte_mbuf_refcnt_read(b.last->piece[b.last->tail - 1].mbuf), 1);
+    hr_pieceq_clear(&ctx, &b);
+}
+
+static void test_move_without_chunks_moves_nothing(void **state)
+{
+    struct hr_pieceq a, b;
+    void *chunks[16];
+    unsigned n = 0;
+    (void)state;
+    hr_pieceq_init(&a);
+    hr_pieceq_init(&b);
+    for (unsigned i = 0; i < 35; i++)
+        push(&a, 512, 0);
+    push(&b, 512, 0);
+    while (n < 16 && rte_mempool_get(ctx.chunk_pool, &chunks[n]) == 0)
+        n++;
+    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 34 * 512), HR_E_NOMEM);
+    assert_int_equal(a.bytes, 35 * 512);
+    assert_int_equal(b.bytes, 512);
+    while (n > 0)
+        rte_mempool_put(ctx.chunk_pool, chunks[--n]);
+    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 34 * 512), 0);
+    assert_int_equal(b.n_pieces, 35);
+    assert_counts_up(&b, 0);
+    hr_pieceq_clear(&ctx, &a);
+    hr_pieceq_clear(&ctx, &b);
+}
+
+static void test_overwrite_in_place(void **state)
+{
+    struct hr_pieceq q;
+    uint8_t got[4];
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 500, 0);
+    push(&q, 500, 0);
+    struct rte_mbuf *first = q.first->piece[0].mbuf;
+    assert_int_equal(hr_pieceq_overwrite(&ctx, &q, 498, "abcd", 4), 0); /* over the seam */
+    hr_pieceq_peek(&q, 498, got, 4);
+    assert_memory_equal(got, "abcd", 4);
+    assert_ptr_equal(q.first->piece[0].mbuf, first);
+    assert_int_equal(stats.counters[HR_CTR_edited_bytes], 0);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* A shared buffer keeps its bytes; the queue shows the new ones, and only they were copied. */
+static void test_overwrite_shared(void **state)
+{
+    struct hr_pieceq a, b;
+    uint8_t all[2000];
+    (void)state;
+    hr_pieceq_init(&a);
+    hr_pieceq_init(&b);
+    push(&a, 2000, 0);
+    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 1000), 0);
+    struct rte_mbuf *shared = b.first->piece[0].mbuf;
+    assert_int_equal(hr_pieceq_overwrite(&ctx, &b, 400, "wxyz", 4), 0);
+    assert_int_equal(b.n_pieces, 3);
+    assert_int_equal(b.bytes, 1000);
+    assert_int_equal(stats.counters[HR_CTR_edited_bytes], 4);
+    hr_pieceq_peek(&b, 0, all, 1000);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(all[i], i >= 400 && i < 404 ? "wxyz"[i - 400] : (uint8_t)i);
+    assert_int_equal(rte_pktmbuf_mtod(shared, uint8_t *)[400], (uint8_t)400);
+    assert_counts_up(&a, (uint8_t)1000);
+    hr_pieceq_clear(&ctx, &a);
+    hr_pieceq_clear(&ctx, &b);
+}
+
+/* The same in a full chunk, where the cut needs a new one. */
+static void test_overwrite_shared_in_full_chunk(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < HR_PIECE_CHUNK_N; at++) {
+        struct hr_pieceq q;
+        struct rte_mbuf *refs[HR_PIECE_CHUNK_N];
+        uint8_t want[HR_PIECE_CHUNK_N * 700], got[sizeof(want)];
+        hr_pieceq_init(&q);
+        for (unsigned i = 0; i < HR_PIECE_CHUNK_N; i++) {
+            push(&q, 700, (uint8_t)i);
+            refs[i] = q.first->piece[i].mbuf;
+            rte_mbuf_refcnt_update(refs[i], 1);
+        }
+        hr_pieceq_peek(&q, 0, want, sizeof(want));
+        memcpy(want + 700 * at + 400, "0123456789", 10);
+        assert_int_equal(hr_pieceq_overwrite(&ctx, &q, 700 * at + 400, "0123456789", 10), 0);
+        hr_pieceq_peek(&q, 0, got, sizeof(got));
+        assert_memory_equal(got, want, sizeof(want));
+        assert_int_equal(q.n_pieces, HR_PIECE_CHUNK_N + 2);
+        push(&q, 700, 0);
+        hr_pieceq_clear(&ctx, &q);
+        for (unsigned i = 0; i < HR_PIECE_CHUNK_N; i++)
+            rte_pktmbuf_free_seg(refs[i]);
+    }
+}
+
+static void test_iterator_survives_push_and_drop(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    uint32_t len;
+    (void)state;
+    hr_pieceq_init(&q);
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(hr_piece_iter_peek(&it, &len));
+    assert_int_equal(len, 0);
+
+    push(&q, 300, 0);
+    hr_piece_iter_at(&it, &q, 250);
+    const uint8_t *p = hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 50);
+    assert_int_equal(*p, 250);
+    hr_pieceq_drop(&ctx, &q, 200);
+    p = hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 50);
+    assert_int_equal(*p, 250);
+
+    hr_piece_iter_advance(&it, 50);
+    assert_null(hr_piece_iter_peek(&it, &len));
+    push(&q, 20, (uint8_t)300); /* coalesces into the piece it stands behind */
+    p = hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 20);
+    assert_int_equal(*p, (uint8_t)300);
+    hr_piece_iter_advance(&it, 20);
+    for (unsigned i = 0; i < 40; i++)
+        push(&q, 300, (uint8_t)(320 + 300 * i));
+    p = hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 300);
+    assert_int_equal(*p, (uint8_t)320);
+    hr_piece_iter_advance(&it, 35 * 300 + 1);
+    p = hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 299);
+    assert_int_equal(*p, (uint8_t)(320 + 35 * 300 + 1));
+    hr_pieceq_clear(&ctx, &q);
+}
+
+static void test_attach(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    uint32_t len;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 1000, 0);
+    push(&q, 1000, (uint8_t)1000);
+    push(&q, 1000, (uint8_t)2000);
+
+    /* One whole buffer: the buffer itself. */
+    hr_piece_iter_at(&it, &q, 0);
+    struct rte_mbuf *m = hr_buf_attach(&ctx, &it, 1000, 4, &len);
+    assert_int_equal(len, 1000);
+    assert_ptr_equal(m, q.first->piece[0].mbuf);
+    assert_null(m->next);
+    rte_pktmbuf_free(m);
+
+    /* Two whole buffers: the first by an indirect mbuf, because its next is needed. */
+    hr_piece_iter_at(&it, &q, 0);
+    m = hr_buf_attach(&ctx, &it, 2000, 4, &len);
+    assert_int_equal(len, 2000);
+    assert_int_equal(m->nb_segs, 2);
+    assert_int_equal(m->pkt_len, 2000);
+    assert_true(RTE_MBUF_CLONED(m));
+    assert_ptr_equal(m->next, q.first->piece[1].mbuf);
+    assert_null(q.first->piece[0].mbuf->next);
+    rte_pktmbuf_free(m);
+
+    /* Parts; the iterator goes on from there. */
+    hr_piece_iter_at(&it, &q, 500);
+    m = hr_buf_attach(&ctx, &it, 700, 4, &len);
+    assert_int_equal(len, 700);
+    assert_int_equal(m->nb_segs, 2);
+    assert_int_equal(*rte_pktmbuf_mtod(m, uint8_t *), (uint8_t)500);
+    assert_int_equal(m->next->data_len, 200);
+    assert_int_equal(q.first->piece[0].mbuf->data_len, 1000);
+    rte_pktmbuf_free(m);
+    m = hr_buf_attach(&ctx, &it, 5000, 4, &len); /* to the end of the queue */
+    assert_int_equal(len, 1800);
+    rte_pktmbuf_free(m);
+
+    /* The limit of mbufs cuts. */
+    hr_piece_iter_at(&it, &q, 100);
+    m = hr_buf_attach(&ctx, &it, 2500, 2, &len);
+    assert_int_equal(len, 1900);
+    assert_int_equal(m->nb_segs, 2);
+    rte_pktmbuf_free(m);
+
+    /* A trimmed piece that nobody else refers to goes out as the buffer itself too. */
+    hr_pieceq_drop(&ctx, &q, 300);
+    hr_piece_iter_at(&it, &q, 0);
+    m = hr_buf_attach(&ctx, &it, 700, 2, &len);
+    assert_ptr_equal(m, q.first->piece[q.first->head].mbuf);
+    assert_int_equal(m->data_len, 700);
+    assert_int_equal(*rte_pktmbuf_mtod(m, uint8_t *), (uint8_t)300);
+
+    /* Trimmed while on the wire: indirect, and what is on the wire does not change. */
+    hr_pieceq_drop(&ctx, &q, 100);
+    hr_piece_iter_at(&it, &q, 0);
+    struct rte_mbuf *again = hr_buf_attach(&ctx, &it, 600, 2, &len);
+    assert_true(RTE_MBUF_CLONED(again));
+    assert_int_equal(*rte_pktmbuf_mtod(again, uint8_t *), (uint8_t)400);
+    assert_int_equal(m->data_len, 700);
+    rte_pktmbuf_free(again);
+    rte_pktmbuf_free(m);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+static void test_attach_without_mbufs(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    struct rte_mbuf *held[128];
+    unsigned n = 0;
+    uint32_t len;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 1000, 0);
+    push(&q, 1000, 0);
+    while (n < 128 && rte_mempool_avail_count(ctx.indirect_pool) > 0)
+        held[n++] = rte_pktmbuf_alloc(ctx.indirect_pool);
+    hr_piece_iter_at(&it, &q, 10);
+    assert_null(hr_buf_attach(&ctx, &it, 1500, 4, &len));
+    hr_piece_iter_peek(&it, &len);
+    assert_int_equal(len, 990); /* not moved */
+    assert_true(stats.counters[HR_CTR_mbuf_alloc_failed] > 0);
+    while (n > 0)
+        rte_pktmbuf_free(held[--n]);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* Random operations against a plain byte array. */
+static void test_against_model(void **state)
+{
+    static uint8_t model[1 << 16];
+    struct hr_pieceq a, b;
+    uint32_t na = 0, nb = 0; /* model: a's bytes, then b's in a second array */
+    static uint8_t model_b[1 << 16];
+    (void)state;
+    srand(20250101);
+    hr_pieceq_init(&a);
+    hr_pieceq_init(&b);
+    for (unsigned step = 0; step < 20000; step++) {
+        uint32_t n = (uint32_t)rand() % (rand() % 4 ? 100 : 1400) + 1;
+        uint8_t bytes[1500];
+        for (uint32_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)rand();
+        switch (rand() % 5) {
+        case 0: {
+            if (a.n_pieces + b.n_pieces > 40)
+                break;
+            struct rte_mbuf *m = received(n, 0);
+            memcpy(rte_pktmbuf_mtod(m, void *), bytes, n);
+            assert_int_equal(hr_pieceq_push_mbuf_take(&ctx, &a, m), 0);
+            memcpy(model + na, bytes, n);
+            na += n;
+            break;
+        }
+        case 1:
+            if (hr_pieceq_push_bytes(&ctx, &a, bytes, n) == 0) {
+                memcpy(model + na, bytes, n);
+                na += n;
+            }
+            break;
+        case 2:
+            n = RTE_MIN(n, na);
+            if (hr_pieceq_move(&ctx, &b, &a, n) == 0) {
+                memcpy(model_b + nb, model, n);
+                nb += n;
+                memmove(model, model + n, na -= n);
+            }
+            break;
+        case 3:
+            n = RTE_MIN(n * 2, nb);
+            hr_pieceq_drop(&ctx, &b, n);
+            memmove(model_b, model_b + n, nb -= n);
+            break;
+        case 4: {
+            n = RTE_MIN(n, 64u);
+            if (nb < n)
+                break;
+            uint32_t off = nb == n ? 0 : (uint32_t)rand() % (nb - n);
+            if (hr_pieceq_overwrite(&ctx, &b, off, bytes, n) == 0)
+                memcpy(model_b + off, bytes, n);
+            break;
+        }
+        }
+        static uint8_t got[1 << 16];
+        assert_int_equal(a.bytes, na);
+        assert_int_equal(b.bytes, nb);
+        hr_pieceq_peek(&a, 0, got, na);
+        assert_memory_equal(got, model, na);
+        hr_pieceq_peek(&b, 0, got, nb);
+        assert_memory_equal(got, model_b, nb);
+        assert_int_equal(ctx.held, a.n_pieces + b.n_pieces);
+        if (na > 30000 || nb > 30000) {
+            hr_pieceq_clear(&ctx, &a);
+            hr_pieceq_clear(&ctx, &b);
+            na = nb = 0;
+        }
+    }
+    hr_pieceq_clear(&ctx, &a);
+    hr_pieceq_clear(&ctx, &b);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_push_and_drop),
+        T(test_small_pieces_coalesce),
+        T(test_no_coalescing_into_shared),
+        T(test_push_bytes),
+        T(test_move_splits),
+        T(test_move_without_chunks_moves_nothing),
+        T(test_overwrite_in_place),
+        T(test_overwrite_shared),
+        T(test_overwrite_shared_in_full_chunk),
+        T(test_iterator_survives_push_and_drop),
+        T(test_attach),
+        T(test_attach_without_mbufs),
+        T(test_against_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
