@@ -1,0 +1,65 @@
+# Installs the Debian packages that Headrace, its playground and its tests need. Sourced, not run.
+#
+# A package that is present costs nothing: one dpkg-query decides. Tools that may have come from elsewhere
+# (a JDK, Go, Node) are looked for on PATH first, and only installed from Debian when they are missing or old.
+
+hr_say() { printf '%s\n' "$*" >&2; }
+
+HR_PACKAGES_BUILD="gcc clang llvm libclang-rt-14-dev meson ninja-build pkg-config libdpdk-dev libconfig-dev
+    libjansson-dev libc-ares-dev libmicrohttpd-dev libsystemd-dev libssl-dev libcmocka-dev"
+HR_PACKAGES_RIG="iproute2 iptables ethtool iperf3 kcat procps util-linux ca-certificates python3"
+HR_PACKAGES_TEST="tcpdump python3-venv"
+
+hr_java_version() {
+    command -v javac >/dev/null 2>&1 || { echo 0; return; }
+    javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p'
+}
+
+# Prints the packages of the named sets that are not installed. Sets: build, rig, java, test.
+hr_packages_missing() {
+    local wanted="" set p
+    for set in "$@"; do
+        case "$set" in
+        build) wanted="$wanted $HR_PACKAGES_BUILD" ;;
+        rig) wanted="$wanted $HR_PACKAGES_RIG" ;;
+        java)
+            [ "$(hr_java_version)" -ge 17 ] 2>/dev/null || wanted="$wanted openjdk-17-jdk-headless"
+            command -v mvn >/dev/null 2>&1 || wanted="$wanted maven"
+            ;;
+        test)
+            wanted="$wanted $HR_PACKAGES_TEST"
+            command -v npm >/dev/null 2>&1 || wanted="$wanted nodejs npm"
+            command -v go >/dev/null 2>&1 || wanted="$wanted golang-go"
+            ;;
+        esac
+    done
+    for p in $wanted; do
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$p"
+    done
+}
+
+# hr_packages_install SET...: apt-get's output goes to a log, its tail is shown when it fails.
+hr_packages_install() {
+    local missing log=/tmp/headrace-apt.$$.log
+    missing=$(hr_packages_missing "$@")
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get >/dev/null 2>&1; then
+        hr_say "error: these Debian packages are missing and there is no apt-get: $missing"
+        return 1
+    fi
+    hr_say "==> installing Debian packages: $missing(a few minutes the first time)"
+    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } \
+        >"$log" 2>&1 </dev/null; then
+        tail -20 "$log" >&2
+        hr_say "error: apt-get failed; its whole output is in $log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+hr_need_root() {
+    if [ "$(id -u)" != 0 ]; then
+        hr_say "error: this needs root (network namespaces, packages): sudo $0 $*"
+        exit 1
+    fi
+}

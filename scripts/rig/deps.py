@@ -1,0 +1,177 @@
+"""Downloads that the package manager does not have: Kafka's jars, and the clients that the tests use.
+
+Versions are pinned here and nowhere else. Each set is a folder under CACHE with a stamp that names what it was
+made from, so that a second call returns at once and a changed pin rebuilds.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+
+from rig import env
+from rig.env import CACHE, RigError, run, run_logged
+
+KAFKA_DEFAULT = "4.4.0"
+KAFKA_OLD = "3.9.2"
+OLD_CLIENT = "2.8.2"
+
+# kafka_2.13 stands first, so that its versions win where kafka-tools wants older ones.
+JARS = {
+    "broker-4.4.0": ["org.apache.kafka:kafka_2.13:4.4.0", "org.apache.kafka:kafka-tools:4.3.1",
+                     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"],
+    "broker-3.9.2": ["org.apache.kafka:kafka_2.13:3.9.2", "org.apache.kafka:kafka-tools:3.9.2"],
+    "clients-4.4.0": ["org.apache.kafka:kafka-clients:4.4.0", "org.slf4j:slf4j-nop:1.7.36"],
+    "clients-2.8.2": ["org.apache.kafka:kafka-clients:2.8.2", "org.slf4j:slf4j-nop:1.7.36"],
+}
+WHEELS = ["confluent-kafka==2.16.0", "kafka-python==3.0.0"]
+NODE_MODULES = {"kafkajs": "2.2.4"}
+GO_MODULES = {"github.com/twmb/franz-go": "v1.22.0", "github.com/IBM/sarama": "v1.61.0"}
+GO_OLDEST = (1, 25)  # what these modules ask for
+GO_TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.0.linux-%s"
+
+
+def _stamped(folder, key):
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    stamp = folder + "/.made-from"
+    try:
+        with open(stamp) as f:
+            if f.read() == digest:
+                return True, lambda: None
+    except OSError:
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+
+    def done():
+        with open(stamp, "w") as f:
+            f.write(digest)
+    return False, done
+
+
+def jars(name):
+    """The folder with a set of jars and everything they depend on."""
+    folder = "%s/jars/%s" % (CACHE, name)
+    fresh, done = _stamped(folder, JARS[name])
+    if fresh:
+        return folder
+    deps = "".join("<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>"
+                   % tuple(d.split(":")) for d in JARS[name])
+    pom = CACHE + "/jars/%s.pom.xml" % name
+    with open(pom, "w") as f:
+        f.write("<project xmlns='http://maven.apache.org/POM/4.0.0'><modelVersion>4.0.0</modelVersion>"
+                "<groupId>headrace.rig</groupId><artifactId>%s</artifactId><version>1</version>"
+                "<packaging>pom</packaging><dependencies>%s</dependencies></project>" % (name, deps))
+    run_logged(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
+                "-DoutputDirectory=" + folder], CACHE + "/log/mvn-%s.log" % name,
+               "fetching Kafka %s (Maven)" % name.replace("-", " "))
+    if not glob.glob(folder + "/*.jar"):
+        raise RigError("Maven left no jar in %s: see %s/log/mvn-%s.log" % (folder, CACHE, name))
+    done()
+    return folder
+
+
+def compile_java(out, classpath, sources, release):
+    """Compiles sources (when they changed) and returns the folder with the classes."""
+    folder = "%s/classes/%s" % (CACHE, out)
+    key = [classpath, release] + [open(s).read() for s in sources]
+    fresh, done = _stamped(folder, key)
+    if not fresh:
+        run(["javac", "-nowarn", "--release", str(release), "-cp", classpath, "-d", folder] + sources)
+        done()
+    return folder
+
+
+def venv():
+    """A Python with the pinned Kafka client wheels."""
+    folder = CACHE + "/venv"
+    fresh, done = _stamped(folder, [WHEELS, sys.version])
+    if not fresh:
+        with env.Step("creating a Python environment"):
+            run([sys.executable, "-m", "venv", folder])
+        run_logged([folder + "/bin/pip", "install", "--no-input"] + WHEELS, CACHE + "/log/pip.log",
+                   "installing Python clients (%s)" % ", ".join(WHEELS))
+        done()
+    return folder + "/bin/python"
+
+
+def node_modules():
+    """A folder whose node_modules has the pinned packages."""
+    folder = CACHE + "/node"
+    fresh, done = _stamped(folder, NODE_MODULES)
+    if not fresh:
+        with open(folder + "/package.json", "w") as f:
+            json.dump({"name": "headrace-rig", "private": True, "dependencies": NODE_MODULES}, f)
+        run_logged(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder], CACHE + "/log/npm.log",
+                   "installing Node clients (kafkajs)")
+        done()
+    return folder
+
+
+def _go_version(go):
+    try:
+        m = re.search(r"go(\d+)\.(\d+)", run([go, "version"]).stdout)
+    except RigError:
+        return (0, 0)
+    return (int(m.group(1)), int(m.group(2))) if m else (0, 0)
+
+
+def go():
+    """A Go command that is new enough for the clients.
+
+    Debian 12 has 1.19, which does not know how to fetch a newer toolchain by itself; but toolchains are
+    published as modules, and any Go can download a module.
+    """
+    found = shutil.which("go")
+    if found and _go_version(found) >= GO_OLDEST:
+        return found
+    if not found:
+        raise RigError("go: command not found (Debian: apt-get install golang-go)")
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    with env.Step("fetching a newer Go toolchain than %s" % ".".join(map(str, _go_version(found)))):
+        os.makedirs(CACHE + "/go-scratch", exist_ok=True)
+        res = run([found, "mod", "download", "-json", GO_TOOLCHAIN % arch], cwd=CACHE + "/go-scratch",
+                  env=_go_env(), timeout=1200)
+        root = json.loads(res.stdout)["Dir"]
+        for path in glob.glob(root + "/bin/*") + glob.glob(root + "/pkg/tool/*/*"):
+            os.chmod(path, 0o755)
+    return root + "/bin/go"
+
+
+def _go_env():
+    e = dict(os.environ)
+    e.update(GOPATH=CACHE + "/go", GOCACHE=CACHE + "/go-build", GOFLAGS="-mod=mod", GOTOOLCHAIN="local",
+             HOME=e.get("HOME", "/root"))
+    return e
+
+
+def go_program(name, source):
+    """Builds tests/integration/clients/go/NAME and returns the binary."""
+    folder = "%s/go-programs/%s" % (CACHE, name)
+    fresh, done = _stamped(folder, [open(source).read(), GO_MODULES])
+    binary = folder + "/" + name
+    if not fresh:
+        tool = go()
+        shutil.copy(source, folder + "/main.go")
+        with open(folder + "/go.mod", "w") as f:
+            f.write("module headrace.test/%s\n\ngo %d.%d\n" % ((name,) + GO_OLDEST))
+        wanted = [m + "@" + v for m, v in GO_MODULES.items() if m in open(source).read()]
+        log = "%s/log/go-%s.log" % (CACHE, name)
+        run_logged([tool, "get"] + wanted, log, "fetching Go client %s" % name, cwd=folder, env=_go_env())
+        run_logged([tool, "build", "-o", binary, "."], log, "building Go client %s" % name, cwd=folder,
+                   env=_go_env())
+        done()
+    return binary
+
+
+def build(directory=None):
+    """Builds Headrace (gcc) and returns the build folder."""
+    directory = directory or env.BUILD
+    log = env.CACHE + "/log/build.log"
+    if not os.path.exists(directory + "/build.ninja"):
+        run_logged(["meson", "setup", directory, env.ROOT], log, "configuring the build")
+    run_logged(["ninja", "-C", directory], log, "building Headrace")
+    return directory

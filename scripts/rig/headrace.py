@@ -1,0 +1,191 @@
+"""Headrace itself on the rig: its configuration, its processes, and what headracectl says.
+
+A variant is a dictionary of the choices that tests make:
+  ports      1 (both legs on one port) or 2 (clients on br0, brokers on br1)
+  workers    list of lcores
+  mtu        of the ports
+  advertise  host pattern that clients are told
+  frame      max_frame_bytes of the Kafka listener
+  idle       "adaptive" or "busy"
+"""
+
+import json
+import os
+import shutil
+import signal
+
+from rig import env, kafka, net
+from rig.env import BUILD, HUB, LOGS, RUN, RigError, ZONES
+
+RUNTIME = RUN + "/headrace"
+CONFIG = RUN + "/headrace.cfg"
+BOOTSTRAP_PORT = 9092
+NODE_PORT_BASE = 9200
+TCP_PORT = 5201
+TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
+
+DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
+            "frame": 100 << 20, "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
+
+
+def default_workers():
+    return [1] if (os.cpu_count() or 1) > 1 else [0]
+
+
+def client_hosts():
+    """What clients' /etc/hosts know: Headrace, and nothing of the brokers."""
+    names = [(net.HEADRACE, net.CLIENT_NAME)]
+    return names + [(net.HEADRACE, "b%d.%s" % (kafka.NODE_ID[z], net.CLIENT_NAME)) for z in ZONES]
+
+
+def bootstrap():
+    return "%s:%d" % (net.HEADRACE, BOOTSTRAP_PORT)
+
+
+def render(variant=None):
+    """The configuration file's text."""
+    v = dict(DEFAULTS, **(variant or {}))
+    ports = []
+    for b in range(v["ports"]):
+        dev, addr = net.PORTS[b]
+        blocks = ",framesz=16384,blocksz=65536,framecnt=1024" if v["mtu"] > 1500 else ""
+        ports.append('    { name = "%s"; device = "net_af_packet%d,iface=%s%s%s"; mtu = %d;\n'
+                     '      addresses = ("%s/16"); }'
+                     % (dev, b, dev, blocks, ",qpairs=%d" % len(v["workers"] or default_workers())
+                        if len(v["workers"] or default_workers()) > 1 else "", v["mtu"], addr))
+    workers = v["workers"] or default_workers()
+    ids = sorted(kafka.NODE_ID.values())
+    return """# Written by the rig; config/headrace.cfg documents every key.
+zone = "use1-az1";
+dataplane: {
+  main_lcore = 0;
+  workers = [%(workers)s];
+  idle = "%(idle)s";
+  hugepages = false;
+  memory_mb = 512;
+  file_prefix = "%(prefix)s";
+  %(dataplane)s
+  ports = (
+%(ports)s
+  );
+};
+tcp: { %(tcp)s };
+limits: { %(limits)s };
+cluster: {
+  bootstrap = (%(bootstrap)s);
+};
+listeners = (
+  { name = "kafka"; mode = "kafka"; bind = "%(addr)s"; port = %(port)d;
+    node_port_base = %(base)d; node_ids = "%(ids)s";
+    advertised_host = "%(advertise)s";
+    max_frame_bytes = %(frame)d; %(listener)s },
+  { name = "floor"; mode = "tcp"; bind = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
+);
+control: {
+  runtime_dir = "%(runtime)s";
+  metrics = "10.77.0.1:9090";
+};
+log: { level = "info"; format = "text"; };
+""" % {
+        "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
+        "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
+        "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
+        "addr": net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
+        "ids": "%d-%d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], "frame": v["frame"],
+        "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
+        "target": net.broker_addr(TCP_ZONE, v["ports"] - 1)}
+
+
+def _bin(name):
+    for path in ("%s/%s" % (BUILD, name), "%s/dataplane/%s" % (BUILD, name), "%s/controlplane/%s" % (BUILD, name),
+                 "%s/controlplane/cli/%s" % (BUILD, name), "%s/controlplane/launcher/%s" % (BUILD, name)):
+        if os.access(path, os.X_OK):
+            return path
+    raise RigError("%s is not built in %s" % (name, BUILD))
+
+
+def start(variant=None, config=None, kafka_ready=True, timeout=20):
+    """Starts the launcher, which starts both processes; returns when traffic is accepted."""
+    if env.pid_of("headrace"):
+        raise RigError("Headrace is running already")
+    v = dict(DEFAULTS, **(variant or {}))
+    os.makedirs(RUNTIME, exist_ok=True)
+    os.makedirs(LOGS, exist_ok=True)
+    os.chmod(RUNTIME, 0o755)
+    if config:
+        shutil.copyfile(config, CONFIG)
+    else:
+        with open(CONFIG, "w") as f:
+            f.write(render(v))
+    net.set_mtu(v["mtu"])
+    net.set_hosts(HUB, kafka.names(v["ports"] - 1))
+    argv = [_bin("headrace"), "--config", CONFIG]
+    e = dict(os.environ, PATH=os.path.dirname(_bin("headrace-dataplane")) + ":" +
+             os.path.dirname(_bin("headrace-controlplane")) + ":" + os.environ["PATH"])
+    env.daemon("headrace", env.in_ns(HUB, argv), log=LOGS + "/headrace.log", env=e)
+    try:
+        env.wait_for("Headrace ready", lambda: _ready(kafka_ready), timeout, 0.1)
+    except RigError as err:
+        raise RigError("%s; the end of its log:\n%s" % (err, env.tail(LOGS + "/headrace.log", 25)))
+
+
+def _ready(kafka_ready):
+    if not env.pid_of("headrace"):
+        raise RigError("Headrace ended")
+    try:
+        st = ctl("status", timeout=3)
+    except RigError:
+        return False
+    return is_ready(st, kafka_ready)
+
+
+def is_ready(st, kafka_ready):
+    return bool(st.get("ready")) if kafka_ready else bool(st.get("attached"))
+
+
+def ctl(*args, timeout=10, as_json=True):
+    """Runs headracectl on this rig's control socket; its JSON as Python values."""
+    argv = [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"] + (["--json"] if as_json else []) + list(args)
+    res = env.run(env.in_ns(HUB, argv), timeout=timeout)
+    return json.loads(res.stdout) if as_json else res.stdout
+
+
+def children():
+    """Pids of the two processes under the launcher: {"dataplane": pid, "controlplane": pid}."""
+    found, top = {}, env.pid_of("headrace")
+    if top is None:
+        return found
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open("/proc/%s/stat" % entry) as f:
+                ppid = int(f.read().rsplit(")", 1)[1].split()[1])
+            if ppid != top:
+                continue
+            with open("/proc/%s/cmdline" % entry, "rb") as f:
+                name = os.path.basename(f.read().split(b"\0")[0].decode())
+        except (OSError, IndexError, ValueError):
+            continue
+        if name.startswith("headrace-"):
+            found[name[9:]] = int(entry)
+    return found
+
+
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_kb(pid):
+    with open("/proc/%d/status" % pid) as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def stop(timeout=30):
+    polite = env.stop("headrace", timeout, signal.SIGTERM)
+    return polite

@@ -1,0 +1,297 @@
+"""Three combined KRaft nodes, one per zone, each with a rack.
+
+Each broker has two listeners for clients. CLIENT advertises a name that only the hub (Headrace) and the brokers
+resolve: what a client sees through Headrace must be Headrace's names, and a broker's name that slips through
+cannot be used. DIRECT advertises the plain address, for comparing with and without Headrace.
+"""
+
+import os
+import shutil
+import socket
+import struct
+
+from rig import deps, env, net
+from rig.env import LOGS, RUN, VAR, ZONES, RigError, zone_ns
+
+NODE_ID = {z: 100 + z for z in ZONES}
+RACK = {z: "use1-az%d" % z for z in ZONES}
+CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
+CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT = 9092, 9094, 9093
+DATA = VAR + "/kafka"
+
+
+def broker_name(zone):
+    return "brk-secret-%d.rig.internal" % NODE_ID[zone]
+
+
+def names(bridge=0):
+    """Hosts entries of the brokers' names on one of the two networks."""
+    return [(net.broker_addr(z, bridge), broker_name(z)) for z in ZONES]
+
+
+def direct_bootstrap():
+    return ",".join("%s:%d" % (net.broker_addr(z), DIRECT_PORT) for z in ZONES)
+
+
+def secrets():
+    """What no client may ever see: brokers' names and CLIENT-side addresses, as text and as binary."""
+    found = []
+    for z in ZONES:
+        found.append(broker_name(z).encode())
+        for b in net.NETS:
+            text = net.broker_addr(z, b)
+            found += [text.encode(), socket.inet_aton(text)]
+    return found + [b".rig.internal"]
+
+
+def _process(zone):
+    return "kafka-%d" % NODE_ID[zone]
+
+
+def _config(zone, version, extra):
+    new = version.startswith("4")
+    voters = ",".join("%d@%s:%d" % (NODE_ID[z], net.broker_addr(z), CONTROLLER_PORT) for z in ZONES)
+    c = {
+        "process.roles": "broker,controller",
+        "node.id": NODE_ID[zone],
+        "broker.rack": RACK[zone],
+        "controller.quorum.voters": voters,
+        "listeners": "CLIENT://0.0.0.0:%d,DIRECT://0.0.0.0:%d,CONTROLLER://%s:%d" % (
+            CLIENT_PORT, DIRECT_PORT, net.broker_addr(zone), CONTROLLER_PORT),
+        "advertised.listeners": "CLIENT://%s:%d,DIRECT://%s:%d" % (
+            broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT),
+        "listener.security.protocol.map": "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "DIRECT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": "%s/%d" % (DATA, NODE_ID[zone]),
+        "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        "offsets.topic.replication.factor": 3,
+        "offsets.topic.num.partitions": 6,
+        "transaction.state.log.replication.factor": 3,
+        "transaction.state.log.min.isr": 2,
+        "transaction.state.log.num.partitions": 6,
+        "default.replication.factor": 3,
+        "num.partitions": 3,
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": 0,
+        # Records up to 50 MB must pass.
+        "message.max.bytes": 64 << 20,
+        "replica.fetch.max.bytes": 64 << 20,
+        "replica.fetch.response.max.bytes": 64 << 20,
+        # Failures are found within seconds, as tests want it.
+        "broker.session.timeout.ms": 6000,
+        "broker.heartbeat.interval.ms": 1000,
+        "replica.lag.time.max.ms": 5000,
+        "controller.quorum.election.timeout.ms": 1000,
+        "controller.quorum.fetch.timeout.ms": 2000,
+        # Small threads: three brokers share two cores.
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "num.replica.fetchers": 1,
+        "log.cleaner.dedupe.buffer.size": 16 << 20,
+        "log.segment.bytes": 256 << 20,
+        "log.retention.bytes": 1 << 30,
+        "log.segment.delete.delay.ms": 1000,
+        "connections.max.idle.ms": 600000,
+    }
+    if new:
+        c.update({
+            "share.coordinator.state.topic.replication.factor": 3,
+            "share.coordinator.state.topic.min.isr": 2,
+            "share.coordinator.state.topic.num.partitions": 6,
+        })
+    c.update(extra or {})
+    return "".join("%s=%s\n" % kv for kv in c.items())
+
+
+LOG4J2 = """<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="WARN"><Appenders><Console name="out">
+<PatternLayout pattern="%d{ISO8601} %-5p %c{1.} %m%n"/></Console></Appenders>
+<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>
+"""
+LOG4J1 = """log4j.rootLogger=INFO, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p %c %m%n
+"""
+
+
+def _java(version, args, heap="512m"):
+    folder = deps.jars("broker-" + version)
+    log = ("-Dlog4j2.configurationFile=%s/log4j2.xml" if version.startswith("4")
+           else "-Dlog4j.configuration=file:%s/log4j.properties") % DATA
+    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", log,
+            "-cp", folder + "/*"] + args
+
+
+def _launch(zone, version):
+    # Brokers live in the zone's network but see their peers' names, which clients there do not.
+    argv = ["sh", "-c", 'mount --bind %s/broker.hosts /etc/hosts && exec "$@"' % RUN, "sh"]
+    argv += env.on_cpu(0, _java(version, ["kafka.Kafka", "%s/%d.properties" % (DATA, NODE_ID[zone])]))
+    env.daemon(_process(zone), env.in_ns(zone_ns(zone), argv), log="%s/%s.log" % (LOGS, _process(zone)))
+
+
+def version():
+    """The version of the brokers that are set up, None if there are none."""
+    try:
+        with open(DATA + "/version") as f:
+            return f.read().strip()
+    except OSError:
+        return None
+
+
+def up(want=deps.KAFKA_DEFAULT, extra=None):
+    """Formats and starts the brokers; returns when every one of them answers and knows its peers."""
+    if "broker-" + want not in deps.JARS:
+        raise RigError("Kafka %s: the rig knows %s" % (want, ", ".join(
+            sorted(n[7:] for n in deps.JARS if n.startswith("broker-")))))
+    if version() not in (None, want):
+        raise RigError("Kafka %s is running; `down` first" % version())
+    deps.jars("broker-" + want)
+    fresh = version() is None
+    os.makedirs(DATA, exist_ok=True)
+    os.makedirs(RUN, exist_ok=True)
+    with open(RUN + "/broker.hosts", "w") as f:
+        f.write("127.0.0.1 localhost\n" + "".join("%s %s\n" % n for n in names()))
+    for name, text in (("log4j2.xml", LOG4J2), ("log4j.properties", LOG4J1)):
+        with open("%s/%s" % (DATA, name), "w") as f:
+            f.write(text)
+    for z in ZONES:
+        with open("%s/%d.properties" % (DATA, NODE_ID[z]), "w") as f:
+            f.write(_config(z, want, extra))
+    missing = [z for z in ZONES if env.pid_of(_process(z)) is None]
+    if not missing:
+        return
+    with env.Step("starting three Kafka %s brokers" % want):
+        if fresh:
+            import subprocess
+            runs = [subprocess.Popen(_java(want, ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
+                                                  "%s/%d.properties" % (DATA, NODE_ID[z])], heap="128m"),
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     text=True) for z in ZONES]
+            for r in runs:
+                out = r.communicate(timeout=120)[0]
+                if r.returncode != 0:
+                    raise RigError("Kafka storage format failed:\n" + out[-2000:])
+            with open(DATA + "/version", "w") as f:
+                f.write(want)
+        for z in missing:
+            _launch(z, want)
+        wait_ready()
+
+
+def metadata(sock):
+    """Brokers and leaders by a Metadata v1 request for all topics: ({node: (host, port, rack)}, {topic: {p: leader}})."""
+    body = struct.pack(">hhih", 3, 1, 1, 3) + b"rig" + struct.pack(">i", -1)
+    sock.sendall(struct.pack(">i", len(body)) + body)
+    data = recv_frame(sock)
+    pos = 4
+
+    def take(fmt):
+        nonlocal pos
+        v = struct.unpack_from(">" + fmt, data, pos)[0]
+        pos += struct.calcsize(">" + fmt)
+        return v
+
+    def text():
+        nonlocal pos
+        n = take("h")
+        if n < 0:
+            return None
+        s = data[pos:pos + n].decode()
+        pos += n
+        return s
+
+    brokers, topics = {}, {}
+    for _ in range(take("i")):
+        node = take("i")
+        brokers[node] = (text(), take("i"), text())
+    take("i")  # controller
+    for _ in range(take("i")):
+        take("h")
+        name = text()
+        take("b")
+        parts = topics.setdefault(name, {})
+        for _ in range(take("i")):
+            take("h")
+            p, leader = take("i"), take("i")
+            for _ in range(2):
+                pos += 4 * take("i")
+            parts[p] = leader
+    return brokers, topics
+
+
+def recv_frame(sock):
+    head = b""
+    while len(head) < 4:
+        more = sock.recv(4 - len(head))
+        if not more:
+            raise OSError("closed")
+        head += more
+    need, got = struct.unpack(">i", head)[0], bytearray()
+    while len(got) < need:
+        more = sock.recv(need - len(got))
+        if not more:
+            raise OSError("closed")
+        got += more
+    return bytes(got)
+
+
+def ask(zone, timeout=5):
+    """metadata() of one broker, directly; None while it does not answer."""
+    from rig import netns
+    try:
+        with netns.connect(zone_ns(zone), (net.broker_addr(zone), DIRECT_PORT), timeout) as s:
+            return metadata(s)
+    except OSError:
+        return None
+
+
+def alive():
+    return [z for z in ZONES if env.pid_of(_process(z)) is not None]
+
+
+def wait_ready(zones=ZONES, timeout=90):
+    """Every one of these brokers answers and sees all of them; leaders exist for all partitions."""
+    want = {NODE_ID[z] for z in zones}
+
+    def ready():
+        for z in zones:
+            if env.pid_of(_process(z)) is None:
+                raise RigError("broker %d died; the end of its log:\n%s" % (
+                    NODE_ID[z], env.tail("%s/%s.log" % (LOGS, _process(z)), 20)))
+            got = ask(z)
+            if not got or not want <= set(got[0]):
+                return False
+            if any(leader < 0 for parts in got[1].values() for leader in parts.values()):
+                return False
+        return True
+    env.wait_for("Kafka brokers %s" % sorted(want), ready, timeout, 0.25)
+
+
+def kill(zone, sig=9):
+    """Signals a broker: 9 as a crash, 15 as a clean stop, 19/18 as a freeze and its end."""
+    if not env.send(_process(zone), sig):
+        raise RigError("broker %d is not running" % NODE_ID[zone])
+    if sig in (9, 15):
+        env.wait_for("end of broker %d" % NODE_ID[zone], lambda: env.pid_of(_process(zone)) is None, 60)
+
+
+def start(zone, wait=True):
+    _launch(zone, version())
+    if wait:
+        wait_ready()
+
+
+def down():
+    for z in ZONES:
+        env.send(_process(z), 9)
+    for z in ZONES:
+        env.stop(_process(z), sig=9)
+    shutil.rmtree(DATA, ignore_errors=True)
+
+
+def tool(zone, main, args, version_=None, timeout=300, check=True):
+    """Runs one of Kafka's own tools in a zone."""
+    argv = _java(version_ or version() or deps.KAFKA_DEFAULT, [main] + args, heap="256m")
+    return env.run(env.in_ns(zone_ns(zone), env.on_cpu(0, argv)), timeout=timeout, check=check)
