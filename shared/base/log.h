@@ -26,5 +26,6 @@ void hr_log(enum hr_log_level level, const char *fmt, ...) HR_PRINTF(2, 3);
 #define hr_log_info(...) hr_log(HR_LOG_INFO, __VA_ARGS__)
 #define hr_log_debug(...) hr_log(HR_LOG_DEBUG, __VA_ARGS__)
 
-/* Writes src to dst with control characters, quotes and backslashes escaped as \xNN; always terminated. */
+/* Writes src to dst with quotes, backslashes and all that is not printable ASCII escaped as \xNN; cut where
+ * cap ends, always terminated. */
 void hr_log_escape(char *dst, uint32_t cap, const char *src, uint32_t src_len);

@@ -5,7 +5,14 @@
  * Worker: struct hr_link_worker, its end of two rings. Control plane: hr_region_map(), struct hr_link_control.
  *
  * Rings are rte_ring, single producer and single consumer. Their geometry lies where the other process can
- * write, so each end keeps private copies and refuses to touch a ring whose head differs (INVALID). */
+ * write, so each end keeps private copies and refuses to touch a ring whose head differs (INVALID). rte_ring's
+ * own calls fetch size, mask and synchronisation mode again on each use, so a peer that changes them between
+ * a check and the call could lead a copy outside the region or into an endless wait. The ends here therefore
+ * do the single-producer and single-consumer steps on the ring's head and tail words themselves, with the
+ * constants of this header; the layout stays rte_ring's, and rte_ring's calls work on the other end.
+ *
+ * An awake reader costs its writer no system call: a reader that is about to sleep says so in the region
+ * (hr_link_sleep_begin), and only then does hr_link_flush() ring its doorbell. */
 #pragma once
 
 #include <rte_ring.h>
@@ -19,17 +26,24 @@
 
 /* One end's view of one worker's channel: the same struct on both sides, roles swapped. */
 struct hr_link {
-    struct rte_ring *tx, *rx;   /* in the region */
-    uint32_t ring_mask;         /* private copy of the geometry */
+    struct rte_ring *tx, *rx;     /* in the region */
+    uint32_t tx_head;             /* private copy of tx->prod.head: the next message we write */
+    uint32_t rx_head;             /* private copy of rx->cons.head: the next message we read */
+    uint32_t *tx_sleeping;        /* in the region: the reader of tx sleeps and wants its doorbell rung */
+    uint32_t *rx_sleeping;        /* in the region: we do */
     uint8_t *tx_slots, *rx_slots; /* slots we fill and slots the peer fills */
     uint32_t tx_slot_free[HR_SLOTS]; /* stack of our free slots */
     uint32_t n_tx_slot_free;
     uint64_t tx_slot_busy[HR_SLOTS / 64]; /* bit set: the peer has it; a free of another slot is INVALID */
     uint64_t rx_slot_busy[HR_SLOTS / 64]; /* bit set: we have it from the peer */
+    uint64_t rx_slot_owed[HR_SLOTS / 64]; /* bit set: done with, but the SLOT_FREE found the ring full */
+    uint16_t owed_type;           /* type of the SLOT_FREE messages still to be sent */
+    bool broken;                  /* the peer wrote nonsense: nothing more goes either way in this session */
     uint32_t session;
-    int doorbell_fd;            /* rung after tx when the peer sleeps */
-    bool need_doorbell;
-    struct hr_stats *stats;     /* dataplane end only, else NULL */
+    int doorbell_fd;              /* rung after tx when the peer sleeps */
+    bool need_doorbell;           /* something was sent since the last flush */
+    uint64_t stale;               /* messages of another session that were dropped */
+    struct hr_stats *stats;       /* dataplane end only, else NULL */
 };
 
 /* Dataplane: creates the sealed memfd, lays it out and maps it. */
@@ -50,22 +64,32 @@ HR_MUST_CHECK int hr_link_init_worker(struct hr_link *link, struct hr_region *re
 HR_MUST_CHECK int hr_link_init_control(struct hr_link *link, struct hr_region *region, uint32_t worker,
                                        uint32_t session, int doorbell_fd);
 
-/* Queues one message (session filled in here). FULL: the caller retries or counts. */
+/* Queues one message (session filled in here). FULL: the caller retries or counts. LOG and HINT events are
+ * refused earlier than others, so that they never take the room of what matters. INVALID: the peer wrote
+ * nonsense into the ring's head; the link is dead until the next attach. */
 HR_MUST_CHECK int hr_link_send(struct hr_link *link, struct hr_msg *msg);
 /* Takes up to max messages, copied out; messages of other sessions are dropped and counted. Returns how
  * many. INVALID: the ring's head was tampered with. */
 int hr_link_recv(struct hr_link *link, struct hr_msg *msgs, uint32_t max);
-/* Rings the peer's doorbell if something was sent since the last call and the peer may sleep. */
+/* Rings the peer's doorbell if something was sent since the last call and the peer sleeps. Once per batch. */
 void hr_link_flush(struct hr_link *link);
+
+/* The reader is about to wait for its doorbell. True: nothing is there to be read, and from now on the writer
+ * rings; false: messages are waiting, or arrived just now, so do not sleep. */
+HR_MUST_CHECK bool hr_link_sleep_begin(struct hr_link *link);
+/* The reader is awake: the writer need not ring. */
+void hr_link_sleep_end(struct hr_link *link);
 
 /* A free slot of ours and its bytes; NOMEM when the peer holds all. */
 HR_MUST_CHECK int hr_link_slot_alloc(struct hr_link *link, uint32_t *ret_slot, uint8_t **ret_data);
 /* Marks it as handed over (call after a successful send) or gives it back unused. */
 void hr_link_slot_sent(struct hr_link *link, uint32_t slot);
 void hr_link_slot_cancel(struct hr_link *link, uint32_t slot);
-/* The peer said SLOT_FREE. INVALID when it did not have it. */
+/* The peer said SLOT_FREE. INVALID when it did not have it: count it, ignore it. */
 HR_MUST_CHECK int hr_link_slot_returned(struct hr_link *link, uint32_t slot);
 /* A received data message: checks slot and length and gives the bytes; the slot is ours until
- * hr_link_slot_done() returns it (a SLOT_FREE message: free_type is HR_CMD_SLOT_FREE or HR_EV_SLOT_FREE). */
+ * hr_link_slot_done() returns it (a SLOT_FREE message: free_type is HR_CMD_SLOT_FREE or HR_EV_SLOT_FREE). A
+ * hostile peer may change the bytes while we look: read each byte once, or copy first. A SLOT_FREE that finds
+ * the ring full is sent by a later hr_link_flush(). INVALID when the slot is out of range or ours already. */
 HR_MUST_CHECK int hr_link_slot_read(struct hr_link *link, uint32_t slot, uint32_t len, const uint8_t **ret_data);
 HR_MUST_CHECK int hr_link_slot_done(struct hr_link *link, uint32_t slot, uint16_t free_type);
