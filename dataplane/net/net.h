@@ -50,7 +50,7 @@ struct hr_net_config {
      * stands right in front of the data (20 bytes), for whoever gets only m: hr_net_segment_addrs(). */
     void (*on_tcp_take)(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m);
     /* An ICMP error quotes a segment of ours. hard: protocol or port unreachable (RFC 1122 4.2.3.9).
-     * mtu: the next hop's for "fragmentation needed" (RFC 1191), else 0. The flow need not exist. */
+     * mtu: the next hop's for "fragmentation needed" (RFC 1191), else 0. The flow need not exist. May be NULL. */
     void (*on_icmp_error)(void *owner, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu);
     /* A neighbour told its MAC: tell the other workers. May be NULL (one worker). */
     void (*on_neighbour)(void *owner, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6]);

@@ -104,6 +104,7 @@
     X(ip_options, "IPv4 options present", "not supported on purpose; the sender must not use options")       \
     X(ip_fragment, "IPv4 fragment", "not reassembled on purpose: lower the sender's MTU or fix path MTU discovery") \
     X(ip_not_ours, "packet for an address that is not configured", "check addresses in the config, or routes that point here") \
+    X(ip_martian, "source address that no host can have, or our own", "spoofed packets, or an address used twice") \
     X(ip_proto, "protocol that is neither TCP nor ICMP", "nothing listens for it here")                      \
     X(ip_no_route, "no route to the destination", "add a route or a gateway to the port in the config")      \
     X(icmp_bad, "malformed ICMP message", "look for a broken or hostile host")                               \
@@ -125,6 +126,7 @@
     X(tcp_persist, "connection dropped: zero window for too long", "the reader has stopped reading")         \
     X(tcp_fin_wait, "connection dropped: the peer did not close its half in time", "client or broker bug; harmless") \
     X(tx_full, "packet dropped because the port's transmit queue was full", "the port is the bottleneck: more queues, larger MTU") \
+    X(tx_refused, "packet longer than the MTU, or refused by the driver", "a bug: report it, with the port's driver and MTU") \
     X(tx_nombuf, "packet not sent because no header buffer was free", "raise memory_mb")                     \
     X(handoff_full, "packet dropped because the other worker's hand-off ring was full", "workers are overloaded: add workers") \
     X(no_policy, "connection refused: no policy snapshot yet", "the control plane has not reached a broker yet: see headracectl status") \

@@ -1,0 +1,119 @@
+/* ARP (RFC 826) with the conduct of RFC 1122 2.3.2 and RFC 5227. */
+#include <rte_arp.h>
+#include <string.h>
+
+#include "dataplane/net/impl.h"
+
+#define ARP_FRAME_LEN (RTE_ETHER_HDR_LEN + sizeof(struct rte_arp_hdr))
+
+static const uint8_t broadcast_mac[RTE_ETHER_ADDR_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+/* Is it an address that one host can have? */
+static bool mac_is_host(const uint8_t mac[6])
+{
+    static const uint8_t zero[RTE_ETHER_ADDR_LEN];
+    return (mac[0] & 1) == 0 && memcmp(mac, zero, sizeof(zero)) != 0;
+}
+
+/* The port's address for talking to ip_be: in the same subnet if there is one. */
+static uint32_t sender_ip(const struct hr_port *port, uint32_t ip_be)
+{
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        if (((port->addrs[i].ip_be ^ ip_be) & port->addrs[i].mask_be) == 0)
+            return port->addrs[i].ip_be;
+    }
+    return port->n_addrs > 0 ? port->addrs[0].ip_be : 0;
+}
+
+static bool port_has(const struct hr_port *port, uint32_t ip_be)
+{
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        if (port->addrs[i].ip_be == ip_be)
+            return true;
+    }
+    return false;
+}
+
+void hr_arp_request(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t *dst)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(net->cfg.bufs->hdr_pool);
+    if (m == NULL) {
+        HR_COUNT(net->stats, mbuf_alloc_failed);
+        HR_DROP(net->stats, tx_nombuf);
+        return;
+    }
+    const struct hr_port *port = &net->ports[port_index];
+    /* A request for our own address is the announcement: it names itself as sender (RFC 5227 2.3). */
+    uint32_t from_be = port_has(port, ip_be) ? ip_be : sender_ip(port, ip_be);
+    uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, ARP_FRAME_LEN);
+    struct rte_arp_hdr arp = {
+        .arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
+        .arp_protocol = RTE_BE16(RTE_ETHER_TYPE_IPV4),
+        .arp_hlen = RTE_ETHER_ADDR_LEN,
+        .arp_plen = 4,
+        .arp_opcode = RTE_BE16(RTE_ARP_OP_REQUEST),
+        .arp_data = {.arp_sha = port->mac, .arp_sip = from_be, .arp_tip = ip_be},
+    };
+    memcpy(frame + RTE_ETHER_HDR_LEN, &arp, sizeof(arp));
+    hr_net_fill_eth(net, port_index, m, dst != NULL ? dst : broadcast_mac, RTE_ETHER_TYPE_ARP);
+    HR_COUNT(net->stats, arp_tx);
+    hr_net_tx_take(net, port_index, m);
+}
+
+/* Turns the request into the reply, in place. */
+static void reply_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, struct rte_arp_hdr *arp)
+{
+    arp->arp_opcode = RTE_BE16(RTE_ARP_OP_REPLY);
+    uint32_t our_ip = arp->arp_data.arp_tip;
+    arp->arp_data.arp_tha = arp->arp_data.arp_sha;
+    arp->arp_data.arp_tip = arp->arp_data.arp_sip;
+    arp->arp_data.arp_sha = net->ports[port_index].mac;
+    arp->arp_data.arp_sip = our_ip;
+    hr_net_fill_eth(net, port_index, m, arp->arp_data.arp_tha.addr_bytes, RTE_ETHER_TYPE_ARP);
+    m->data_len = ARP_FRAME_LEN;
+    m->pkt_len = ARP_FRAME_LEN;
+    m->ol_flags = 0;
+    HR_COUNT(net->stats, arp_tx);
+    hr_net_tx_take(net, port_index, m);
+}
+
+void hr_arp_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
+{
+    const struct hr_port *port = &net->ports[port_index];
+    HR_COUNT(net->stats, arp_rx);
+    if (m->nb_segs != 1 || m->data_len < ARP_FRAME_LEN)
+        goto bad;
+    struct rte_arp_hdr *arp = rte_pktmbuf_mtod_offset(m, struct rte_arp_hdr *, RTE_ETHER_HDR_LEN);
+    bool request = arp->arp_opcode == RTE_BE16(RTE_ARP_OP_REQUEST);
+    if (arp->arp_hardware != RTE_BE16(RTE_ARP_HRD_ETHER) ||
+        arp->arp_protocol != RTE_BE16(RTE_ETHER_TYPE_IPV4) || arp->arp_hlen != RTE_ETHER_ADDR_LEN ||
+        arp->arp_plen != 4 || (!request && arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY)))
+        goto bad;
+    const uint8_t *sha = arp->arp_data.arp_sha.addr_bytes;
+    uint32_t sip = arp->arp_data.arp_sip;
+    if (memcmp(sha, port->mac.addr_bytes, RTE_ETHER_ADDR_LEN) == 0) {
+        rte_pktmbuf_free(m); /* our own, come back */
+        return;
+    }
+    /* Another host that claims one of our addresses teaches us nothing (RFC 5227 2.4 (c): we defend by
+     * ignoring it). */
+    if (!mac_is_host(sha) || hr_net_local_index(net, sip) >= 0)
+        goto bad;
+
+    bool for_us = port_has(port, arp->arp_data.arp_tip);
+    /* Sender 0 is a probe for a duplicate address (RFC 5227 2.1.1): answered, not learned. */
+    if (sip != 0 && hr_net_on_link(port, sip)) {
+        /* RFC 826: who asks for us will be spoken to, so make an entry; else only update. */
+        hr_neigh_heard(net, port_index, sip, sha, for_us && request);
+        if ((for_us || sip == arp->arp_data.arp_tip) && net->cfg.on_neighbour != NULL)
+            net->cfg.on_neighbour(net->owner, port_index, sip, sha);
+    }
+    if (request && for_us)
+        reply_take(net, port_index, m, arp);
+    else
+        rte_pktmbuf_free(m);
+    return;
+bad:
+    HR_DROP(net->stats, arp_bad);
+    rte_pktmbuf_free(m);
+}

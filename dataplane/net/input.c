@@ -1,0 +1,150 @@
+/* The way in: a burst of frames is checked header by header; what survives is a TCP segment for one of our
+ * addresses, an ARP packet or an ICMP message. Everything else ends in a named drop. */
+#include <rte_ip.h>
+#include <rte_prefetch.h>
+#include <rte_tcp.h>
+#include <string.h>
+
+#include "dataplane/net/cksum.h"
+#include "dataplane/net/impl.h"
+
+#define DROP(net, m, reason)                                                                                 \
+    do {                                                                                                     \
+        HR_DROP((net)->stats, reason);                                                                       \
+        rte_pktmbuf_free(m);                                                                                 \
+        return;                                                                                              \
+    } while (0)
+
+/* Cuts the packet to len bytes: Ethernet padding and driver trailers go. len <= pkt_len, len > 0. */
+static void trim(struct rte_mbuf *m, uint32_t len)
+{
+    uint32_t left = len;
+    struct rte_mbuf *s = m;
+    uint16_t n_segs = 1;
+    while (s->data_len < left) {
+        left -= s->data_len;
+        s = s->next;
+        n_segs++;
+    }
+    s->data_len = (uint16_t)left;
+    if (s->next != NULL) {
+        rte_pktmbuf_free(s->next);
+        s->next = NULL;
+    }
+    m->pkt_len = len;
+    m->nb_segs = n_segs;
+}
+
+/* What the port found out about a checksum. NONE means that the data is right although the field is not (a
+ * virtual device that never computed it). BAD and unknown are computed here: some drivers cry wolf. */
+static bool hw_says_good(bool offloaded, uint64_t flags, uint64_t good, uint64_t none)
+{
+    return offloaded && (flags == good || flags == none);
+}
+
+static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, uint32_t src_be,
+                      uint32_t dst_be, uint16_t len)
+{
+    HR_COUNT(net->stats, tcp_segs_rx);
+    if (len < sizeof(struct rte_tcp_hdr) || m->data_len < HR_NET_ETH_IP_LEN + sizeof(struct rte_tcp_hdr))
+        DROP(net, m, tcp_short);
+    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, HR_NET_ETH_IP_LEN);
+    uint16_t hdr_len = (uint16_t)((tcp->data_off >> 4) * 4);
+    if (hdr_len < sizeof(*tcp) || hdr_len > len || m->data_len < HR_NET_ETH_IP_LEN + hdr_len)
+        DROP(net, m, tcp_short);
+    if (!hw_says_good(port->rx_tcp_cksum, m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK,
+                      RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE)) {
+        uint64_t sum = hr_cksum_pseudo_v4(src_be, dst_be, IPPROTO_TCP, len);
+        if (hr_cksum_fold(hr_cksum_add_chain(sum, m, HR_NET_ETH_IP_LEN, len)) != 0xffff)
+            DROP(net, m, tcp_checksum);
+    }
+    m->data_off = (uint16_t)(m->data_off + HR_NET_ETH_IP_LEN);
+    m->data_len = (uint16_t)(m->data_len - HR_NET_ETH_IP_LEN);
+    m->pkt_len -= HR_NET_ETH_IP_LEN;
+    struct hr_addr src = hr_addr_from_v4(src_be), dst = hr_addr_from_v4(dst_be);
+    net->cfg.on_tcp_take(net->owner, &src, &dst, m);
+}
+
+/* A source that no host can have (RFC 1122 3.2.1.3): 0/8, 127/8, multicast, reserved, or ourselves. */
+static bool is_martian(const struct hr_net *net, uint32_t src_be)
+{
+    uint8_t first = (uint8_t)(rte_be_to_cpu_32(src_be) >> 24);
+    return first == 0 || first == 127 || first >= 224 || hr_net_local_index(net, src_be) >= 0;
+}
+
+static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
+{
+    const struct hr_port *port = &net->ports[port_index];
+    if (m->data_len < HR_NET_ETH_IP_LEN)
+        DROP(net, m, ip_short);
+    const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+    if ((ip->version_ihl >> 4) != 4)
+        DROP(net, m, ip_version);
+    uint8_t ihl = ip->version_ihl & 0xf;
+    uint16_t total = rte_be_to_cpu_16(ip->total_length);
+    if (ihl < 5 || total < ihl * 4 || m->pkt_len < RTE_ETHER_HDR_LEN + (uint32_t)total)
+        DROP(net, m, ip_short);
+    if (ihl > 5)
+        DROP(net, m, ip_options);
+    if (!hw_says_good(port->rx_ip_cksum, m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
+                      RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_NONE) &&
+        hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip))) != 0xffff)
+        DROP(net, m, ip_checksum);
+    uint32_t src_be = ip->src_addr, dst_be = ip->dst_addr;
+    if (hr_net_local_index(net, dst_be) < 0)
+        DROP(net, m, ip_not_ours);
+    if (l2_multicast) /* RFC 1122 3.3.6: a link-layer broadcast is not for a unicast address */
+        DROP(net, m, eth_not_ours);
+    if (is_martian(net, src_be))
+        DROP(net, m, ip_martian);
+    if (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
+        DROP(net, m, ip_fragment);
+    if (m->pkt_len > RTE_ETHER_HDR_LEN + (uint32_t)total)
+        trim(m, RTE_ETHER_HDR_LEN + (uint32_t)total);
+    uint16_t l4_len = (uint16_t)(total - sizeof(*ip));
+    if (likely(ip->next_proto_id == IPPROTO_TCP))
+        tcp_input(net, port, m, src_be, dst_be, l4_len);
+    else if (ip->next_proto_id == IPPROTO_ICMP)
+        hr_icmp_input_take(net, port_index, m, l4_len);
+    else
+        DROP(net, m, ip_proto);
+}
+
+static void frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
+{
+    if (m->data_len < RTE_ETHER_HDR_LEN)
+        DROP(net, m, eth_short);
+    const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+    bool multicast = (eth->dst_addr.addr_bytes[0] & 1) != 0;
+    if (!multicast && !rte_is_same_ether_addr(&eth->dst_addr, &net->ports[port_index].mac))
+        DROP(net, m, eth_not_ours);
+    if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)))
+        ipv4_input(net, port_index, m, multicast);
+    else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP))
+        hr_arp_input_take(net, port_index, m);
+    else
+        DROP(net, m, eth_type);
+}
+
+void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n)
+{
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < n && i < HR_NET_PREFETCH_AHEAD; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(pkts[i], const void *));
+    for (uint16_t i = 0; i < n; i++) {
+        if (i + HR_NET_PREFETCH_AHEAD < n)
+            rte_prefetch0(rte_pktmbuf_mtod(pkts[i + HR_NET_PREFETCH_AHEAD], const void *));
+        bytes += pkts[i]->pkt_len;
+        frame_input(net, port_index, pkts[i]);
+    }
+    HR_COUNT_N(net->stats, rx_packets, n);
+    HR_COUNT_N(net->stats, rx_bytes, bytes);
+}
+
+void hr_net_segment_addrs(const struct rte_mbuf *m, struct hr_addr *ret_src, struct hr_addr *ret_dst)
+{
+    const struct rte_ipv4_hdr *ip =
+        (const struct rte_ipv4_hdr *)(rte_pktmbuf_mtod(m, const uint8_t *) - sizeof(struct rte_ipv4_hdr));
+    *ret_src = hr_addr_from_v4(ip->src_addr);
+    *ret_dst = hr_addr_from_v4(ip->dst_addr);
+}

@@ -1,0 +1,182 @@
+/* The way out: IPv4 and Ethernet headers in front of a segment, checksums by the port or by us, and one
+ * burst per port. */
+#include <rte_ethdev.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include <string.h>
+
+#include "dataplane/net/cksum.h"
+#include "dataplane/net/impl.h"
+
+void hr_net_fill_eth(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, const uint8_t dst[6],
+                     uint16_t type)
+{
+    struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+    memcpy(eth->dst_addr.addr_bytes, dst, RTE_ETHER_ADDR_LEN);
+    eth->src_addr = net->ports[port_index].mac;
+    eth->ether_type = rte_cpu_to_be_16(type);
+}
+
+/* A copy in one buffer, for a port that does not take the chain; NULL when there is none large enough. */
+static struct rte_mbuf *flatten(struct hr_net *net, const struct rte_mbuf *m)
+{
+    struct rte_mbuf *flat = rte_pktmbuf_alloc(net->cfg.bufs->rx_pool);
+    if (flat == NULL)
+        return NULL;
+    if (rte_pktmbuf_tailroom(flat) < m->pkt_len) {
+        rte_pktmbuf_free(flat);
+        return NULL;
+    }
+    char *to = rte_pktmbuf_append(flat, (uint16_t)m->pkt_len);
+    for (const struct rte_mbuf *s = m; s != NULL; s = s->next) {
+        memcpy(to, rte_pktmbuf_mtod(s, const void *), s->data_len);
+        to += s->data_len;
+    }
+    flat->ol_flags = m->ol_flags;
+    flat->tx_offload = m->tx_offload;
+    HR_COUNT_N(net->stats, payload_copied_bytes, m->pkt_len - m->data_len);
+    return flat;
+}
+
+void hr_net_tx_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
+{
+    if (unlikely(m->nb_segs > net->ports[port_index].hw_tx_segs)) {
+        struct rte_mbuf *flat = flatten(net, m);
+        rte_pktmbuf_free(m);
+        if (flat == NULL) {
+            HR_COUNT(net->stats, mbuf_alloc_failed);
+            HR_DROP(net->stats, tx_nombuf);
+            return;
+        }
+        m = flat;
+    }
+    struct hr_net_txq *q = &net->txq[port_index];
+    q->pkts[q->n++] = m;
+    if (q->n == HR_NET_TX_BURST)
+        hr_net_tx_flush_port(net, port_index);
+}
+
+/* Lets the driver finish the checksums; packets that it refuses are dropped. Returns how many are left. */
+static uint16_t prepare(struct hr_net *net, const struct hr_port *port, struct rte_mbuf **pkts, uint16_t n)
+{
+    uint16_t done = 0;
+    while (done < n) {
+        done = (uint16_t)(done + rte_eth_tx_prepare(port->port_id, net->cfg.queue, pkts + done,
+                                                    (uint16_t)(n - done)));
+        if (done < n) {
+            HR_DROP(net->stats, tx_refused);
+            rte_pktmbuf_free(pkts[done]);
+            memmove(pkts + done, pkts + done + 1, (size_t)(n - done - 1) * sizeof(pkts[0]));
+            n--;
+        }
+    }
+    return n;
+}
+
+void hr_net_tx_flush_port(struct hr_net *net, uint32_t port_index)
+{
+    struct hr_net_txq *q = &net->txq[port_index];
+    const struct hr_port *port = &net->ports[port_index];
+    uint16_t n = q->n, sent = 0;
+    if (n == 0)
+        return;
+    q->n = 0;
+    if (net->cfg.tx_burst == NULL && (port->tx_tcp_cksum || port->tx_ip_cksum))
+        n = prepare(net, port, q->pkts, n);
+
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < n; i++)
+        bytes += q->pkts[i]->pkt_len;
+    for (int tries = 0; sent < n && tries < HR_NET_TX_TRIES; tries++) {
+        uint16_t left = (uint16_t)(n - sent), k;
+        if (net->cfg.tx_burst != NULL)
+            k = net->cfg.tx_burst(net->owner, port_index, q->pkts + sent, left);
+        else
+            k = rte_eth_tx_burst(port->port_id, net->cfg.queue, q->pkts + sent, left);
+        sent = (uint16_t)(sent + k);
+        if (k > 0)
+            tries = 0;
+        else
+            rte_pause();
+    }
+    for (uint16_t i = sent; i < n; i++) {
+        bytes -= q->pkts[i]->pkt_len;
+        HR_DROP(net->stats, tx_full);
+        rte_pktmbuf_free(q->pkts[i]);
+    }
+    HR_COUNT_N(net->stats, tx_packets, sent);
+    HR_COUNT_N(net->stats, tx_bytes, bytes);
+}
+
+void hr_net_flush(struct hr_net *net)
+{
+    for (uint32_t p = 0; p < net->n_ports; p++)
+        hr_net_tx_flush_port(net, p);
+}
+
+/* Writes the IPv4 header in front of the TCP header and settles both checksums. */
+static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, uint32_t src_be, uint32_t dst_be)
+{
+    uint16_t tcp_len = (uint16_t)m->pkt_len;
+    struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    uint64_t pseudo = hr_cksum_pseudo_v4(src_be, dst_be, IPPROTO_TCP, tcp_len);
+    m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
+    m->tx_offload = 0;
+    if (port->tx_tcp_cksum) {
+        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
+        tcp->cksum = hr_cksum_fold(pseudo);
+    } else {
+        tcp->cksum = 0;
+        tcp->cksum = (uint16_t)~hr_cksum_fold(hr_cksum_add_chain(pseudo, m, 0, tcp_len));
+    }
+    m->l2_len = RTE_ETHER_HDR_LEN;
+    m->l3_len = sizeof(struct rte_ipv4_hdr);
+    m->l4_len = (tcp->data_off >> 4) * 4U;
+
+    rte_pktmbuf_prepend(m, HR_NET_ETH_IP_LEN);
+    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+    ip->version_ihl = RTE_IPV4_VHL_DEF;
+    ip->type_of_service = 0;
+    ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + tcp_len));
+    ip->packet_id = 0; /* atomic datagram: DF is set, the id means nothing (RFC 6864 4.1) */
+    ip->fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
+    ip->time_to_live = HR_NET_TTL;
+    ip->next_proto_id = IPPROTO_TCP;
+    ip->hdr_checksum = 0;
+    ip->src_addr = src_be;
+    ip->dst_addr = dst_be;
+    if (port->tx_ip_cksum)
+        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+    else
+        ip->hdr_checksum = (uint16_t)~hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip)));
+}
+
+void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m)
+{
+    uint32_t src_be = hr_addr_v4_be(&flow->local), dst_be = hr_addr_v4_be(&flow->remote);
+    struct hr_net_cached *c = hr_net_cache_slot(net, src_be, dst_be);
+    struct hr_neigh *n = &net->neigh[c->neigh];
+    if (unlikely(c->local_be != src_be || c->remote_be != dst_be || n->ip_be != c->hop_be ||
+                 n->port != c->port || n->state == HR_NEIGH_FREE)) {
+        struct hr_net_hop hop;
+        if (!hr_addr_is_v4(&flow->remote) || hr_net_route(net, src_be, dst_be, &hop) != 0) {
+            HR_DROP(net->stats, ip_no_route);
+            rte_pktmbuf_free(m);
+            return;
+        }
+        n = hr_neigh_get(net, hop.port, hop.hop_be);
+        *c = (struct hr_net_cached){.local_be = src_be,
+                                    .remote_be = dst_be,
+                                    .hop_be = hop.hop_be,
+                                    .port = (uint8_t)hop.port,
+                                    .neigh = (uint16_t)(n - net->neigh)};
+    }
+    const struct hr_port *port = &net->ports[c->port];
+    if (unlikely(m->pkt_len + 20 > port->mtu || rte_pktmbuf_headroom(m) < HR_NET_ETH_IP_LEN)) {
+        HR_DROP(net->stats, tx_refused);
+        rte_pktmbuf_free(m);
+        return;
+    }
+    fill_ip_tcp(port, m, src_be, dst_be);
+    hr_neigh_send_take(net, n, m);
+}

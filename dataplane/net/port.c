@@ -1,0 +1,332 @@
+/* Port set-up: asks the driver what it can do, takes what helps, and starts the queues.
+ *
+ * Everything optional is tried and given up in turn (receive interrupts, a hash over several queues), since
+ * what a driver says that it can do and what it accepts differ. */
+#include "dataplane/net/port.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <rte_ethdev.h>
+#include <rte_timer.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dataplane/net/device.h"
+#include "dataplane/net/rxfd.h"
+
+#define RX_DESC 1024
+#define TX_DESC 1024
+/* More mbufs per packet than this gain nothing; af_packet names no limit. */
+#define TX_SEGS_MAX 32
+
+static uint32_t mask_of(uint8_t prefix)
+{
+    return prefix == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - prefix));
+}
+
+/* Keeps the table sorted, longest prefix first; equal prefixes keep the order of the configuration. */
+static void add_route(struct hr_port *port, uint32_t net_be, uint8_t prefix, uint32_t via_be)
+{
+    uint32_t at = port->n_routes++;
+    for (; at > 0 && port->routes[at - 1].prefix < prefix; at--)
+        port->routes[at] = port->routes[at - 1];
+    uint32_t mask_be = mask_of(prefix);
+    port->routes[at] = (struct hr_port_route){
+        .net_be = net_be & mask_be, .mask_be = mask_be, .via_be = via_be, .prefix = prefix};
+}
+
+static int check_via(const struct hr_port *port, const struct hr_addr *via, const char *what, char why[HR_WHY_MAX])
+{
+    if (hr_addr_is_v4(via)) {
+        uint32_t via_be = hr_addr_v4_be(via);
+        for (uint32_t i = 0; i < port->n_addrs; i++) {
+            if (((port->addrs[i].ip_be ^ via_be) & port->addrs[i].mask_be) == 0 && port->addrs[i].ip_be != via_be)
+                return 0;
+        }
+    }
+    snprintf(why, HR_WHY_MAX, "port %s: the %s is not a neighbour: it must be in the subnet of one of the addresses",
+             port->name, what);
+    return HR_E_CONFIG;
+}
+
+int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, char why[HR_WHY_MAX])
+{
+    snprintf(port->name, sizeof(port->name), "%s", cfg->name);
+    port->mtu = cfg->mtu;
+    port->n_addrs = 0;
+    port->n_routes = 0;
+    if (cfg->n_addrs == 0 || cfg->mtu < 576 || cfg->mtu > HR_PORT_MTU_MAX) {
+        snprintf(why, HR_WHY_MAX, "port %s: needs an address, and an mtu of 576..%u", cfg->name, HR_PORT_MTU_MAX);
+        return HR_E_CONFIG;
+    }
+    for (uint32_t i = 0; i < cfg->n_addrs; i++) {
+        const struct hr_config_addr *a = &cfg->addrs[i];
+        if (!hr_addr_is_v4(&a->addr) || a->prefix > 32) {
+            snprintf(why, HR_WHY_MAX, "port %s: address %u is not IPv4", cfg->name, i);
+            return HR_E_UNSUPPORTED;
+        }
+        port->addrs[port->n_addrs++] =
+            (struct hr_port_addr){.ip_be = hr_addr_v4_be(&a->addr), .mask_be = mask_of(a->prefix)};
+        add_route(port, hr_addr_v4_be(&a->addr), a->prefix, 0);
+    }
+    for (uint32_t i = 0; i < cfg->n_routes; i++) {
+        const struct hr_config_route *r = &cfg->routes[i];
+        char what[32];
+        snprintf(what, sizeof(what), "gateway of route %u", i);
+        int err = check_via(port, &r->via, what, why);
+        if (err != 0)
+            return err;
+        if (!hr_addr_is_v4(&r->to.addr) || r->to.prefix > 32) {
+            snprintf(why, HR_WHY_MAX, "port %s: route %u is not IPv4", cfg->name, i);
+            return HR_E_UNSUPPORTED;
+        }
+        add_route(port, hr_addr_v4_be(&r->to.addr), r->to.prefix, hr_addr_v4_be(&r->via));
+    }
+    if (cfg->has_gateway) {
+        int err = check_via(port, &cfg->gateway, "gateway", why);
+        if (err != 0)
+            return err;
+        add_route(port, 0, 0, hr_addr_v4_be(&cfg->gateway));
+    }
+    return 0;
+}
+
+int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_port_id, char why[HR_WHY_MAX])
+{
+    char name[64];
+    hr_port_device_name(cfg->device, name, sizeof(name));
+    if (rte_eth_dev_get_port_by_name(name, ret_port_id) == 0)
+        return 0;
+    snprintf(why, HR_WHY_MAX, "port %s: DPDK did not make a port of device \"%.80s\": see its messages above",
+             cfg->name, cfg->device);
+    return HR_E_NOT_FOUND;
+}
+
+/* The kernel's side of af_packet, af_xdp and tap: MTU and "up" are set there, as the drivers cannot. */
+static int set_kernel_interface(const struct hr_port *port, char why[HR_WHY_MAX])
+{
+    struct ifreq ifr;
+    int err = 0;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        snprintf(why, HR_WHY_MAX, "port %s: socket: %s", port->name, strerror(errno));
+        return HR_E_SYSTEM;
+    }
+    memset(&ifr, 0, sizeof(ifr));
+    snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", port->ifname);
+    if (ioctl(fd, SIOCGIFMTU, &ifr) != 0 || ifr.ifr_mtu != port->mtu) {
+        ifr.ifr_mtu = port->mtu;
+        if (ioctl(fd, SIOCSIFMTU, &ifr) != 0) {
+            snprintf(why, HR_WHY_MAX, "port %s: cannot set the MTU of %s to %u: %s", port->name, port->ifname,
+                     port->mtu, strerror(errno));
+            err = HR_E_SYSTEM;
+        }
+    }
+    if (err == 0 && (ioctl(fd, SIOCGIFFLAGS, &ifr) != 0 ||
+                     ((ifr.ifr_flags & IFF_UP) == 0 &&
+                      (ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_UP), ioctl(fd, SIOCSIFFLAGS, &ifr) != 0)))) {
+        snprintf(why, HR_WHY_MAX, "port %s: cannot set %s up: %s", port->name, port->ifname, strerror(errno));
+        err = HR_E_SYSTEM;
+    }
+    close(fd);
+    return err;
+}
+
+static int fail(struct hr_port *port, const char *what, int err, char why[HR_WHY_MAX])
+{
+    snprintf(why, HR_WHY_MAX, "port %s: %s: %s", port->name, what, strerror(err < 0 ? -err : err));
+    return HR_E_SYSTEM;
+}
+
+/* rte_eth_dev_configure() with the wishes that are left after each refusal. */
+static int configure(const struct hr_port *port, struct rte_eth_conf *conf)
+{
+    int err = rte_eth_dev_configure(port->port_id, port->n_queues, port->n_queues, conf);
+    if (err != 0 && conf->intr_conf.rxq) {
+        conf->intr_conf.rxq = 0;
+        err = rte_eth_dev_configure(port->port_id, port->n_queues, port->n_queues, conf);
+    }
+    if (err != 0 && conf->rxmode.mq_mode == RTE_ETH_MQ_RX_RSS) {
+        conf->rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+        conf->rxmode.offloads &= ~RTE_ETH_RX_OFFLOAD_RSS_HASH;
+        memset(&conf->rx_adv_conf, 0, sizeof(conf->rx_adv_conf));
+        err = rte_eth_dev_configure(port->port_id, port->n_queues, port->n_queues, conf);
+    }
+    return err;
+}
+
+static uint16_t tx_segs(const struct rte_eth_dev_info *info, bool multi)
+{
+    uint16_t n = TX_SEGS_MAX;
+    if (!multi)
+        return 1;
+    if (info->tx_desc_lim.nb_seg_max > 0 && info->tx_desc_lim.nb_seg_max < n)
+        n = info->tx_desc_lim.nb_seg_max;
+    if (info->tx_desc_lim.nb_mtu_seg_max > 0 && info->tx_desc_lim.nb_mtu_seg_max < n)
+        n = info->tx_desc_lim.nb_mtu_seg_max;
+    return n;
+}
+
+/* Chooses offloads and writes the device's configuration. */
+static int negotiate(struct hr_port *port, const struct rte_eth_dev_info *info, uint32_t data_room,
+                     struct rte_eth_conf *conf, char why[HR_WHY_MAX])
+{
+    bool kernel = port->ifname[0] != 0;
+    uint64_t rx = info->rx_offload_capa, tx = info->tx_offload_capa;
+    memset(conf, 0, sizeof(*conf));
+    conf->rxmode.offloads = rx & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM);
+    conf->txmode.offloads =
+        tx & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+    if (!kernel) {
+        if (port->mtu < info->min_mtu || port->mtu > info->max_mtu) {
+            snprintf(why, HR_WHY_MAX, "port %s: mtu %u: the device takes %u..%u", port->name, port->mtu,
+                     info->min_mtu, info->max_mtu);
+            return HR_E_CONFIG;
+        }
+        conf->rxmode.mtu = port->mtu;
+        if ((uint32_t)port->mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN > data_room - RTE_PKTMBUF_HEADROOM) {
+            if (!(rx & RTE_ETH_RX_OFFLOAD_SCATTER)) {
+                snprintf(why, HR_WHY_MAX, "port %s: mtu %u needs larger buffers than %u bytes", port->name,
+                         port->mtu, data_room);
+                return HR_E_CONFIG;
+            }
+            conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+        }
+    }
+    uint64_t rss = info->flow_type_rss_offloads & (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4);
+    if (port->n_queues > 1 && rss != 0) {
+        /* The driver's own key: not every card lets itself be given one, and hand-off between workers makes
+         * any spreading right. */
+        conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf->rx_adv_conf.rss_conf.rss_hf =
+            rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP ? rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP : rss;
+        conf->rxmode.offloads |= rx & RTE_ETH_RX_OFFLOAD_RSS_HASH;
+    }
+    conf->intr_conf.rxq = port->kind == HR_PORT_KIND_PCI || port->kind == HR_PORT_KIND_TAP;
+    return 0;
+}
+
+static int setup_queues(struct hr_port *port, struct rte_eth_dev_info *info, const struct rte_eth_conf *conf,
+                        struct rte_mempool **pools, char why[HR_WHY_MAX])
+{
+    uint16_t n_rx = RX_DESC, n_tx = TX_DESC;
+    int socket = rte_eth_dev_socket_id(port->port_id);
+    int err = rte_eth_dev_adjust_nb_rx_tx_desc(port->port_id, &n_rx, &n_tx);
+    if (err != 0)
+        return fail(port, "descriptor counts", err, why);
+    struct rte_eth_rxconf rxconf = info->default_rxconf;
+    struct rte_eth_txconf txconf = info->default_txconf;
+    rxconf.offloads = conf->rxmode.offloads;
+    txconf.offloads = conf->txmode.offloads;
+    for (uint16_t q = 0; q < port->n_queues; q++) {
+        err = rte_eth_rx_queue_setup(port->port_id, q, n_rx, socket < 0 ? 0 : (unsigned)socket, &rxconf, pools[q]);
+        if (err != 0)
+            return fail(port, "receive queue", err, why);
+        err = rte_eth_tx_queue_setup(port->port_id, q, n_tx, socket < 0 ? 0 : (unsigned)socket, &txconf);
+        if (err != 0)
+            return fail(port, "transmit queue", err, why);
+    }
+    return 0;
+}
+
+static int start(struct hr_port *port, struct rte_mempool **pools, char why[HR_WHY_MAX])
+{
+    struct rte_eth_dev_info info;
+    struct rte_eth_conf conf;
+    int err = rte_eth_dev_info_get(port->port_id, &info);
+    if (err != 0)
+        return fail(port, "device info", err, why);
+    if (port->n_queues > info.max_rx_queues || port->n_queues > info.max_tx_queues) {
+        snprintf(why, HR_WHY_MAX, "port %s: the device has %u receive and %u transmit queues: configure at most "
+                 "that many workers", port->name, info.max_rx_queues, info.max_tx_queues);
+        return HR_E_CONFIG;
+    }
+    if (port->ifname[0] != 0) {
+        err = set_kernel_interface(port, why);
+        if (err != 0)
+            return err;
+    }
+    err = negotiate(port, &info, rte_pktmbuf_data_room_size(pools[0]), &conf, why);
+    if (err != 0)
+        return err;
+    struct hr_rxfd_mark mark;
+    hr_rxfd_mark(&mark);
+    err = configure(port, &conf);
+    if (err != 0)
+        return fail(port, "configuration refused", err, why);
+    err = setup_queues(port, &info, &conf, pools, why);
+    if (err != 0)
+        return err;
+    err = rte_eth_dev_start(port->port_id);
+    if (err != 0)
+        return fail(port, "start", err, why);
+    port->started = true;
+    err = rte_eth_macaddr_get(port->port_id, &port->mac);
+    if (err != 0)
+        return fail(port, "MAC address", err, why);
+
+    port->rx_ip_cksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
+    port->rx_tcp_cksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;
+    port->tx_ip_cksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+    port->tx_tcp_cksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
+    port->rx_scatter = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
+    port->rss = conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS;
+    port->hw_tx_segs = tx_segs(&info, (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0);
+    port->max_tx_segs = port->hw_tx_segs < 2 ? TX_SEGS_MAX : port->hw_tx_segs;
+    port->sleep = hr_rxfd_find(port, &mark, conf.intr_conf.rxq != 0);
+    return 0;
+}
+
+int hr_port_setup(struct hr_port *port, const struct hr_config_port *cfg, uint16_t port_id, uint16_t n_queues,
+                  struct rte_mempool **pool_per_queue, char why[HR_WHY_MAX])
+{
+    memset(port, 0, sizeof(*port));
+    for (int q = 0; q < HR_PORT_MAX_QUEUES; q++)
+        port->rx_fd[q] = -1;
+    port->port_id = port_id;
+    port->n_queues = n_queues;
+    port->kind = hr_port_device_kind(cfg->device);
+    int err = hr_port_init_routes(port, cfg, why);
+    if (err != 0)
+        return err;
+    if (n_queues == 0 || n_queues > HR_PORT_MAX_QUEUES)
+        return fail(port, "number of workers", EINVAL, why);
+    if (port->kind == HR_PORT_KIND_AF_PACKET || port->kind == HR_PORT_KIND_AF_XDP ||
+        port->kind == HR_PORT_KIND_TAP) {
+        if (!hr_port_device_ifname(cfg->device, port->ifname))
+            snprintf(port->ifname, sizeof(port->ifname), "dtap0"); /* net_tap's own name for its first */
+    }
+    err = start(port, pool_per_queue, why);
+    if (err != 0)
+        hr_port_close(port);
+    return err;
+}
+
+bool hr_port_link_up(const struct hr_port *port)
+{
+    struct rte_eth_link link;
+    return rte_eth_link_get_nowait(port->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void hr_port_stop(struct hr_port *port)
+{
+    if (!port->started)
+        return;
+    port->started = false;
+    (void)rte_eth_dev_stop(port->port_id); /* on failure close() does the rest */
+}
+
+void hr_port_close(struct hr_port *port)
+{
+    hr_port_stop(port);
+    if (rte_eth_dev_is_valid_port(port->port_id))
+        rte_eth_dev_close(port->port_id);
+}
+
+void hr_ports_housekeep(void)
+{
+    rte_timer_manage();
+}
