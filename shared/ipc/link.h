@@ -1,8 +1,8 @@
 /* The shared region and its rings, from both ends.
  *
- * Dataplane main thread: hr_region_create(), then for each attach hr_region_reset() (rings re-initialised by
- * the workers between batches, slots reclaimed, session number raised) before the memfd is handed out.
- * Worker: struct hr_link_worker, its end of two rings. Control plane: hr_region_map(), struct hr_link_control.
+ * Dataplane main thread: hr_region_create() once. For each attach the session number is raised and every
+ * worker calls hr_link_init_worker() between two batches (rings re-initialised, all slots reclaimed), and only
+ * then is the memfd handed out. Control plane: hr_region_map(), then hr_link_init_control() per worker.
  *
  * Rings are rte_ring, single producer and single consumer. Their geometry lies where the other process can
  * write, so each end keeps private copies and refuses to touch a ring whose head differs (INVALID). rte_ring's
@@ -38,11 +38,13 @@ struct hr_link {
     uint64_t rx_slot_busy[HR_SLOTS / 64]; /* bit set: we have it from the peer */
     uint64_t rx_slot_owed[HR_SLOTS / 64]; /* bit set: done with, but the SLOT_FREE found the ring full */
     uint16_t owed_type;           /* type of the SLOT_FREE messages still to be sent */
+    uint16_t rx_type_min, rx_type_max; /* the peer's message types; others are dropped */
     bool broken;                  /* the peer wrote nonsense: nothing more goes either way in this session */
     uint32_t session;
     int doorbell_fd;              /* rung after tx when the peer sleeps */
     bool need_doorbell;           /* something was sent since the last flush */
     uint64_t stale;               /* messages of another session that were dropped */
+    uint64_t invalid;             /* messages of a type that the peer must not send, dropped */
     struct hr_stats *stats;       /* dataplane end only, else NULL */
 };
 
@@ -52,9 +54,13 @@ HR_MUST_CHECK int hr_region_create(uint32_t n_workers, const uint32_t *lcores, c
 /* Control plane: maps and checks it (magic, ABI, size, offsets). */
 HR_MUST_CHECK int hr_region_map(int memfd, struct hr_region **ret_region, uint32_t *ret_size);
 void hr_region_unmap(struct hr_region *region, uint32_t size);
+/* Bytes of the region for this many workers. */
+uint32_t hr_region_size(uint32_t n_workers);
 
+/* Computed from the layout's constants, never from offsets that the peer could change. worker must be below
+ * the region's number of workers, slot below HR_POLICY_SLOTS. */
 struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker);
-struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t slot);
+struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t n_workers, uint32_t slot);
 
 /* Dataplane worker's end. Called by the worker itself between two batches; re-initialises both rings and
  * reclaims all slots. */
@@ -68,8 +74,8 @@ HR_MUST_CHECK int hr_link_init_control(struct hr_link *link, struct hr_region *r
  * refused earlier than others, so that they never take the room of what matters. INVALID: the peer wrote
  * nonsense into the ring's head; the link is dead until the next attach. */
 HR_MUST_CHECK int hr_link_send(struct hr_link *link, struct hr_msg *msg);
-/* Takes up to max messages, copied out; messages of other sessions are dropped and counted. Returns how
- * many. INVALID: the ring's head was tampered with. */
+/* Takes up to max messages, copied out; messages of other sessions and of types that are not the peer's to
+ * send are dropped and counted. Returns how many. INVALID: the ring's head was tampered with. */
 int hr_link_recv(struct hr_link *link, struct hr_msg *msgs, uint32_t max);
 /* Rings the peer's doorbell if something was sent since the last call and the peer sleeps. Once per batch. */
 void hr_link_flush(struct hr_link *link);

@@ -4,6 +4,7 @@
  *   region (sealed-size memfd, owned by the dataplane)
  *     struct hr_region             head: magic, ABI, geometry
  *     per worker: struct hr_stats  counters, written by the worker
+ *     per worker: struct hr_sleep  which reader waits for its doorbell
  *     per worker: commands ring    control plane -> worker, struct hr_msg elements
  *     per worker: events ring      worker -> control plane
  *     per worker: command slots, event slots   payload that rides along, HR_SLOT_SIZE each
@@ -150,6 +151,13 @@ struct hr_session_info {
     char client_id[48];
 };
 
+/* Whether the reader of a ring sleeps, so that its writer must ring; on cache lines of their own. Set by the
+ * reader, cleared by either side (link.c says with which memory order). */
+struct hr_sleep {
+    uint32_t commands __attribute__((aligned(64))); /* the worker */
+    uint32_t events __attribute__((aligned(64)));   /* the control plane */
+};
+
 struct hr_region {
     uint32_t magic;
     uint32_t abi;
@@ -158,7 +166,8 @@ struct hr_region {
     uint64_t started_us;
     char build_id[HR_BUILD_ID_MAX];
     struct {
-        uint32_t stats, commands, events, command_slots, event_slots; /* byte offsets from the region's start */
+        /* Byte offsets from the region's start. For people and debuggers: each side computes its own. */
+        uint32_t stats, sleeping, commands, events, command_slots, event_slots;
         uint32_t lcore;
     } worker[HR_MAX_WORKERS];
     uint32_t policy[HR_POLICY_SLOTS]; /* byte offsets */

@@ -49,7 +49,7 @@ struct hr_policy_listener {
     struct hr_addr target;
     uint32_t max_connections;
     uint32_t max_frame_bytes;
-    uint32_t max_in_flight;      /* requests per connection without a response; <= 1024 */
+    uint32_t max_in_flight;      /* requests per connection without a response; <= HR_MAX_IN_FLIGHT */
     uint32_t connect_timeout_ms; /* broker leg */
     uint32_t idle_timeout_ms;    /* no byte either way; 0 = never */
     uint32_t request_timeout_ms; /* a request frame that has begun must complete within; 0 = never */
@@ -58,8 +58,18 @@ struct hr_policy_listener {
 enum hr_broker_flags {
     HR_BROKER_ALIVE = 1 << 0,    /* in the newest metadata, address known */
     HR_BROKER_DRAINING = 1 << 1, /* operator asked: no new sessions */
-    HR_BROKER_BOOTSTRAP = 1 << 2, /* a bootstrap address, node id not known yet: used before metadata exists */
+    HR_BROKER_BOOTSTRAP = 1 << 2, /* a bootstrap address, node id not known yet: used before metadata exists.
+                                     Its node id is negative, as in Kafka's own clients; all others are not. */
+    HR_BROKER_FLAGS = HR_BROKER_ALIVE | HR_BROKER_DRAINING | HR_BROKER_BOOTSTRAP
 };
+
+/* Bounds that both the configuration and the snapshot are held to. */
+#define HR_MAX_IN_FLIGHT      1024
+#define HR_HOLD_MAX_MIN       4096u
+#define HR_HOLD_MAX_MAX       (64u << 20)
+#define HR_MAX_SESSIONS_MAX   1000000u
+#define HR_TIMEOUT_MAX_MS     86400000u /* a day */
+#define HR_CONNECT_TIMEOUT_MIN_MS 10u
 
 struct hr_policy_broker {
     int32_t node_id;
