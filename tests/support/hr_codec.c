@@ -41,6 +41,7 @@ static const char help[] =
     "  encode KEY VERSION request|response JSON    the message as hex\n"
     "  round  KEY VERSION request|response HEX     to JSON text and back to hex\n"
     "  headers KEY VERSION                         header versions of request and response\n"
+    "Headers themselves are request-header and response-header, with their own VERSION and any KEY.\n"
     "\n"
     "Exit status: 0 done, 1 the message is malformed, 2 the command line or the job is wrong.\n"
     "\n"
@@ -431,6 +432,19 @@ static void batch_job(const char *verb, const struct hr_kmessage *message, int16
     json_decref(object);
 }
 
+static const struct hr_kmessage *batch_message(const char *direction, int16_t key, int16_t version)
+{
+    if (strcmp(direction, "request") == 0)
+        return hr_krequest_find(key, version);
+    if (strcmp(direction, "response") == 0)
+        return hr_kresponse_find(key, version);
+    if (strcmp(direction, "request-header") == 0)
+        return &hr_krequest_header;
+    if (strcmp(direction, "response-header") == 0)
+        return &hr_kresponse_header;
+    return NULL;
+}
+
 static int batch(void)
 {
     char *line = NULL;
@@ -447,10 +461,9 @@ static int batch(void)
                    (strcmp(verb, "decode") != 0 && strcmp(verb, "encode") != 0 && strcmp(verb, "round") != 0)) {
             puts("error the job is not understood");
         } else {
-            const struct hr_kmessage *message = strcmp(direction, "request") == 0 ? hr_krequest_find(key, version)
-                                                                                  : hr_kresponse_find(key, version);
+            const struct hr_kmessage *message = batch_message(direction, key, version);
             if (message == NULL)
-                puts("error no such API or version");
+                puts("error no such API, version or direction");
             else
                 batch_job(verb, message, version, line + at);
         }
