@@ -61,6 +61,7 @@
     X(kafka_edits_held, "frames held and rewritten in length")                                               \
     X(kafka_edits_tail, "response tails rewritten at their old length")                                      \
     X(kafka_tails_hidden, "response tails whose endpoints were hidden because they did not fit")             \
+    X(kafka_nodes_hidden, "brokers left out of responses: no port of the listener stands for their node id")  \
     X(kafka_edits_skipped, "optional edits skipped because the frame exceeds hold_max")                      \
     X(relay_bytes_up, "payload bytes forwarded from clients to brokers")                                     \
     X(relay_bytes_down, "payload bytes forwarded from brokers to clients")                                   \

@@ -1,0 +1,154 @@
+/* Contexts and relays: creation, pools, and the few steps that both directions share. */
+#include "dataplane/kafka/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/kafka/relay_impl.h"
+
+/* Records: most clients keep a handful of requests in flight, a few keep a thousand. */
+#define RECORDS_PER_RELAY 16
+#define RECORDS_MIN 8192
+
+int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx)
+{
+    struct hr_relay_ctx *ctx = calloc(1, sizeof(*ctx));
+    int err = HR_E_NOMEM;
+
+    if (!ctx)
+        return HR_E_NOMEM;
+    ctx->bufs = cfg->bufs;
+    ctx->stats = cfg->stats;
+    ctx->hold_max = cfg->hold_max;
+    /* Longer names make frames longer; twice and some is ample for names of up to 253 bytes. */
+    ctx->out_cap = 2 * cfg->hold_max + 64 * 1024;
+    ctx->in_scratch = malloc(ctx->hold_max);
+    ctx->out_scratch = malloc(ctx->out_cap);
+    ctx->tail_scratch = malloc(ctx->hold_max);
+    ctx->relays = calloc(cfg->max_relays, sizeof(*ctx->relays));
+    if (!ctx->in_scratch || !ctx->out_scratch || !ctx->tail_scratch || !ctx->relays)
+        goto fail;
+    /* Touched now, so that a worker does not take the page faults. */
+    memset(ctx->in_scratch, 0, ctx->hold_max);
+    memset(ctx->out_scratch, 0, ctx->out_cap);
+    memset(ctx->tail_scratch, 0, ctx->hold_max);
+    for (uint32_t i = cfg->max_relays; i-- > 0;) {
+        ctx->relays[i].next_free = ctx->free;
+        ctx->free = &ctx->relays[i];
+    }
+    uint32_t records = cfg->max_relays * RECORDS_PER_RELAY;
+    err = hr_inflight_pool_init(&ctx->inflight, records > RECORDS_MIN ? records : RECORDS_MIN);
+    if (err != 0)
+        goto fail;
+    err = hr_plans_create(&ctx->plans);
+    if (err != 0)
+        goto fail;
+    *ret_ctx = ctx;
+    return 0;
+fail:
+    hr_relay_ctx_destroy(ctx);
+    return err;
+}
+
+void hr_relay_ctx_destroy(struct hr_relay_ctx *ctx)
+{
+    if (!ctx)
+        return;
+    hr_plans_destroy(ctx->plans);
+    hr_inflight_pool_fini(&ctx->inflight);
+    free(ctx->relays);
+    free(ctx->tail_scratch);
+    free(ctx->out_scratch);
+    free(ctx->in_scratch);
+    free(ctx);
+}
+
+int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **ret_relay)
+{
+    struct hr_relay *r = ctx->free;
+
+    if (!r)
+        return HR_E_NOMEM;
+    ctx->free = r->next_free;
+    memset(r, 0, sizeof(*r));
+    r->node_id = node_id;
+    r->last_api_key = -1;
+    hr_inflight_init(&r->in_flight);
+    *ret_relay = r;
+    return 0;
+}
+
+void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
+{
+    hr_inflight_clear(&ctx->inflight, &relay->in_flight);
+    relay->next_free = ctx->free;
+    ctx->free = relay;
+}
+
+void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state)
+{
+    const struct hr_relay_request *rq = &relay->rq;
+    const struct hr_relay_response *rs = &relay->rs;
+
+    ret_state->in_flight = relay->in_flight.count;
+    ret_state->request_mid_frame = rq->state == HR_RQ_STREAM && rq->left < rq->total;
+    ret_state->response_mid_frame = (rs->state == HR_RS_STREAM && rs->left < rs->total) ||
+                                    ((rs->state == HR_RS_WALK || rs->state == HR_RS_TAIL) && rs->sent > 0);
+    ret_state->requests = relay->requests;
+    ret_state->responses = relay->responses;
+    ret_state->last_api_key = relay->last_api_key;
+    memcpy(ret_state->client_id, relay->client_id, sizeof(ret_state->client_id));
+}
+
+bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verdict)
+{
+    c->ret->verdict = verdict;
+    return false;
+}
+
+bool hr_relay_block(struct hr_relay_call *c)
+{
+    c->ret->blocked = true;
+    return false;
+}
+
+static void moved(struct hr_relay_call *c, uint32_t taken, uint32_t made)
+{
+    c->ret->taken += taken;
+    c->room -= made < c->room ? made : c->room;
+}
+
+bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left)
+{
+    uint32_t n = *left < c->in->bytes ? *left : c->in->bytes;
+
+    if (n > c->room)
+        n = c->room;
+    if (n > 0) {
+        if (hr_pieceq_move(c->ctx->bufs, c->out, c->in, n) != 0)
+            return hr_relay_block(c);
+        moved(c, n, n);
+        *left -= n;
+    }
+    if (*left == 0)
+        return true;
+    if (c->in->bytes > 0)
+        return hr_relay_block(c);
+    return false;
+}
+
+bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, uint32_t len)
+{
+    if (hr_pieceq_push_bytes(c->ctx->bufs, c->out, data, len) != 0)
+        return hr_relay_block(c);
+    hr_pieceq_drop(c->ctx->bufs, c->in, n);
+    HR_COUNT_N(c->ctx->stats, edited_bytes, len);
+    moved(c, n, len);
+    return true;
+}
+
+uint32_t hr_relay_hold_max(const struct hr_relay_call *c)
+{
+    return c->policy->hold_max_bytes < c->ctx->hold_max ? c->policy->hold_max_bytes : c->ctx->hold_max;
+}
