@@ -38,9 +38,9 @@ static void echo_reply_take(struct hr_net *net, uint32_t port_index, struct rte_
     ip->hdr_checksum = 0;
     ip->hdr_checksum = (uint16_t)~hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip)));
     icmp->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
-    /* Type 8 became 0: the first word fell by 0x0800 (RFC 1624 eqn. 3). */
-    icmp->icmp_cksum =
-        (uint16_t)~hr_cksum_fold((uint64_t)(uint16_t)~icmp->icmp_cksum + (uint16_t)~RTE_BE16(0x0800));
+    /* Type 8 became 0: the first word fell by 0x0800, so the field rises by it. Added rather than by RFC 1624
+     * eqn. 3, which gives 0 for a message of zeros alone, where 0xffff is right. */
+    icmp->icmp_cksum = hr_cksum_fold((uint64_t)icmp->icmp_cksum + RTE_BE16(0x0800));
     m->ol_flags = 0;
     hr_net_fill_eth(net, port_index, m, to.addr_bytes, RTE_ETHER_TYPE_IPV4);
     HR_COUNT(net->stats, icmp_tx);

@@ -1,0 +1,190 @@
+#include "dataplane/net/port.h"
+
+#include <rte_dev.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/support/eal.h"
+
+static char why[HR_WHY_MAX];
+
+static struct hr_addr addr(const char *text)
+{
+    uint32_t v;
+    assert_int_equal(inet_pton(AF_INET, text, &v), 1);
+    return hr_addr_from_v4(v);
+}
+
+static struct hr_config_port config(const char *device, uint16_t mtu)
+{
+    struct hr_config_port c = {
+        .name = "p", .mtu = mtu, .n_addrs = 1, .addrs = {{addr("10.0.0.1"), 24}}};
+    snprintf(c.device, sizeof(c.device), "%s", device);
+    return c;
+}
+
+static uint32_t number_after(const char *args, const char *key)
+{
+    const char *p = strstr(args, key);
+    assert_non_null(p);
+    return (uint32_t)strtoul(p + strlen(key), NULL, 10);
+}
+
+/* What the driver and the kernel need holds for every MTU: whole pages, whole frames, room for the packet,
+ * and a buffer that takes the frame. */
+static void af_packet_sizes(void **state)
+{
+    (void)state;
+    for (uint32_t mtu = 576; mtu <= 61000; mtu += mtu < 10000 ? 1 : 211) {
+        struct hr_config_port c = config("net_af_packet0,iface=lo", (uint16_t)mtu);
+        char args[300];
+        assert_int_equal(hr_port_device_args(&c, 3, args, sizeof(args), why), 0);
+        uint32_t framesz = number_after(args, ",framesz="), blocksz = number_after(args, ",blocksz=");
+        uint32_t framecnt = number_after(args, ",framecnt=");
+        assert_int_equal(blocksz % framesz, 0);
+        assert_int_equal(blocksz % 4096, 0);
+        assert_int_equal(framesz % 16, 0);
+        assert_int_equal(framecnt % (blocksz / framesz), 0);
+        assert_true(framesz >= mtu + 80);
+        assert_int_equal(number_after(args, ",qpairs="), 3);
+        assert_true(hr_port_data_room(&c) >= framesz - 32 + RTE_PKTMBUF_HEADROOM);
+        assert_true(hr_port_data_room(&c) <= UINT16_MAX);
+    }
+}
+
+static void af_packet_own_sizes(void **state)
+{
+    (void)state;
+    char args[300];
+    struct hr_config_port c = config("net_af_packet0,iface=lo,blocksz=65536,framesz=16384,framecnt=64,qpairs=2", 9000);
+    assert_int_equal(hr_port_device_args(&c, 2, args, sizeof(args), why), 0);
+    assert_string_equal(args, c.device);
+    assert_int_equal(hr_port_data_room(&c), 16384 + RTE_PKTMBUF_HEADROOM);
+    assert_int_equal(hr_port_device_args(&c, 3, args, sizeof(args), why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "qpairs"));
+    static const char *bad[] = {
+        "net_af_packet0,iface=lo,blocksz=65536,framesz=3000",  /* does not divide */
+        "net_af_packet0,iface=lo,blocksz=65536,framesz=2048",  /* too small for the MTU */
+        "net_af_packet0,iface=lo,framesz=16384",               /* half of it */
+        "net_af_packet0,iface=lo,blocksz=18432,framesz=9216",  /* no whole pages */
+    };
+    for (unsigned i = 0; i < RTE_DIM(bad); i++) {
+        c = config(bad[i], 9000);
+        assert_int_equal(hr_port_device_args(&c, 1, args, sizeof(args), why), HR_E_CONFIG);
+        assert_non_null(strstr(why, "framesz=9216,blocksz=36864"));
+    }
+    c = config("net_af_packet0,iface=lo", 61400);
+    assert_int_equal(hr_port_device_args(&c, 1, args, sizeof(args), why), HR_E_CONFIG);
+}
+
+static void kinds(void **state)
+{
+    (void)state;
+    assert_int_equal(hr_port_device_kind("0000:00:06.0"), HR_PORT_KIND_PCI);
+    assert_int_equal(hr_port_device_kind("00:06.0,large_llq_hdr=1"), HR_PORT_KIND_PCI);
+    assert_int_equal(hr_port_device_kind("net_af_packet0,iface=x"), HR_PORT_KIND_AF_PACKET);
+    assert_int_equal(hr_port_device_kind("net_af_xdp0,iface=x"), HR_PORT_KIND_AF_XDP);
+    assert_int_equal(hr_port_device_kind("net_tap0,iface=x"), HR_PORT_KIND_TAP);
+    assert_int_equal(hr_port_device_kind("net_null0"), HR_PORT_KIND_VDEV);
+    assert_int_equal(hr_port_device_kind("eth1"), HR_PORT_KIND_NONE);
+    char args[300];
+    struct hr_config_port c = config("00:06.0,large_llq_hdr=1", 9001);
+    assert_int_equal(hr_port_device_args(&c, 4, args, sizeof(args), why), 0);
+    assert_string_equal(args, "0000:00:06.0,large_llq_hdr=1");
+    assert_true(hr_port_data_room(&c) >= 9001 + 18 + RTE_PKTMBUF_HEADROOM);
+    c = config("net_af_xdp0,iface=x", 1500);
+    assert_int_equal(hr_port_device_args(&c, 4, args, sizeof(args), why), 0);
+    assert_string_equal(args, "net_af_xdp0,iface=x,queue_count=4");
+    c = config("eth1", 1500);
+    assert_int_equal(hr_port_device_args(&c, 4, args, sizeof(args), why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "eth1"));
+}
+
+static void routes_are_sorted(void **state)
+{
+    (void)state;
+    struct hr_port port;
+    struct hr_config_port c = config("net_null0", 1500);
+    c.has_gateway = true;
+    c.gateway = addr("10.0.0.254");
+    c.n_routes = 3;
+    c.routes[0] = (struct hr_config_route){{addr("172.16.0.0"), 12}, addr("10.0.0.2")};
+    c.routes[1] = (struct hr_config_route){{addr("172.16.5.77"), 32}, addr("10.0.0.3")};
+    c.routes[2] = (struct hr_config_route){{addr("172.16.5.99"), 24}, addr("10.0.0.4")};
+    memset(&port, 0, sizeof(port));
+    assert_int_equal(hr_port_init_routes(&port, &c, why), 0);
+    assert_int_equal(port.n_routes, 5);
+    for (uint32_t i = 1; i < port.n_routes; i++)
+        assert_true(port.routes[i - 1].prefix >= port.routes[i].prefix);
+    for (uint32_t i = 0; i < port.n_routes; i++)
+        assert_int_equal(port.routes[i].net_be & ~port.routes[i].mask_be, 0);
+    assert_int_equal(port.routes[4].mask_be, 0);
+    assert_int_equal(port.routes[4].via_be, hr_addr_v4_be(&c.gateway));
+
+    c.gateway = addr("10.0.1.1");
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "gateway"));
+    c.gateway = c.addrs[0].addr; /* ourselves */
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    c.has_gateway = false;
+    c.routes[1].via = addr("10.9.9.9");
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "route 1"));
+    c.n_routes = 0;
+    c.mtu = 500;
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+}
+
+/* A device with several queues and no offload at all, set up, used and closed. */
+static void null_device(void **state)
+{
+    (void)state;
+    struct hr_config_port c = config("net_null7", 1500);
+    uint16_t id;
+    assert_int_equal(hr_port_find(&c, &id, why), HR_E_NOT_FOUND);
+    assert_non_null(strstr(why, "net_null7"));
+    assert_int_equal(rte_eal_hotplug_add("vdev", "net_null7", "size=60"), 0);
+    assert_int_equal(hr_port_find(&c, &id, why), 0);
+    struct rte_mempool *pool = rte_pktmbuf_pool_create("null", 4095, 0, 0, (uint16_t)hr_port_data_room(&c), 0);
+    assert_non_null(pool);
+    struct rte_mempool *pools[2] = {pool, pool};
+    struct hr_port port;
+    assert_int_equal(hr_port_setup(&port, &c, id, 2, pools, why), 0);
+    assert_true(port.started);
+    assert_int_equal(port.n_queues, 2);
+    assert_true(port.max_tx_segs >= 2);
+    assert_int_equal(hr_port_rx_fd(&port, 0), -1);
+    assert_int_equal(hr_port_sleep_arm(&port, 0), HR_E_UNSUPPORTED);
+    struct rte_mbuf *m[4];
+    for (uint16_t q = 0; q < 2; q++) {
+        assert_int_equal(rte_eth_rx_burst(id, q, m, 4), 4);
+        assert_int_equal(rte_eth_tx_burst(id, q, m, 4), 4);
+    }
+    hr_port_close(&port);
+    assert_false(port.started);
+    assert_int_equal(rte_eal_hotplug_remove("vdev", "net_null7"), 0);
+    rte_mempool_free(pool);
+}
+
+static int eal(void **state)
+{
+    (void)state;
+    hr_test_eal_init();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(af_packet_sizes), cmocka_unit_test(af_packet_own_sizes), cmocka_unit_test(kinds),
+        cmocka_unit_test(routes_are_sorted), cmocka_unit_test(null_device),
+    };
+    return cmocka_run_group_tests(tests, eal, NULL);
+}

@@ -1,0 +1,316 @@
+#include "dataplane/net/test_wire.h"
+
+#include <rte_arp.h>
+#include <rte_ip.h>
+#include <rte_mempool.h>
+#include <rte_tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/support/eal.h"
+
+struct wire wire;
+
+const uint8_t mac_peer[6] = {0x02, 0, 0, 0, 0xaa, 1};
+const uint8_t mac_gw[6] = {0x02, 0, 0, 0, 0xaa, 0xfe};
+const uint8_t mac_bcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+uint32_t ip4(const char *text)
+{
+    uint32_t v = 0;
+    if (inet_pton(AF_INET, text, &v) != 1)
+        fail_msg("%s is no IPv4 address", text);
+    return v;
+}
+
+struct hr_addr addr4(const char *text)
+{
+    return hr_addr_from_v4(ip4(text));
+}
+
+struct hr_flow flow4(const char *local, const char *remote)
+{
+    return (struct hr_flow){
+        .local = addr4(local), .remote = addr4(remote), .local_port = 9092, .remote_port = 40000};
+}
+
+static void keep(struct wire_frame *f, uint32_t port, const struct rte_mbuf *m)
+{
+    f->port = port;
+    f->len = m->pkt_len;
+    f->n_segs = m->nb_segs;
+    f->ol_flags = m->ol_flags;
+    assert_true(m->pkt_len <= WIRE_FRAME_MAX);
+    uint32_t off = 0;
+    uint16_t segs = 0;
+    for (const struct rte_mbuf *s = m; s != NULL; s = s->next, segs++) {
+        memcpy(f->data + off, rte_pktmbuf_mtod(s, const void *), s->data_len);
+        off += s->data_len;
+    }
+    assert_int_equal(off, m->pkt_len);
+    assert_int_equal(segs, m->nb_segs);
+}
+
+static void on_tcp(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+{
+    struct wire *w = owner;
+    assert_true(w->n_tcp < WIRE_MAX);
+    keep(&w->tcp[w->n_tcp++], 0, m);
+    w->tcp_src = *src;
+    w->tcp_dst = *dst;
+    struct hr_addr s, d;
+    hr_net_segment_addrs(m, &s, &d);
+    assert_true(hr_addr_equal(&s, src) && hr_addr_equal(&d, dst));
+    rte_pktmbuf_free(m);
+}
+
+static void on_icmp(void *owner, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)
+{
+    struct wire *w = owner;
+    w->icmp_flow = *flow;
+    w->icmp_seq = seq;
+    w->icmp_hard = hard;
+    w->icmp_mtu = mtu;
+    w->n_icmp++;
+}
+
+static void on_neighbour(void *owner, uint32_t port, uint32_t ip_be, const uint8_t mac[6])
+{
+    struct wire *w = owner;
+    (void)port;
+    w->neighbour_ip_be = ip_be;
+    memcpy(w->neighbour_mac, mac, 6);
+    w->n_neighbour++;
+}
+
+static uint16_t capture(void *owner, uint32_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+    struct wire *w = owner;
+    if (w->tx_stuck)
+        return 0;
+    for (uint16_t i = 0; i < n; i++) {
+        if (w->n_tx < WIRE_MAX)
+            keep(&w->tx[w->n_tx], port, pkts[i]);
+        w->n_tx++;
+        rte_pktmbuf_free(pkts[i]);
+    }
+    return n;
+}
+
+static void make_port(struct hr_port *port, const struct hr_config_port *cfg, uint8_t number)
+{
+    char why[HR_WHY_MAX];
+    memset(port, 0, sizeof(*port));
+    assert_int_equal(hr_port_init_routes(port, cfg, why), 0);
+    port->mac = (struct rte_ether_addr){{0x02, 0, 0, 0, number, 1}};
+    port->hw_tx_segs = 17;
+    port->max_tx_segs = 17;
+}
+
+int wire_setup(void **state)
+{
+    (void)state;
+    hr_test_eal_init();
+    memset(&wire, 0, sizeof(wire));
+    struct hr_buf_config bufs = {.socket_id = SOCKET_ID_ANY,
+                                 .rx_mbufs = 512,
+                                 .rx_data_room = 9216 + RTE_PKTMBUF_HEADROOM,
+                                 .hdr_mbufs = 512,
+                                 .chunks = 16};
+    if (hr_buf_ctx_init(&wire.bufs, &bufs, &wire.stats) != 0)
+        return -1;
+    struct hr_config_port p0 = {.name = "left",
+                                .mtu = 1500,
+                                .n_addrs = 2,
+                                .addrs = {{addr4("10.1.0.1"), 24}, {addr4("10.1.0.2"), 24}},
+                                .has_gateway = true,
+                                .gateway = addr4("10.1.0.254")};
+    struct hr_config_port p1 = {.name = "right",
+                                .mtu = 9000,
+                                .n_addrs = 1,
+                                .addrs = {{addr4("10.2.0.1"), 24}},
+                                .n_routes = 2,
+                                .routes = {{{addr4("10.9.0.0"), 16}, addr4("10.2.0.9")},
+                                           {{addr4("10.9.9.0"), 24}, addr4("10.2.0.10")}}};
+    make_port(&wire.ports[0], &p0, 1);
+    make_port(&wire.ports[1], &p1, 2);
+    struct hr_net_config cfg = {.ports = wire.ports,
+                                .n_ports = 2,
+                                .bufs = &wire.bufs,
+                                .stats = &wire.stats,
+                                .hash_seed = 0x1234567,
+                                .owner = &wire,
+                                .on_tcp_take = on_tcp,
+                                .on_icmp_error = on_icmp,
+                                .on_neighbour = on_neighbour,
+                                .tx_burst = capture};
+    if (hr_net_create(&cfg, &wire.net) != 0)
+        return -1;
+    wire_pass(1000000);
+    return 0;
+}
+
+int wire_teardown(void **state)
+{
+    (void)state;
+    hr_net_destroy(wire.net);
+    unsigned leaked = rte_mempool_in_use_count(wire.bufs.rx_pool) + rte_mempool_in_use_count(wire.bufs.hdr_pool);
+    hr_buf_ctx_fini(&wire.bufs);
+    return leaked == 0 ? 0 : -1;
+}
+
+struct rte_mbuf *wire_mbuf(const void *data, uint32_t len, uint32_t seg)
+{
+    struct rte_mbuf *head = NULL;
+    if (seg == 0)
+        seg = len;
+    for (uint32_t off = 0; off < len || head == NULL; off += seg) {
+        uint32_t n = RTE_MIN(seg, len - off);
+        struct rte_mbuf *m = rte_pktmbuf_alloc(wire.bufs.rx_pool);
+        assert_non_null(m);
+        assert_non_null(rte_pktmbuf_append(m, (uint16_t)n));
+        memcpy(rte_pktmbuf_mtod(m, void *), (const uint8_t *)data + off, n);
+        if (head == NULL)
+            head = m;
+        else
+            assert_int_equal(rte_pktmbuf_chain(head, m), 0);
+    }
+    return head;
+}
+
+void wire_rx_mbuf(uint32_t port, struct rte_mbuf *m)
+{
+    hr_net_input_take(wire.net, port, &m, 1);
+    hr_net_flush(wire.net);
+}
+
+void wire_rx(uint32_t port, const void *data, uint32_t len)
+{
+    wire_rx_mbuf(port, wire_mbuf(data, len, 0));
+}
+
+uint64_t wire_pass(uint64_t us)
+{
+    wire.now_us += us;
+    uint64_t next = hr_net_advance(wire.net, wire.now_us);
+    hr_net_flush(wire.net);
+    return next;
+}
+
+uint16_t naive_cksum(const uint8_t *p, uint32_t len, uint32_t start)
+{
+    uint32_t sum = start;
+    for (uint32_t i = 0; i < len; i++) {
+        sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
+        while (sum >> 16)
+            sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return (uint16_t)~sum; /* host order */
+}
+
+static uint32_t naive_pseudo(const uint8_t *ip, uint16_t l4_len)
+{
+    uint32_t sum = ip[9] + (uint32_t)l4_len;
+    for (int i = 12; i < 20; i += 2)
+        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+    return sum;
+}
+
+void fix_ip(uint8_t *f)
+{
+    struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(f + 14);
+    ip->hdr_checksum = 0;
+    ip->hdr_checksum = rte_cpu_to_be_16(naive_cksum(f + 14, (ip->version_ihl & 0xfU) * 4, 0));
+}
+
+uint32_t make_ip(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t proto, const void *l4,
+                 uint16_t l4_len)
+{
+    memcpy(f, wire.ports[port].mac.addr_bytes, 6);
+    memcpy(f + 6, mac_peer, 6);
+    f[12] = 0x08;
+    f[13] = 0;
+    struct rte_ipv4_hdr ip = {.version_ihl = 0x45,
+                              .total_length = rte_cpu_to_be_16((uint16_t)(20 + l4_len)),
+                              .time_to_live = 64,
+                              .next_proto_id = proto,
+                              .src_addr = ip4(src),
+                              .dst_addr = ip4(dst)};
+    memcpy(f + 14, &ip, sizeof(ip));
+    fix_ip(f);
+    memcpy(f + 34, l4, l4_len);
+    return 34U + l4_len;
+}
+
+uint32_t make_tcp(uint8_t *f, uint32_t port, const char *src, const char *dst, uint16_t sport, uint16_t dport,
+                  uint16_t payload_len)
+{
+    uint8_t l4[9000];
+    struct rte_tcp_hdr tcp = {.src_port = rte_cpu_to_be_16(sport),
+                              .dst_port = rte_cpu_to_be_16(dport),
+                              .sent_seq = rte_cpu_to_be_32(1000),
+                              .data_off = 0x50,
+                              .tcp_flags = RTE_TCP_ACK_FLAG,
+                              .rx_win = 0xffff};
+    memcpy(l4, &tcp, sizeof(tcp));
+    for (uint32_t i = 0; i < payload_len; i++)
+        l4[20 + i] = (uint8_t)(i + 1);
+    uint16_t l4_len = (uint16_t)(20 + payload_len);
+    uint32_t len = make_ip(f, port, src, dst, IPPROTO_TCP, l4, l4_len);
+    uint16_t sum = naive_cksum(f + 34, l4_len, naive_pseudo(f + 14, l4_len));
+    f[34 + 16] = (uint8_t)(sum >> 8);
+    f[34 + 17] = (uint8_t)sum;
+    return len;
+}
+
+bool frame_checksums_ok(const uint8_t *f, uint32_t len)
+{
+    uint16_t l4_len = (uint16_t)(len - 34);
+    return f[14] == 0x45 && naive_cksum(f + 14, 20, 0) == 0 &&
+           naive_cksum(f + 34, l4_len, naive_pseudo(f + 14, l4_len)) == 0;
+}
+
+uint32_t make_arp(uint8_t *f, uint16_t op, const uint8_t sha[6], const char *sip, const uint8_t *tha,
+                  const char *tip, const uint8_t dst[6])
+{
+    struct rte_arp_hdr arp = {.arp_hardware = RTE_BE16(1),
+                              .arp_protocol = RTE_BE16(0x0800),
+                              .arp_hlen = 6,
+                              .arp_plen = 4,
+                              .arp_opcode = rte_cpu_to_be_16(op)};
+    memcpy(&arp.arp_data.arp_sha, sha, 6);
+    if (tha != NULL)
+        memcpy(&arp.arp_data.arp_tha, tha, 6);
+    arp.arp_data.arp_sip = ip4(sip);
+    arp.arp_data.arp_tip = ip4(tip);
+    memcpy(f, dst, 6);
+    memcpy(f + 6, sha, 6);
+    f[12] = 0x08;
+    f[13] = 0x06;
+    memcpy(f + 14, &arp, sizeof(arp));
+    memset(f + 42, 0, 18);
+    return 60;
+}
+
+struct rte_mbuf *wire_segment(uint16_t payload_len, uint32_t seg)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(wire.bufs.hdr_pool);
+    assert_non_null(m);
+    assert_non_null(rte_pktmbuf_append(m, 20));
+    struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    memset(tcp, 0, 20);
+    tcp->src_port = RTE_BE16(9092);
+    tcp->dst_port = RTE_BE16(40000);
+    tcp->data_off = 0x50;
+    tcp->tcp_flags = RTE_TCP_ACK_FLAG;
+    if (payload_len > 0) {
+        uint8_t data[9000];
+        for (uint32_t i = 0; i < payload_len; i++)
+            data[i] = (uint8_t)(i * 7 + 3);
+        assert_int_equal(rte_pktmbuf_chain(m, wire_mbuf(data, payload_len, seg)), 0);
+    }
+    return m;
+}
