@@ -26,15 +26,16 @@ struct eal_args {
 };
 static struct eal_args args;
 
-/* The last line that DPDK logged: it says more than its error code. */
-static char last_line[160];
+/* The first error that DPDK logged: it says more than its error code, and more than what follows from it. */
+static char first_line[160];
 
 static ssize_t log_write(void *cookie, const char *buf, size_t size)
 {
-    size_t n = size < sizeof(last_line) - 1 ? size : sizeof(last_line) - 1;
-    memcpy(last_line, buf, n);
-    last_line[n] = 0;
-    last_line[strcspn(last_line, "\n")] = 0;
+    if (first_line[0] == 0) {
+        size_t n = strcspn(buf, "\n");
+        n = n < size ? n : size;
+        snprintf(first_line, sizeof(first_line), "%.*s", (int)n, buf);
+    }
     return write(STDERR_FILENO, buf, size) >= 0 ? (ssize_t)size : -1;
 }
 
@@ -120,14 +121,15 @@ static uint64_t free_hugepage_mb(void)
 
 static int add_memory(const struct hr_config_dataplane *dp, char why[HR_WHY_MAX])
 {
-    /* In-memory: hugepages are anonymous, so a killed process leaves no files behind. */
-    add("--in-memory");
     add("-m");
     add("%u", dp->memory_mb);
     if (!dp->hugepages) {
         add("--no-huge");
+        add("--no-shconf");
         return 0;
     }
+    /* Hugepages without files, so that a killed process leaves nothing behind. */
+    add("--in-memory");
     uint64_t have = free_hugepage_mb();
     if (have < dp->memory_mb) {
         snprintf(why, HR_WHY_MAX,
@@ -184,12 +186,16 @@ static int add_devices(const struct hr_config_dataplane *dp, char why[HR_WHY_MAX
             }
         }
         enum hr_port_kind kind = hr_port_device_kind(port->device);
-        if ((kind == HR_PORT_KIND_AF_PACKET || kind == HR_PORT_KIND_AF_XDP) &&
-            (!hr_port_device_ifname(port->device, ifname) || if_nametoindex(ifname) == 0)) {
-            snprintf(why, HR_WHY_MAX,
-                     "port %s: the interface of device \"%.80s\" does not exist here: see `ip link` (in the "
-                     "same network namespace)", port->name, port->device);
-            return HR_E_CONFIG;
+        if (kind == HR_PORT_KIND_AF_PACKET || kind == HR_PORT_KIND_AF_XDP) {
+            if (!hr_port_device_ifname(port->device, ifname) || if_nametoindex(ifname) == 0) {
+                snprintf(why, HR_WHY_MAX,
+                         "port %s: the interface of device \"%.80s\" does not exist here: see `ip link` (in "
+                         "the same network namespace)", port->name, port->device);
+                return HR_E_CONFIG;
+            }
+            err = hr_port_prepare_interface(port, ifname, why);
+            if (err != 0)
+                return err;
         }
         if (kind == HR_PORT_KIND_PCI) {
             any_pci = true;
@@ -234,11 +240,22 @@ int hr_eal_start(const struct hr_config *cfg, char why[HR_WHY_MAX])
     else if (eal_errno == ENOMEM)
         hint = "; less dataplane.memory_mb, or more memory";
     snprintf(why, HR_WHY_MAX, "DPDK did not start: %s%s%s%s", rte_strerror(eal_errno),
-             last_line[0] != 0 ? ": " : "", last_line, hint);
+             first_line[0] != 0 ? ": " : "", first_line, hint);
     return eal_errno == ENOMEM ? HR_E_NOMEM : HR_E_SYSTEM;
 }
 
 void hr_eal_stop(void)
 {
+    /* The EAL leaves its directory under /run/dpdk; what it has put there is ours. */
+    char pattern[256];
+    const char *dir = rte_eal_get_runtime_dir();
+    snprintf(pattern, sizeof(pattern), "%s/*", dir);
     rte_eal_cleanup();
+    glob_t g;
+    if (glob(pattern, 0, NULL, &g) == 0) {
+        for (size_t i = 0; i < g.gl_pathc; i++)
+            unlink(g.gl_pathv[i]);
+        globfree(&g);
+    }
+    rmdir(dir);
 }

@@ -105,31 +105,32 @@ int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_port_id, char w
     return HR_E_NOT_FOUND;
 }
 
-/* The kernel's side of af_packet, af_xdp and tap: MTU and "up" are set there, as the drivers cannot. */
-static int set_kernel_interface(const struct hr_port *port, char why[HR_WHY_MAX])
+int hr_port_prepare_interface(const struct hr_config_port *cfg, const char *ifname, char why[HR_WHY_MAX])
 {
     struct ifreq ifr;
     int err = 0;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        snprintf(why, HR_WHY_MAX, "port %s: socket: %s", port->name, strerror(errno));
+        snprintf(why, HR_WHY_MAX, "port %s: socket: %s", cfg->name, strerror(errno));
         return HR_E_SYSTEM;
     }
     memset(&ifr, 0, sizeof(ifr));
-    snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", port->ifname);
-    if (ioctl(fd, SIOCGIFMTU, &ifr) != 0 || ifr.ifr_mtu != port->mtu) {
-        ifr.ifr_mtu = port->mtu;
+    snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+    if (ioctl(fd, SIOCGIFMTU, &ifr) != 0 || ifr.ifr_mtu != cfg->mtu) {
+        ifr.ifr_mtu = cfg->mtu;
         if (ioctl(fd, SIOCSIFMTU, &ifr) != 0) {
-            snprintf(why, HR_WHY_MAX, "port %s: cannot set the MTU of %s to %u: %s", port->name, port->ifname,
-                     port->mtu, strerror(errno));
+            snprintf(why, HR_WHY_MAX, "port %s: cannot set the MTU of %s to %u: %s", cfg->name, ifname, cfg->mtu,
+                     strerror(errno));
             err = HR_E_SYSTEM;
         }
     }
-    if (err == 0 && (ioctl(fd, SIOCGIFFLAGS, &ifr) != 0 ||
-                     ((ifr.ifr_flags & IFF_UP) == 0 &&
-                      (ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_UP), ioctl(fd, SIOCSIFFLAGS, &ifr) != 0)))) {
-        snprintf(why, HR_WHY_MAX, "port %s: cannot set %s up: %s", port->name, port->ifname, strerror(errno));
-        err = HR_E_SYSTEM;
+    if (err == 0) {
+        bool up = ioctl(fd, SIOCGIFFLAGS, &ifr) == 0 && (ifr.ifr_flags & IFF_UP) != 0;
+        ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_UP);
+        if (!up && ioctl(fd, SIOCSIFFLAGS, &ifr) != 0) {
+            snprintf(why, HR_WHY_MAX, "port %s: cannot set %s up: %s", cfg->name, ifname, strerror(errno));
+            err = HR_E_SYSTEM;
+        }
     }
     close(fd);
     return err;
@@ -244,11 +245,6 @@ static int start(struct hr_port *port, struct rte_mempool **pools, char why[HR_W
                  "that many workers", port->name, info.max_rx_queues, info.max_tx_queues);
         return HR_E_CONFIG;
     }
-    if (port->ifname[0] != 0) {
-        err = set_kernel_interface(port, why);
-        if (err != 0)
-            return err;
-    }
     err = negotiate(port, &info, rte_pktmbuf_data_room_size(pools[0]), &conf, why);
     if (err != 0)
         return err;
@@ -299,7 +295,10 @@ int hr_port_setup(struct hr_port *port, const struct hr_config_port *cfg, uint16
         if (!hr_port_device_ifname(cfg->device, port->ifname))
             snprintf(port->ifname, sizeof(port->ifname), "dtap0"); /* net_tap's own name for its first */
     }
-    err = start(port, pool_per_queue, why);
+    if (port->ifname[0] != 0)
+        err = hr_port_prepare_interface(cfg, port->ifname, why);
+    if (err == 0)
+        err = start(port, pool_per_queue, why);
     if (err != 0)
         hr_port_close(port);
     return err;

@@ -75,8 +75,12 @@ int hr_port_rx_fd(const struct hr_port *port, uint16_t queue)
 
 int hr_port_sleep_arm(const struct hr_port *port, uint16_t queue)
 {
+    int err;
+    socklen_t len = sizeof(err);
     switch (port->sleep) {
     case HR_PORT_SLEEP_SOCKET:
+        /* An interface that went down leaves an error that wakes every poll at once; reading clears it. */
+        (void)getsockopt(port->rx_fd[queue], SOL_SOCKET, SO_ERROR, &err, &len);
         return 0;
     case HR_PORT_SLEEP_INTR:
         return rte_eth_dev_rx_intr_enable(port->port_id, queue) == 0 ? 0 : HR_E_UNSUPPORTED;
