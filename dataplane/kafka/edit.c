@@ -206,6 +206,12 @@ static enum hr_xc_verdict unnamed(struct hr_edit *e, struct hr_xc *x, struct hr_
         e->drop_brokers = v == ENDPOINT_TYPE_CONTROLLERS;
         hr_xc_put_int(x, f, v);
         return HR_XC_DONE;
+    } else if (e->drop_racks && f->type == HR_KT_STRING && hr_krange_has(f->nullable, x->version) &&
+               strcmp(f->name, "Rack") == 0) {
+        int32_t len;
+        hr_xc_get_string(x, f, &len);
+        hr_xc_put_string(x, f, NULL, -1);
+        return HR_XC_DONE;
     }
     return HR_XC_COPY;
 }
@@ -291,6 +297,7 @@ void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, 
 {
     e->listener = listener;
     e->api_key = api_key;
+    e->drop_racks = false;
     e->nodes_hidden = 0;
     e->drop_brokers = false;
     e->drop_features = 0;

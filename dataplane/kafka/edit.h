@@ -17,6 +17,7 @@
 struct hr_edit {
     const struct hr_policy_listener *listener; /* borrowed for the call */
     int16_t api_key;
+    bool drop_racks;       /* tails: null instead of a rack, to save its bytes */
     uint32_t nodes_hidden; /* out: brokers that were left out */
 
     /* The hooks' own. */

@@ -106,7 +106,7 @@ static int choose_fillers(uint32_t tag, uint32_t room, uint32_t ret_size[2])
 static bool write_section(const struct section *s, const uint8_t *value, uint32_t value_len, uint8_t *out,
                           uint32_t len)
 {
-    bool had = s->endpoints_end != s->endpoints;
+    bool had = s->endpoints_end > 0;
     uint32_t others = s->end - s->first - (s->endpoints_end - s->endpoints);
     uint32_t tag = 0, tag_len = 0, size[2];
 
@@ -152,59 +152,79 @@ static const struct hr_kfield *endpoints_field(const struct hr_kmessage *m, int1
     return NULL;
 }
 
-static int rewrite_tagged(struct hr_edit *e, const struct hr_kfield *f, int16_t version, const uint8_t *in,
-                          uint32_t len, uint8_t *out, uint8_t *scratch, uint32_t cap, enum hr_tail *ret_tail)
+/* What a tail is made of, and where its new form goes. */
+struct job {
+    struct hr_edit *e;
+    const struct hr_kfield *f; /* the endpoints */
+    int16_t version;
+    const uint8_t *in;
+    uint32_t len;
+    uint8_t *out;
+    uint8_t *scratch;
+    uint32_t cap;
+};
+
+/* Tells the endpoints at in[at..) anew in scratch, with or without racks; *ret_used: how long they were. */
+static int endpoints(struct job *j, uint32_t at, uint32_t end, bool racks, uint32_t *ret_used, uint32_t *ret_len)
+{
+    j->e->drop_racks = !racks;
+    j->e->nodes_hidden = 0;
+    return hr_edit_endpoints(j->e, j->f, true, j->version, j->in + at, end - at, j->scratch, j->cap, ret_used,
+                             ret_len);
+}
+
+static int rewrite_tagged(struct job *j, enum hr_tail *ret_tail)
 {
     struct section s;
     uint32_t used, n;
+    int err = read_section(&s, j->in, 0, j->len, j->f->tag);
 
-    int err = read_section(&s, in, 0, len, f->tag);
     if (err != 0)
         return err;
     *ret_tail = HR_TAIL_SAME;
     if (s.endpoints_end == s.endpoints)
         return 0;
-    uint32_t old = s.endpoints_end - s.value;
-    err = hr_edit_endpoints(e, f, true, version, in + s.value, old, scratch, cap, &used, &n);
-    if (err == 0) {
-        if (used != old)
+    for (int racks = 1; racks >= 0; racks--) {
+        err = endpoints(j, s.value, s.endpoints_end, racks, &used, &n);
+        if (err != 0)
+            return err;
+        if (used != s.endpoints_end - s.value)
             return HR_E_INVALID;
-        if (n == old && memcmp(scratch, in + s.value, n) == 0)
+        if (n == used && memcmp(j->scratch, j->in + s.value, n) == 0)
             return 0;
-        if (write_section(&s, scratch, n, out, len)) {
+        if (write_section(&s, j->scratch, n, j->out, j->len)) {
             *ret_tail = HR_TAIL_REWRITTEN;
             return 0;
         }
-    } else if (err != HR_E_TOO_LARGE) {
-        return err;
     }
     *ret_tail = HR_TAIL_HIDDEN;
-    return write_section(&s, NULL, 0, out, len) ? 0 : HR_E_INVALID;
+    return write_section(&s, NULL, 0, j->out, j->len) ? 0 : HR_E_INVALID;
 }
 
-static int rewrite_array(struct hr_edit *e, const struct hr_kfield *f, int16_t version, const uint8_t *in,
-                         uint32_t len, uint8_t *out, uint8_t *scratch, uint32_t cap, enum hr_tail *ret_tail)
+static int rewrite_array(struct job *j, enum hr_tail *ret_tail)
 {
     struct section s;
     uint32_t used, n;
+    int err;
 
-    int err = hr_edit_endpoints(e, f, true, version, in, len, scratch, cap, &used, &n);
-    if (err != 0)
-        return err;
-    err = read_section(&s, in, used, len, -1);
-    if (err != 0)
-        return err;
     *ret_tail = HR_TAIL_SAME;
-    if (n == used && memcmp(scratch, in, n) == 0)
-        return 0;
-    if (n < len && write_section(&s, NULL, 0, out + n, len - n)) {
-        memcpy(out, scratch, n);
-        *ret_tail = HR_TAIL_REWRITTEN;
-        return 0;
+    for (int racks = 1; racks >= 0; racks--) {
+        err = endpoints(j, 0, j->len, racks, &used, &n);
+        if (err == 0)
+            err = read_section(&s, j->in, used, j->len, -1);
+        if (err != 0)
+            return err;
+        if (n == used && memcmp(j->scratch, j->in, n) == 0)
+            return 0;
+        if (n < j->len && write_section(&s, NULL, 0, j->out + n, j->len - n)) {
+            memcpy(j->out, j->scratch, n);
+            *ret_tail = HR_TAIL_REWRITTEN;
+            return 0;
+        }
     }
     *ret_tail = HR_TAIL_HIDDEN;
-    out[0] = 1; /* a compact count of 0 */
-    return write_section(&s, NULL, 0, out + 1, len - 1) ? 0 : HR_E_INVALID;
+    j->out[0] = 1; /* a compact count of 0 */
+    return write_section(&s, NULL, 0, j->out + 1, j->len - 1) ? 0 : HR_E_INVALID;
 }
 
 int hr_tail_rewrite(struct hr_edit *e, const struct hr_kmessage *message, int16_t version, bool tagged,
@@ -215,7 +235,6 @@ int hr_tail_rewrite(struct hr_edit *e, const struct hr_kmessage *message, int16_
 
     if (!f || !hr_krange_has(message->flexible, version))
         return HR_E_INVALID; /* no version has endpoints without tag sections */
-    if (tagged)
-        return rewrite_tagged(e, f, version, in, len, out, scratch, cap, ret_tail);
-    return rewrite_array(e, f, version, in, len, out, scratch, cap, ret_tail);
+    struct job j = {e, f, version, in, len, out, scratch, cap};
+    return tagged ? rewrite_tagged(&j, ret_tail) : rewrite_array(&j, ret_tail);
 }

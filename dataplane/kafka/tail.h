@@ -6,7 +6,8 @@
  *
  * The filler is a tagged field that nobody knows, of zeros: readers skip it by its size (KIP-482). It takes
  * at least two bytes, and its size's varint grows at 128, so some gaps take two fillers and a gap of one
- * byte cannot be filled. Where the new endpoints do not fit, none are told and the filler takes their room:
+ * byte cannot be filled. Where the new endpoints do not fit they are told without their racks (clients know
+ * those from metadata), and where that does not fit either none are told and the filler takes their room:
  * clients then use the node as they know it, or ask for metadata. Other tagged fields stay as they are. */
 #pragma once
 

@@ -8,7 +8,7 @@
 #include "shared/kafka/wire.h"
 #include "tests/support/eal.h"
 
-#define RX_MBUFS 8192
+#define RX_MBUFS 24576
 #define RX_ROOM (RTE_PKTMBUF_HEADROOM + 2048)
 #define HDR_MBUFS 16384
 #define CHUNKS 4096
@@ -241,7 +241,7 @@ static void play(struct rf *f, struct hr_pieceq *q, const uint8_t *p, uint32_t l
         uint32_t n = 1 + rf_random(f, rf_random(f, 4) == 0 ? 9000 : 40);
         if (n > len)
             n = len;
-        rf_feed(f, q, p, n, 1 + rf_random(f, 1600));
+        rf_feed(f, q, p, n, n / 8 + 1 + rf_random(f, 1600)); /* not more pieces than buffers */
         settle(f, side, result);
         if (result->verdict != HR_DROP_MAX)
             return;
@@ -282,6 +282,10 @@ void rf_bare_request(struct rf_bytes *b, int16_t key, int16_t version, int32_t c
         }
         hr_kput16(p + n, UINT16_MAX);
         n += 2;
+    }
+    if (key == 18 && version >= 5) { /* ApiVersions: no software, no cluster, no node, no tags */
+        memcpy(p + n, "\1\1\0\xff\xff\xff\xff\0", 8);
+        n += 8;
     }
     hr_kput32(p, n - 4);
     rf_append(b, p, n);
