@@ -75,15 +75,15 @@ cluster: {
   bootstrap = (%(bootstrap)s);
 };
 listeners = (
-  { name = "kafka"; mode = "kafka"; bind = "%(addr)s"; port = %(port)d;
-    node_port_base = %(base)d; node_ids = "%(ids)s";
+  { name = "kafka"; mode = "kafka"; address = "%(addr)s"; bootstrap_port = %(port)d;
+    node_port_base = %(base)d; node_ids = [%(ids)s];
     advertised_host = "%(advertise)s";
     max_frame_bytes = %(frame)d; %(listener)s },
-  { name = "floor"; mode = "tcp"; bind = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
+  { name = "floor"; mode = "tcp"; address = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
 );
 control: {
   runtime_dir = "%(runtime)s";
-  metrics = "10.77.0.1:9090";
+  metrics_address = "10.77.0.1:9090";
 };
 log: { level = "info"; format = "text"; };
 """ % {
@@ -91,7 +91,7 @@ log: { level = "info"; format = "text"; };
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
         "addr": net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
-        "ids": "%d-%d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], "frame": v["frame"],
+        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], "frame": v["frame"],
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
         "target": net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 

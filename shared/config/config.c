@@ -1,0 +1,238 @@
+/* Reading goes section by section: defaults first, then the plain keys by table, then the keys with a shape of
+ * their own; then the cross checks, if everything was well-formed. */
+#include "shared/config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shared/config/impl.h"
+#include "shared/config/keys.h"
+
+static void read_addresses(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
+{
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "addresses", true, HR_CONFIG_MAX_ADDRS, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (hr_cfg_prefix(reader, config_setting_get_elem(list, i), false, &port->addrs[port->n_addrs]))
+            port->n_addrs++;
+    }
+}
+
+static void read_routes(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
+{
+    static const char *const keys[] = {"to", "via", NULL};
+    static const struct hr_cfg_key no_keys[] = {{0}};
+    static const struct hr_cfg_section section = {"routes", no_keys, keys};
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "routes", false, HR_CONFIG_MAX_ROUTES, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *route = config_setting_get_elem(list, i), *to, *via;
+        struct hr_config_route *ret = &port->routes[port->n_routes];
+        if (!config_setting_is_group(route)) {
+            hr_cfg_error(reader, route, "must be a group like { to = \"10.1.0.0/16\"; via = \"10.0.0.1\"; }");
+            continue;
+        }
+        hr_cfg_read_section(reader, &section, route, NULL);
+        to = hr_cfg_member(reader, route, "to", true);
+        via = hr_cfg_member(reader, route, "via", true);
+        if (to != NULL && via != NULL && hr_cfg_prefix(reader, to, true, &ret->to) &&
+            hr_cfg_address(reader, via, &ret->via))
+            port->n_routes++;
+    }
+}
+
+static void read_ports(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_dataplane *dp)
+{
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "ports", true, HR_CONFIG_MAX_PORTS, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *setting = config_setting_get_elem(list, i), *gateway;
+        struct hr_config_port *port = &dp->ports[i];
+        hr_cfg_set_defaults(&hr_cfg_port_section, port);
+        if (!config_setting_is_group(setting)) {
+            hr_cfg_error(reader, setting, "must be a group: { name = ...; device = ...; addresses = ...; }");
+            continue;
+        }
+        hr_cfg_read_section(reader, &hr_cfg_port_section, setting, port);
+        hr_cfg_member(reader, setting, "name", true);
+        hr_cfg_member(reader, setting, "device", true);
+        read_addresses(reader, setting, port);
+        gateway = hr_cfg_member(reader, setting, "gateway", false);
+        port->has_gateway = gateway != NULL && hr_cfg_address(reader, gateway, &port->gateway);
+        read_routes(reader, setting, port);
+    }
+    dp->n_ports = n;
+}
+
+static void read_dataplane(struct hr_cfg_reader *reader, const config_setting_t *group,
+                           struct hr_config_dataplane *dp)
+{
+    uint32_t n;
+    int64_t low = 32768, high = 60999, lcore;
+    config_setting_t *list = hr_cfg_list(reader, group, "workers", true, HR_CONFIG_MAX_WORKERS, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (hr_cfg_number(reader, config_setting_get_elem(list, i), 0, 127, &lcore))
+            dp->worker_lcores[dp->n_workers++] = (uint32_t)lcore;
+    }
+    config_setting_t *range = hr_cfg_member(reader, group, "source_ports", false);
+    if (range == NULL || hr_cfg_range(reader, range, 1024, 65535, &low, &high)) {
+        dp->source_port_min = (uint16_t)low;
+        dp->source_port_max = (uint16_t)high;
+    }
+    read_ports(reader, group, dp);
+}
+
+static void read_bootstrap(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "bootstrap", true, HR_CONFIG_MAX_BOOTSTRAP, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (hr_cfg_hostport(reader, config_setting_get_elem(list, i), &config->cluster.bootstrap[config->cluster.n_bootstrap]))
+            config->cluster.n_bootstrap++;
+    }
+}
+
+static void read_metrics(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    struct hr_config_hostport at = {"127.0.0.1", 9644};
+    config_setting_t *setting = group != NULL ? hr_cfg_member(reader, group, "metrics_address", false) : NULL;
+    if (setting != NULL) {
+        const char *text = config_setting_get_string(setting);
+        if (text != NULL && text[0] == '\0')
+            memset(&at, 0, sizeof(at)); /* off */
+        else if (!hr_cfg_hostport(reader, setting, &at))
+            return;
+    }
+    memcpy(config->control.metrics_host, at.host, sizeof(at.host));
+    config->control.metrics_port = at.port;
+}
+
+/* The section's group, or NULL when it is missing or something else. */
+static config_setting_t *section_group(struct hr_cfg_reader *reader, const config_setting_t *root, const char *name)
+{
+    bool required = strcmp(name, "dataplane") == 0;
+    config_setting_t *group = hr_cfg_member(reader, root, name, required);
+    if (group != NULL && !config_setting_is_group(group)) {
+        hr_cfg_error(reader, group, "must be a group: %s: { ... }", name);
+        return NULL;
+    }
+    return group;
+}
+
+static void read_tree(struct hr_cfg_reader *reader, const config_t *tree, struct hr_config *config)
+{
+    const config_setting_t *root = config_root_setting(tree);
+    for (const struct hr_cfg_section *section = hr_cfg_sections; section->name != NULL; section++) {
+        hr_cfg_set_defaults(section, config);
+        const config_setting_t *group = section->name[0] != '\0' ? section_group(reader, root, section->name) : root;
+        if (group != NULL)
+            hr_cfg_read_section(reader, section, group, config);
+        if (strcmp(section->name, "dataplane") == 0 && group != NULL)
+            read_dataplane(reader, group, &config->dataplane);
+        else if (strcmp(section->name, "cluster") == 0 && group != NULL)
+            read_bootstrap(reader, group, config);
+        else if (strcmp(section->name, "control") == 0)
+            read_metrics(reader, group, config);
+    }
+    hr_cfg_read_listeners(reader, root, config);
+    if (reader->errors->n == 0)
+        hr_cfg_check(reader, tree, config);
+}
+
+int hr_cfg_load_text(const char *file, const char *include_dir, const char *text, struct hr_config *ret_config,
+                     struct hr_config_errors *errors)
+{
+    struct hr_cfg_reader reader = {file, errors};
+    struct hr_config *config = calloc(1, sizeof(*config));
+    config_t tree;
+    if (config == NULL) {
+        hr_cfg_error(&reader, NULL, "out of memory");
+        return HR_E_CONFIG;
+    }
+    config_init(&tree);
+    config_set_include_dir(&tree, include_dir);
+    if (config_read_string(&tree, text) != CONFIG_TRUE) {
+        const char *included = config_error_file(&tree), *why = config_error_text(&tree);
+        if (errors->n < HR_CONFIG_MAX_ERRORS)
+            snprintf(errors->text[errors->n++], sizeof(errors->text[0]),
+                     "%s:%d: %s: a setting is name = value; with strings in double quotes, groups in { }, lists in ( )",
+                     included != NULL ? included : file, config_error_line(&tree), why != NULL ? why : "syntax error");
+    } else {
+        snprintf(config->path, sizeof(config->path), "%s", file);
+        read_tree(&reader, &tree, config);
+    }
+    config_destroy(&tree);
+    if (errors->n == 0)
+        *ret_config = *config;
+    free(config);
+    return errors->n == 0 ? 0 : HR_E_CONFIG;
+}
+
+/* The whole file, NUL-terminated; NULL after an error has been reported. libconfig's own file reader ends the
+ * process when a read fails (a directory, say), so it only ever sees memory. */
+static char *read_file(struct hr_cfg_reader *reader, const char *path)
+{
+    char *text = NULL;
+    size_t len = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        hr_cfg_error(reader, NULL, "cannot be opened: %s", strerror(errno));
+        return NULL;
+    }
+    if ((text = malloc(HR_CFG_FILE_MAX + 1)) == NULL) {
+        hr_cfg_error(reader, NULL, "out of memory");
+        goto out;
+    }
+    for (;;) {
+        ssize_t n = read(fd, text + len, HR_CFG_FILE_MAX + 1 - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            hr_cfg_error(reader, NULL, "cannot be read: %s", strerror(errno));
+            goto bad;
+        }
+        if (n == 0)
+            break;
+        len += (size_t)n;
+        if (len > HR_CFG_FILE_MAX) {
+            hr_cfg_error(reader, NULL, "is larger than %u bytes", HR_CFG_FILE_MAX);
+            goto bad;
+        }
+    }
+    text[len] = '\0';
+    if (strlen(text) != len) {
+        hr_cfg_error(reader, NULL, "holds a NUL byte: not a text file");
+        goto bad;
+    }
+    goto out;
+bad:
+    free(text);
+    text = NULL;
+out:
+    close(fd);
+    return text;
+}
+
+int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_config_errors *errors)
+{
+    struct hr_cfg_reader reader = {path, errors};
+    char copy[HR_CONFIG_PATH_MAX];
+    errors->n = 0;
+    if (strlen(path) >= sizeof(copy)) {
+        hr_cfg_error(&reader, NULL, "the path is longer than %zu characters", sizeof(copy) - 1);
+        return HR_E_CONFIG;
+    }
+    char *text = read_file(&reader, path);
+    if (text == NULL)
+        return HR_E_CONFIG;
+    snprintf(copy, sizeof(copy), "%s", path);
+    int err = hr_cfg_load_text(path, dirname(copy), text, ret_config, errors);
+    free(text);
+    return err;
+}

@@ -1,0 +1,450 @@
+/* The example file, its documented defaults and ranges, every error with its line and advice, and the
+ * differences that a reload shows. */
+#include "shared/config/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shared/config/impl.h"
+#include "shared/config/keys.h"
+
+static const char *example_path;
+static char example[65536];
+static struct hr_config config, other;
+static struct hr_config_errors errors;
+
+static int load_example(void **s)
+{
+    FILE *f = fopen(example_path, "r");
+    assert_non_null(f);
+    size_t n = fread(example, 1, sizeof(example) - 1, f);
+    example[n] = '\0';
+    fclose(f);
+    return 0;
+}
+
+/* The smallest file that does something. */
+#define MINIMAL                                                                                              \
+    "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (\"10.0.0.5/24\"); }); };\n" \
+    "cluster: { bootstrap = (\"b:9092\"); };\n"                                                              \
+    "listeners = ({ name = \"k\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200; });\n"
+
+static int load(const char *text)
+{
+    errors.n = 0;
+    memset(&config, 0xee, sizeof(config));
+    return hr_cfg_load_text("t.cfg", "/nonexistent", text, &config, &errors);
+}
+
+/* The example with one piece replaced. */
+static char *edited(const char *old, const char *new)
+{
+    char *at = strstr(example, old);
+    if (at == NULL)
+        fail_msg("the example does not hold: %s", old);
+    size_t size = strlen(example) + strlen(new) + 1;
+    char *text = malloc(size);
+    snprintf(text, size, "%.*s%s%s", (int)(at - example), example, new, at + strlen(old));
+    return text;
+}
+
+static unsigned line_of(const char *text, const char *piece)
+{
+    unsigned line = 1;
+    for (const char *p = text, *end = strstr(text, piece); p < end; p++)
+        line += *p == '\n';
+    return line;
+}
+
+static void example_loads(void **s)
+{
+    errors.n = 0;
+    int err = hr_config_load(example_path, &config, &errors);
+    if (err < 0)
+        fail_msg("%s", errors.text[0]);
+    assert_string_equal(config.path, example_path);
+    assert_string_equal(config.zone, "use1-az1");
+    assert_int_equal(config.dataplane.n_workers, 1);
+    assert_int_equal(config.dataplane.worker_lcores[0], 1);
+    assert_false(config.dataplane.idle_busy);
+    assert_true(config.dataplane.hugepages);
+    const struct hr_config_port *port = &config.dataplane.ports[0];
+    assert_int_equal(port->mtu, 9001);
+    assert_int_equal(port->addrs[0].prefix, 24);
+    assert_int_equal(hr_addr_v4_be(&port->addrs[0].addr), htonl(0x0a000005));
+    assert_true(port->has_gateway);
+    assert_int_equal(hr_addr_v4_be(&port->gateway), htonl(0x0a000001));
+    assert_int_equal(port->n_routes, 1);
+    assert_int_equal(port->routes[0].to.prefix, 16);
+    assert_int_equal(config.cluster.n_bootstrap, 2);
+    assert_string_equal(config.cluster.bootstrap[1].host, "b-2.example.internal");
+    assert_int_equal(config.n_listeners, 2);
+    const struct hr_policy_listener *l = &config.listeners[0].policy;
+    assert_int_equal(l->mode, HR_LISTENER_KAFKA);
+    assert_int_equal(l->adv_port_base, 9200);
+    assert_int_equal(l->adv_port_per_node, 1);
+    assert_int_equal(l->node_id_max, 99);
+    assert_int_equal(config.listeners[1].policy.bootstrap_port, 8081);
+    assert_true(config.listeners[1].has_target);
+    assert_string_equal(config.listeners[1].target.host, "registry.example.internal");
+    assert_string_equal(config.control.metrics_host, "127.0.0.1");
+    assert_int_equal(config.control.metrics_port, 9644);
+
+    /* The listeners are ready for a snapshot. */
+    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1};
+    policy.log_level = (uint8_t)config.log.level;
+    policy.max_sessions = config.limits.max_connections;
+    policy.hold_max_bytes = config.limits.hold_max_bytes;
+    policy.n_listeners = 2;
+    policy.listeners[0] = config.listeners[0].policy;
+    policy.listeners[1] = config.listeners[1].policy;
+    const char *why = "";
+    if (hr_policy_validate(&policy, &why) < 0)
+        fail_msg("%s", why);
+}
+
+/* Where the section begins in the example; keys of the same name may stand in an earlier one. */
+static const char *section_start(const struct hr_cfg_section *section)
+{
+    char needle[64];
+    bool list = section == &hr_cfg_port_section || section == &hr_cfg_listener_section;
+    snprintf(needle, sizeof(needle), "%s%s", section->name, list ? " = (" : ": {");
+    const char *start = section->name[0] != '\0' ? strstr(example, needle) : example;
+    if (start == NULL)
+        fail_msg("the example lacks the section %s", section->name);
+    return start;
+}
+
+static const char *line_start(const char *p)
+{
+    while (p > example && p[-1] != '\n')
+        p--;
+    return p;
+}
+
+/* What the comment above the section's key says between label and ". " or the end of the line. */
+static void documented(const struct hr_cfg_section *section, const char *key, const char *label, char *text,
+                       size_t cap)
+{
+    char needle[64];
+    snprintf(needle, sizeof(needle), "%s = ", key);
+    const char *line = section_start(section);
+    for (;; line++) {
+        line = strstr(line, needle);
+        if (line == NULL)
+            fail_msg("the example lacks the key %s of section %s", key, section->name);
+        if (line_start(line) + strspn(line_start(line), " ") == line)
+            break;
+    }
+    text[0] = '\0';
+    for (line = line_start(line); line > example;) {
+        const char *previous = line_start(line - 1);
+        if (previous[strspn(previous, " ")] != '#')
+            break;
+        const char *in = strstr(previous, label);
+        if (in != NULL && in < line) {
+            in += strlen(label);
+            const char *end = strstr(in, ". ");
+            const char *stop = end != NULL && end < line ? end : line - 2; /* "." and the newline */
+            snprintf(text, cap, "%.*s", (int)(stop - in), in);
+            return;
+        }
+        line = previous;
+    }
+}
+
+static void check_documented(const struct hr_cfg_section *section)
+{
+    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++) {
+        char said[128], is[128];
+        documented(section, key->name, "Default: ", said, sizeof(said));
+        hr_cfg_format_default(key, is, sizeof(is));
+        bool required = said[0] == '\0' && key->type == HR_CFG_STRING && key->min > 0;
+        if (!required && strcmp(said, is) != 0)
+            fail_msg("%s.%s: the example says default %s, the code %s", section->name, key->name, said, is);
+        documented(section, key->name, "Range: ", said, sizeof(said));
+        if (key->type == HR_CFG_NUMBER) {
+            snprintf(is, sizeof(is), "%" PRId64 "..%" PRId64, key->min, key->max);
+            if (strcmp(said, is) != 0)
+                fail_msg("%s.%s: the example says range %s, the code %s", section->name, key->name, said, is);
+        } else if (said[0] == '\0') {
+            fail_msg("%s.%s: the example gives no range", section->name, key->name);
+        }
+    }
+    /* Keys read by hand: named, with a comment of their own; sections are groups at the top. */
+    for (const char *const *key = section->others; *key != NULL && section->name[0] != '\0'; key++) {
+        char said[256], required[256];
+        documented(section, *key, "Default: ", said, sizeof(said));
+        documented(section, *key, "# Require", required, sizeof(required));
+        if (said[0] == '\0' && required[0] == '\0')
+            fail_msg("%s.%s: the example says neither a default nor that it is required", section->name, *key);
+    }
+}
+
+static void documented_defaults(void **s)
+{
+    for (const struct hr_cfg_section *section = hr_cfg_sections; section->name != NULL; section++)
+        check_documented(section);
+    check_documented(&hr_cfg_port_section);
+    check_documented(&hr_cfg_listener_section);
+}
+
+static void defaults(void **s)
+{
+    int err = load(MINIMAL);
+    if (err < 0)
+        fail_msg("%s", errors.text[0]);
+    assert_int_equal(config.tcp.rcv_wnd_initial, 65536);
+    assert_int_equal(config.tcp.rcv_wnd_max, 4 << 20);
+    assert_int_equal(config.tcp.keepalive_s, 240);
+    assert_int_equal(config.limits.max_connections, 10000);
+    assert_int_equal(config.limits.hold_max_bytes, 1 << 20);
+    assert_int_equal(config.limits.drain_timeout_ms, 30000);
+    assert_int_equal(config.dataplane.source_port_min, 32768);
+    assert_int_equal(config.dataplane.source_port_max, 60999);
+    assert_string_equal(config.dataplane.file_prefix, "headrace");
+    assert_string_equal(config.control.runtime_dir, "/run/headrace");
+    assert_string_equal(config.control.user, "nobody");
+    assert_int_equal(config.control.metrics_port, 9644);
+    assert_int_equal(config.log.level, HR_LOG_INFO);
+    assert_int_equal(config.log.format, HR_LOG_TEXT);
+    const struct hr_policy_listener *l = &config.listeners[0].policy;
+    assert_int_equal(l->max_frame_bytes, 104857600);
+    assert_int_equal(l->max_in_flight, 1024);
+    assert_int_equal(l->connect_timeout_ms, 3000);
+    assert_int_equal(l->node_id_min, 0);
+    assert_int_equal(l->node_id_max, 99);
+    assert_string_equal(l->adv_host, "10.0.0.5");
+    assert_int_equal(l->adv_port_base, 9200);
+    assert_int_equal(l->adv_port_per_node, 1);
+}
+
+/* Loads the example with `old` replaced and expects an error on the line where `new` stands. */
+static void wrong(const char *old, const char *new, const char *expected)
+{
+    char *text = edited(old, new), where[64];
+    int err = load(text);
+    if (err != HR_E_CONFIG || errors.n == 0)
+        fail_msg("accepted: %s", new);
+    for (size_t i = 0; i < sizeof(config); i++)
+        assert_int_equal(((uint8_t *)&config)[i], 0xee); /* written only on success */
+    bool found = false;
+    for (uint32_t i = 0; i < errors.n; i++)
+        found = found || strstr(errors.text[i], expected) != NULL;
+    if (!found)
+        fail_msg("%s gave: %s", new, errors.text[0]);
+    snprintf(where, sizeof(where), "t.cfg:%u: ", line_of(text, new));
+    found = false;
+    for (uint32_t i = 0; i < errors.n; i++)
+        found = found || strncmp(errors.text[i], where, strlen(where)) == 0;
+    if (!found)
+        fail_msg("%s: expected %s, got: %s", new, where, errors.text[0]);
+    free(text);
+}
+
+static void mistakes(void **s)
+{
+    wrong("node_port_base = 9200", "node_port_base = 70000",
+          "listeners[0].node_port_base = 70000: must be 0..65535");
+    wrong("node_port_base = 9200", "node_port_base = 65500", "gives node ports 65500..65599 with node_ids 0..99");
+    wrong("memory_mb = 1024", "memory_gb = 1024", "unknown key, did you mean \"memory_mb\"?");
+    wrong("hold_max_bytes = 1048576", "colour = 1", "unknown key, config/headrace.cfg lists all");
+    wrong("tcp: {", "tpc: {", "did you mean \"tcp\"?");
+    wrong("memory_mb = 1024", "memory_mb = \"1024\"", "must be an integer, 64..1048576");
+    wrong("memory_mb = 1024", "memory_mb = 1.5", "must be an integer");
+    wrong("memory_mb = 1024", "memory_mb = 63", "must be 64..1048576");
+    wrong("idle = \"adaptive\"", "idle = \"lazy\"", "must be \"adaptive\" or \"busy\"");
+    wrong("hugepages = true", "hugepages = 1", "must be true or false");
+    wrong("level = \"info\"", "level = \"loud\"", "\"error\" or \"warn\" or \"info\" or \"debug\"");
+    wrong("file_prefix = \"headrace\"", "file_prefix = \"\"", "must not be empty");
+    wrong("file_prefix = \"headrace\"", "file_prefix = \"../x\"", "may hold letters");
+    wrong("workers = [1]", "workers = []", "must not be empty");
+    wrong("workers = [1]", "workers = [1, 1]", "two workers on one CPU");
+    wrong("workers = [1]", "workers = [127]", "this machine has the CPUs 0..");
+    wrong("workers = [1]", "workers = [-1]", "must be 0..127");
+    wrong("workers = [1]", "workers = 1", "must be a list");
+    wrong("source_ports = [32768, 60999]", "source_ports = [60999, 32768]", "swap them");
+    wrong("source_ports = [32768, 60999]", "source_ports = [32768]", "two numbers");
+    wrong("source_ports = [32768, 60999]", "source_ports = [32768, 32900]", "at least 256");
+    wrong("mbufs_per_worker = 0", "mbufs_per_worker = 16777216", "memory_mb is 1024");
+    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5\")", "like \"10.0.0.5/24\"");
+    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5/33\")", "prefix length");
+    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5/24\", \"10.0.0.5/16\")", "already");
+    wrong("gateway = \"10.0.0.1\"", "gateway = \"10.9.0.1\"", "lies in no subnet");
+    wrong("gateway = \"10.0.0.1\"", "gateway = \"10.0.0.5\"", "of our own");
+    wrong("gateway = \"10.0.0.1\"", "gateway = \"router\"", "must be an IPv4 address");
+    wrong("to = \"10.64.0.0/16\"", "to = \"10.64.1.0/16\"", "write \"10.64.0.0/16\"");
+    wrong("via = \"10.0.0.2\"", "via = \"10.1.0.2\"", "lies in no subnet");
+    wrong("mtu = 9001", "mtu = 100", "must be 576..9216");
+    wrong("\"b-2.example.internal:9092\"", "\"b-2.example.internal\"", "a port like");
+    wrong("\"b-2.example.internal:9092\"", "\"b-2.example.internal:0\"", "a port like");
+    wrong("\"b-2.example.internal:9092\"", "\"b 2:9092\"", "a port like");
+    wrong("refresh_min_ms = 1000", "refresh_min_ms = 40000", "is above refresh_ms");
+    wrong("rcv_wnd_initial = 65536", "rcv_wnd_initial = 8388608", "is above rcv_wnd_max");
+    wrong("hold_max_bytes = 1048576", "hold_max_bytes = 8388608", "a held frame could never arrive");
+    wrong("mode = \"kafka\"", "mode = \"http\"", "must be \"kafka\" or \"tcp\"");
+    wrong("address = \"10.0.0.5\"", "address = \"10.0.0.6\"", "is not among the addresses");
+    wrong("bootstrap_port = 9092", "bootstrap_port = 9250", "own node ports 9200..9299");
+    wrong("bootstrap_port = 9092", "bootstrap_port = 40000", "source_ports 32768..60999");
+    wrong("node_port_base = 9200", "node_port_base = 32700", "overlap dataplane.source_ports");
+    wrong("port = 8081;", "port = 9092 ;", "is the port of listener \"kafka\"");
+    wrong("port = 8081;", "port = 9299 ;", "lies in the node ports 9200..9299 of listener \"kafka\"");
+    wrong("node_ids = [0, 99]", "node_ids = [-1, 99]", "must be 0..65535");
+    wrong("node_ids = [0, 99]", "node_ids = [50, 20]", "swap them");
+    wrong("advertised_host = \"b$(nodeId).kafka.example.com\"", "advertised_host = \"b$(node).example.com\"", "not '$'");
+    wrong("advertised_host = \"b$(nodeId).kafka.example.com\"", "advertised_host = \"\"", "must not be empty");
+    wrong("advertised_port = \"$(nodePort)\"", "advertised_port = \"$(port)\"", "must be \"$(nodePort)\"");
+    wrong("advertised_port = \"$(nodePort)\"", "advertised_port = \"65500+$(nodeId)\"", "65500..65599");
+    wrong("advertised_port = \"$(nodePort)\"", "advertised_port = \"99999999999999999999\"", "must be");
+    wrong("advertised_port = \"$(nodePort)\"", "port  = 9092", "write bootstrap_port");
+    wrong("target = \"registry.example.internal:8081\"", "target = \"registry\"", "a port like");
+    wrong("name = \"registry\"", "name = \"kafka\" ", "is the name of another listener");
+    wrong("max_in_flight = 1024", "max_in_flight = 1025", "must be 1..1024");
+    wrong("runtime_dir = \"/run/headrace\"", "runtime_dir = \"run\"", "must be an absolute path");
+    wrong("metrics_address = \"127.0.0.1:9644\"", "metrics_address = \"9644\"", "a port like");
+    wrong("name = \"eth1\"", "name = \"a name that is far too long for it\"", "at most 31");
+    wrong("mode = \"tcp\"", "mode = \"tcp\"; node_ids = [1, 2]", "has no meaning with mode = \"tcp\", remove it");
+}
+
+static void missing(void **s)
+{
+    assert_int_equal(load(""), HR_E_CONFIG);
+    assert_int_equal(errors.n, 2);
+    assert_string_equal(errors.text[0], "t.cfg:0: \"dataplane\" is missing");
+    assert_string_equal(errors.text[1], "t.cfg:0: \"listeners\" is missing");
+    assert_int_equal(load("dataplane: { }; listeners = ( { mode = \"tcp\"; } );"), HR_E_CONFIG);
+    assert_int_equal(errors.n, 6); /* workers, ports, name, address, port, target */
+    assert_int_equal(load("dataplane = 5; listeners = ( 1 );"), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "must be a group"));
+    /* mode = "kafka" needs a cluster. */
+    char *text = strstr(MINIMAL, "listeners");
+    char both[1024];
+    snprintf(both, sizeof(both), "%.*s%s", (int)(strstr(MINIMAL, "cluster") - MINIMAL), MINIMAL, text);
+    assert_int_equal(load(both), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "cluster.bootstrap is missing"));
+}
+
+static void not_libconfig(void **s)
+{
+    assert_int_equal(load("dataplane: {\n  workers = [1;\n};"), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "t.cfg:2: syntax error"));
+    errors.n = 0;
+    assert_int_equal(hr_config_load("/nonexistent.cfg", &config, &errors), HR_E_CONFIG);
+    assert_string_equal(errors.text[0], "/nonexistent.cfg: cannot be opened: No such file or directory");
+    assert_int_equal(hr_config_load("/", &config, &errors), HR_E_CONFIG);
+    assert_string_equal(errors.text[0], "/: cannot be read: Is a directory");
+    assert_int_equal(hr_config_load("/dev/zero", &config, &errors), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "is larger than"));
+}
+
+static void many_mistakes(void **s)
+{
+    char text[8192] = "dataplane: { ";
+    size_t len = strlen(text);
+    for (int i = 0; i < 100; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "key%d = 1; ", i);
+    snprintf(text + len, sizeof(text) - len, "};");
+    assert_int_equal(load(text), HR_E_CONFIG);
+    assert_int_equal(errors.n, HR_CONFIG_MAX_ERRORS);
+}
+
+static void advertised_ports(void **s)
+{
+    static const struct {
+        const char *value;
+        int32_t base;
+        bool per_node;
+    } cases[] = {
+        {"\"$(nodePort)\"", 9200, true}, {"\"19092\"", 19092, false},       {"19092", 19092, false},
+        {"\"0+$(nodeId)\"", 0, true},    {"\"9300+$(nodeId)\"", 9300, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char new[64];
+        snprintf(new, sizeof(new), "node_ids = [1, 99]; advertised_port = %s", cases[i].value);
+        char *once = edited("node_ids = [0, 99];", ""), *twice;
+        snprintf(example, sizeof(example), "%s", once);
+        twice = edited("advertised_port = \"$(nodePort)\"", new);
+        if (load(twice) < 0)
+            fail_msg("%s", errors.text[0]);
+        assert_int_equal(config.listeners[0].policy.adv_port_base, cases[i].base);
+        assert_int_equal(config.listeners[0].policy.adv_port_per_node, cases[i].per_node);
+        free(once);
+        free(twice);
+        load_example(NULL);
+    }
+}
+
+static char diff_log[8192];
+
+static void collect(void *arg, const char *key, const char *from, const char *to, bool restart)
+{
+    size_t len = strlen(diff_log);
+    assert_ptr_equal(arg, &config);
+    snprintf(diff_log + len, sizeof(diff_log) - len, "%s: %s -> %s%s\n", key, from, to, restart ? " (restart)" : "");
+}
+
+static const char *diff_of(const char *old, const char *new)
+{
+    char *text = edited(old, new);
+    assert_int_equal(load(example), 0);
+    other = config;
+    if (load(text) < 0)
+        fail_msg("%s", errors.text[0]);
+    diff_log[0] = '\0';
+    hr_config_diff(&other, &config, collect, &config);
+    free(text);
+    return diff_log;
+}
+
+static void differences(void **s)
+{
+    assert_string_equal(diff_of("# Headrace's", "# headrace's"), "");
+    assert_string_equal(diff_of("level = \"info\"", "level = \"debug\""), "log.level: \"info\" -> \"debug\"\n");
+    assert_string_equal(diff_of("idle = \"adaptive\"", "idle = \"busy\""),
+                        "dataplane.idle: \"adaptive\" -> \"busy\"\n");
+    assert_string_equal(diff_of("msl_ms = 5000", "msl_ms = 6000"), "tcp.msl_ms: 5000 -> 6000 (restart)\n");
+    assert_string_equal(diff_of("max_connections = 10000", "max_connections = 9000"),
+                        "limits.max_connections: 10000 -> 9000\n");
+    assert_string_equal(diff_of("max_connections = 10000", "max_connections = 11000"),
+                        "limits.max_connections: 10000 -> 11000 (restart)\n");
+    assert_string_equal(diff_of("zone = \"use1-az1\"", "zone = \"z\""), "zone: \"use1-az1\" -> \"z\"\n");
+    assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),
+                        "listeners[registry]: tcp 10.0.0.5:8081 to registry.example.internal:8081 -> \n"
+                        "listeners[other]:  -> tcp 10.0.0.5:8081 to registry.example.internal:8081\n");
+    assert_string_equal(diff_of("max_in_flight = 1024", "max_in_flight = 5"),
+                        "listeners[kafka].max_in_flight: 1024 -> 5\n");
+    assert_string_equal(diff_of("node_ids = [0, 99]", "node_ids = [0, 50]"),
+                        "listeners[kafka]: kafka 10.0.0.5:9092 nodes 0..99 at 9200+id, advertised "
+                        "b$(nodeId).kafka.example.com:9200+id -> kafka 10.0.0.5:9092 nodes 0..50 at 9200+id, "
+                        "advertised b$(nodeId).kafka.example.com:9200+id\n");
+    assert_string_equal(diff_of("gateway = \"10.0.0.1\"", "gateway = \"10.0.0.9\""),
+                        "dataplane.ports: eth1: 0000:00:06.0 mtu 9001 10.0.0.5/24 gateway 10.0.0.1 route "
+                        "10.64.0.0/16 via 10.0.0.2 -> eth1: 0000:00:06.0 mtu 9001 10.0.0.5/24 gateway 10.0.0.9 "
+                        "route 10.64.0.0/16 via 10.0.0.2 (restart)\n");
+    assert_string_equal(diff_of("workers = [1]", "workers = [0, 1]"), "dataplane.workers: 1 -> 0, 1 (restart)\n");
+    assert_string_equal(diff_of(", \"b-2.example.internal:9092\"", ""),
+                        "cluster.bootstrap: b-1.example.internal:9092, b-2.example.internal:9092 -> "
+                        "b-1.example.internal:9092\n");
+    assert_string_equal(diff_of("\"127.0.0.1:9644\";", "\"\";"), "control.metrics_address: 127.0.0.1:9644 -> :0 (restart)\n");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults),
+        cmocka_unit_test(mistakes),      cmocka_unit_test(missing),             cmocka_unit_test(not_libconfig),
+        cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
+    };
+    if (argc < 2 || sysconf(_SC_NPROCESSORS_CONF) < 2)
+        return 77; /* the example names CPU 1 */
+    example_path = argv[1];
+    return cmocka_run_group_tests(tests, load_example, NULL);
+}

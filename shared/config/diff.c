@@ -1,0 +1,188 @@
+#include "shared/config/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/config/keys.h"
+
+struct diff {
+    void (*emit)(void *arg, const char *key, const char *from_value, const char *to_value, bool needs_restart);
+    void *arg;
+};
+
+static bool needs_restart(const struct hr_cfg_key *key, const void *from, const void *to)
+{
+    switch (key->apply) {
+    case HR_CFG_LIVE:
+        return false;
+    case HR_CFG_RESTART:
+        return true;
+    case HR_CFG_LIVE_LOWER:
+        return hr_cfg_fetch(key, to) > hr_cfg_fetch(key, from);
+    }
+    return true;
+}
+
+/* Plain keys of two structs; prefix is "tcp." or "listeners[kafka].". */
+static void diff_section(const struct diff *d, const struct hr_cfg_section *section, const char *prefix,
+                         const void *from, const void *to)
+{
+    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++) {
+        char name[128], a[HR_CONFIG_PATH_MAX + 8], b[HR_CONFIG_PATH_MAX + 8];
+        hr_cfg_format(key, from, a, sizeof(a));
+        hr_cfg_format(key, to, b, sizeof(b));
+        if (strcmp(a, b) == 0)
+            continue;
+        snprintf(name, sizeof(name), "%s%s", prefix, key->name);
+        d->emit(d->arg, name, a, b, needs_restart(key, from, to));
+    }
+}
+
+/* A text under construction; what does not fit is cut. */
+struct text {
+    char s[2048];
+    size_t len;
+};
+
+static void HR_PRINTF(2, 3) add(struct text *t, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(t->s + t->len, sizeof(t->s) - t->len, fmt, args);
+    va_end(args);
+    if (n > 0)
+        t->len = t->len + (size_t)n < sizeof(t->s) ? t->len + (size_t)n : sizeof(t->s) - 1;
+}
+
+static void add_addr(struct text *t, const struct hr_addr *addr)
+{
+    char s[INET_ADDRSTRLEN];
+    uint32_t v4_be = hr_addr_v4_be(addr);
+    add(t, "%s", inet_ntop(AF_INET, &v4_be, s, sizeof(s)));
+}
+
+static void diff_text(const struct diff *d, const char *key, const struct text *from, const struct text *to,
+                      bool restart)
+{
+    if (strcmp(from->s, to->s) != 0)
+        d->emit(d->arg, key, from->s, to->s, restart);
+}
+
+static void workers_text(const struct hr_config *c, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < c->dataplane.n_workers; i++)
+        add(t, "%s%u", i > 0 ? ", " : "", c->dataplane.worker_lcores[i]);
+}
+
+static void ports_text(const struct hr_config *c, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < c->dataplane.n_ports; i++) {
+        const struct hr_config_port *p = &c->dataplane.ports[i];
+        add(t, "%s%s: %s mtu %u", i > 0 ? "; " : "", p->name, p->device, p->mtu);
+        for (uint32_t j = 0; j < p->n_addrs; j++) {
+            add(t, " ");
+            add_addr(t, &p->addrs[j].addr);
+            add(t, "/%u", p->addrs[j].prefix);
+        }
+        if (p->has_gateway) {
+            add(t, " gateway ");
+            add_addr(t, &p->gateway);
+        }
+        for (uint32_t j = 0; j < p->n_routes; j++) {
+            add(t, " route ");
+            add_addr(t, &p->routes[j].to.addr);
+            add(t, "/%u via ", p->routes[j].to.prefix);
+            add_addr(t, &p->routes[j].via);
+        }
+    }
+}
+
+static void bootstrap_text(const struct hr_config *c, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < c->cluster.n_bootstrap; i++)
+        add(t, "%s%s:%u", i > 0 ? ", " : "", c->cluster.bootstrap[i].host, c->cluster.bootstrap[i].port);
+}
+
+/* The parts of a listener that are not plain keys. */
+static void listener_text(const struct hr_config_listener *listener, struct text *t)
+{
+    const struct hr_policy_listener *l = &listener->policy;
+    memset(t, 0, sizeof(*t));
+    add(t, "%s ", l->mode == HR_LISTENER_KAFKA ? "kafka" : "tcp");
+    add_addr(t, &l->bind);
+    add(t, ":%u", l->bootstrap_port);
+    if (l->mode == HR_LISTENER_KAFKA)
+        add(t, " nodes %d..%d at %d+id, advertised %s:%d%s", l->node_id_min, l->node_id_max, l->node_port_base,
+            l->adv_host, l->adv_port_base, l->adv_port_per_node ? "+id" : "");
+    else
+        add(t, " to %s:%u", listener->target.host, listener->target.port);
+}
+
+static const struct hr_config_listener *find_listener(const struct hr_config *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        if (strcmp(c->listeners[i].policy.name, name) == 0)
+            return &c->listeners[i];
+    }
+    return NULL;
+}
+
+static void diff_listeners(const struct diff *d, const struct hr_config *from, const struct hr_config *to)
+{
+    char key[128];
+    struct text a, b;
+    for (uint32_t i = 0; i < from->n_listeners; i++) {
+        const struct hr_config_listener *old = &from->listeners[i];
+        const struct hr_config_listener *new = find_listener(to, old->policy.name);
+        listener_text(old, &a);
+        snprintf(key, sizeof(key), "listeners[%s]", old->policy.name);
+        if (new == NULL) {
+            d->emit(d->arg, key, a.s, "", false);
+            continue;
+        }
+        listener_text(new, &b);
+        diff_text(d, key, &a, &b, false);
+        snprintf(key, sizeof(key), "listeners[%s].", old->policy.name);
+        diff_section(d, &hr_cfg_listener_section, key, old, new);
+    }
+    for (uint32_t i = 0; i < to->n_listeners; i++) {
+        if (find_listener(from, to->listeners[i].policy.name) != NULL)
+            continue;
+        listener_text(&to->listeners[i], &b);
+        snprintf(key, sizeof(key), "listeners[%s]", to->listeners[i].policy.name);
+        d->emit(d->arg, key, "", b.s, false);
+    }
+}
+
+void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
+                    void (*emit)(void *arg, const char *key, const char *from_value, const char *to_value,
+                                 bool needs_restart),
+                    void *arg)
+{
+    struct diff d = {emit, arg};
+    struct text a, b;
+    for (const struct hr_cfg_section *section = hr_cfg_sections; section->name != NULL; section++) {
+        char prefix[32];
+        snprintf(prefix, sizeof(prefix), "%s%s", section->name, section->name[0] != '\0' ? "." : "");
+        diff_section(&d, section, prefix, from, to);
+    }
+    workers_text(from, &a), workers_text(to, &b);
+    diff_text(&d, "dataplane.workers", &a, &b, true);
+    ports_text(from, &a), ports_text(to, &b);
+    diff_text(&d, "dataplane.ports", &a, &b, true);
+    memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
+    add(&a, "%u..%u", from->dataplane.source_port_min, from->dataplane.source_port_max);
+    add(&b, "%u..%u", to->dataplane.source_port_min, to->dataplane.source_port_max);
+    diff_text(&d, "dataplane.source_ports", &a, &b, true);
+    bootstrap_text(from, &a), bootstrap_text(to, &b);
+    diff_text(&d, "cluster.bootstrap", &a, &b, false);
+    memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
+    add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
+    add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);
+    diff_text(&d, "control.metrics_address", &a, &b, true);
+    diff_listeners(&d, from, to);
+}

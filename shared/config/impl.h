@@ -1,0 +1,19 @@
+/* The steps of hr_config_load(), private to this folder. */
+#pragma once
+
+#include <libconfig.h>
+
+#include "shared/config/config.h"
+#include "shared/config/reader.h"
+
+#define HR_CFG_FILE_MAX (1u << 20) /* bytes of a configuration file */
+
+/* As hr_config_load(), from memory; file is the name for errors. */
+HR_MUST_CHECK int hr_cfg_load_text(const char *file, const char *include_dir, const char *text,
+                                   struct hr_config *ret_config, struct hr_config_errors *errors);
+
+/* listeners.c: the listeners list. */
+void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config);
+
+/* check.c: what no key shows alone. Called when every key is well-formed. */
+void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config);

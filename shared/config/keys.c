@@ -1,0 +1,192 @@
+#include "shared/config/keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const idles[] = {"adaptive", "busy", NULL};
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+
+#define AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
+#define NUMBER(key, field, lo, hi, default_, apply_)                                                         \
+    {.name = key, .type = HR_CFG_NUMBER, .apply = HR_CFG_##apply_, AT(IN, field), .min = (lo), .max = (hi),  \
+     .def = (default_)}
+#define BOOLEAN(key, field, default_, apply_)                                                                \
+    {.name = key, .type = HR_CFG_BOOL, .apply = HR_CFG_##apply_, AT(IN, field), .max = 1, .def = (default_)}
+#define STRING(key, field, least, default_, apply_)                                                          \
+    {.name = key, .type = HR_CFG_STRING, .apply = HR_CFG_##apply_, AT(IN, field), .min = (least),            \
+     .def_text = (default_)}
+#define CHOICE(key, field, list, first, default_, apply_)                                                    \
+    {.name = key, .type = HR_CFG_CHOICE, .apply = HR_CFG_##apply_, AT(IN, field), .min = (first),            \
+     .max = (first) + (int64_t)(sizeof(list) / sizeof(*(list))) - 2, .def = (default_), .choices = (list)}
+
+#define MIB 1048576
+#define IN  struct hr_config
+
+static const struct hr_cfg_key top_keys[] = {
+    STRING("zone", zone, 0, "", LIVE),
+    {0},
+};
+
+static const struct hr_cfg_key dataplane_keys[] = {
+    NUMBER("main_lcore", dataplane.main_lcore, 0, 127, 0, RESTART),
+    CHOICE("idle", dataplane.idle_busy, idles, 0, 0, LIVE),
+    BOOLEAN("hugepages", dataplane.hugepages, 1, RESTART),
+    NUMBER("memory_mb", dataplane.memory_mb, 64, 1048576, 1024, RESTART),
+    NUMBER("mbufs_per_worker", dataplane.mbufs_per_worker, 0, 16777216, 0, RESTART),
+    STRING("user", dataplane.user, 0, "", RESTART),
+    STRING("file_prefix", dataplane.file_prefix, 1, "headrace", RESTART),
+    {0},
+};
+
+static const struct hr_cfg_key tcp_keys[] = {
+    NUMBER("rcv_wnd_initial", tcp.rcv_wnd_initial, 4096, 16 * MIB, 65536, RESTART),
+    NUMBER("rcv_wnd_max", tcp.rcv_wnd_max, 16384, 256 * MIB, 4 * MIB, RESTART),
+    NUMBER("snd_buf_max", tcp.snd_buf_max, 16384, 256 * MIB, 4 * MIB, RESTART),
+    NUMBER("conn_bufs_max", tcp.conn_bufs_max, 64, 1048576, 8192, RESTART),
+    NUMBER("keepalive_s", tcp.keepalive_s, 0, 7200, 240, RESTART),
+    NUMBER("rto_min_ms", tcp.rto_min_ms, 1, 1000, 200, RESTART),
+    NUMBER("msl_ms", tcp.msl_ms, 100, 120000, 5000, RESTART),
+    {0},
+};
+
+static const struct hr_cfg_key limits_keys[] = {
+    NUMBER("max_connections", limits.max_connections, 1, HR_MAX_SESSIONS_MAX, 10000, LIVE_LOWER),
+    NUMBER("max_half_open", limits.max_half_open, 1, 1048576, 4096, RESTART),
+    NUMBER("hold_max_bytes", limits.hold_max_bytes, HR_HOLD_MAX_MIN, HR_HOLD_MAX_MAX, MIB, LIVE_LOWER),
+    NUMBER("drain_timeout_ms", limits.drain_timeout_ms, 0, 3600000, 30000, LIVE),
+    {0},
+};
+
+static const struct hr_cfg_key cluster_keys[] = {
+    NUMBER("refresh_ms", cluster.refresh_ms, 1000, 3600000, 30000, LIVE),
+    NUMBER("refresh_min_ms", cluster.refresh_min_ms, 50, 60000, 1000, LIVE),
+    NUMBER("request_timeout_ms", cluster.request_timeout_ms, 100, 300000, 10000, LIVE),
+    {0},
+};
+
+static const struct hr_cfg_key control_keys[] = {
+    STRING("runtime_dir", control.runtime_dir, 1, "/run/headrace", RESTART),
+    STRING("user", control.user, 0, "nobody", RESTART),
+    {0},
+};
+
+static const struct hr_cfg_key log_keys[] = {
+    CHOICE("level", log.level, levels, HR_LOG_ERROR, HR_LOG_INFO, LIVE),
+    CHOICE("format", log.format, formats, HR_LOG_TEXT, HR_LOG_TEXT, LIVE),
+    {0},
+};
+
+static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "listeners", "control", "log", NULL};
+static const char *const dataplane_others[] = {"workers", "source_ports", "ports", NULL};
+static const char *const cluster_others[] = {"bootstrap", NULL};
+static const char *const control_others[] = {"metrics_address", NULL};
+static const char *const none[] = {NULL};
+
+const struct hr_cfg_section hr_cfg_sections[] = {
+    {"", top_keys, top_others},
+    {"dataplane", dataplane_keys, dataplane_others},
+    {"tcp", tcp_keys, none},
+    {"limits", limits_keys, none},
+    {"cluster", cluster_keys, cluster_others},
+    {"control", control_keys, control_others},
+    {"log", log_keys, none},
+    {0},
+};
+
+#undef IN
+#define IN struct hr_config_port
+
+static const struct hr_cfg_key port_keys[] = {
+    STRING("name", name, 1, "", RESTART),
+    STRING("device", device, 1, "", RESTART),
+    NUMBER("mtu", mtu, 576, 9216, 1500, RESTART),
+    {0},
+};
+static const char *const port_others[] = {"addresses", "gateway", "routes", NULL};
+const struct hr_cfg_section hr_cfg_port_section = {"ports", port_keys, port_others};
+
+#undef IN
+#define IN struct hr_config_listener
+
+static const struct hr_cfg_key listener_keys[] = {
+    STRING("name", policy.name, 1, "", LIVE),
+    NUMBER("max_connections", policy.max_connections, 1, HR_MAX_SESSIONS_MAX, 10000, LIVE),
+    NUMBER("connect_timeout_ms", policy.connect_timeout_ms, HR_CONNECT_TIMEOUT_MIN_MS, 60000, 3000, LIVE),
+    NUMBER("idle_timeout_ms", policy.idle_timeout_ms, 0, HR_TIMEOUT_MAX_MS, 660000, LIVE),
+    NUMBER("max_frame_bytes", policy.max_frame_bytes, 1024, INT32_MAX, 104857600, LIVE),
+    NUMBER("max_in_flight", policy.max_in_flight, 1, HR_MAX_IN_FLIGHT, HR_MAX_IN_FLIGHT, LIVE),
+    NUMBER("request_timeout_ms", policy.request_timeout_ms, 0, HR_TIMEOUT_MAX_MS, 120000, LIVE),
+    {0},
+};
+static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
+                                              "node_ids", "advertised_host", "advertised_port", "target", NULL};
+const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
+
+void hr_cfg_store(const struct hr_cfg_key *key, void *base, int64_t value)
+{
+    uint8_t *field = (uint8_t *)base + key->offset;
+    uint8_t v8 = (uint8_t)value;
+    uint16_t v16 = (uint16_t)value;
+    uint32_t v32 = (uint32_t)value;
+    memcpy(field, key->size == 1 ? (void *)&v8 : key->size == 2 ? (void *)&v16 : (void *)&v32, key->size);
+}
+
+int64_t hr_cfg_fetch(const struct hr_cfg_key *key, const void *base)
+{
+    const uint8_t *field = (const uint8_t *)base + key->offset;
+    uint16_t v16;
+    uint32_t v32;
+    if (key->size == 1)
+        return *field;
+    if (key->size == 2) {
+        memcpy(&v16, field, 2);
+        return v16;
+    }
+    memcpy(&v32, field, 4);
+    return v32;
+}
+
+void hr_cfg_set_defaults(const struct hr_cfg_section *section, void *base)
+{
+    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++) {
+        if (key->type == HR_CFG_STRING)
+            snprintf((char *)base + key->offset, key->size, "%s", key->def_text);
+        else
+            hr_cfg_store(key, base, key->def);
+    }
+}
+
+static void format_value(const struct hr_cfg_key *key, int64_t value, const char *string, char *text, size_t cap)
+{
+    switch (key->type) {
+    case HR_CFG_NUMBER:
+        snprintf(text, cap, "%" PRId64, value);
+        break;
+    case HR_CFG_BOOL:
+        snprintf(text, cap, "%s", value != 0 ? "true" : "false");
+        break;
+    case HR_CFG_STRING:
+        snprintf(text, cap, "\"%s\"", string);
+        break;
+    case HR_CFG_CHOICE:
+        snprintf(text, cap, "\"%s\"", key->choices[value - key->min]);
+        break;
+    case HR_CFG_NONE:
+    case HR_CFG_MAX:
+        snprintf(text, cap, "?");
+        break;
+    }
+}
+
+void hr_cfg_format(const struct hr_cfg_key *key, const void *base, char *text, size_t cap)
+{
+    const char *string = (const char *)base + key->offset;
+    format_value(key, key->type == HR_CFG_STRING ? 0 : hr_cfg_fetch(key, base), string, text, cap);
+}
+
+void hr_cfg_format_default(const struct hr_cfg_key *key, char *text, size_t cap)
+{
+    format_value(key, key->def, key->def_text, text, cap);
+}

@@ -1,0 +1,160 @@
+#include "shared/config/impl.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const modes[] = {"kafka", "tcp", NULL};
+static const char *const kafka_keys[] = {"bootstrap_port", "node_port_base", "node_ids",      "advertised_host",
+                                         "advertised_port", "max_frame_bytes", "max_in_flight", "request_timeout_ms",
+                                         NULL};
+static const char *const tcp_keys[] = {"port", "target", NULL};
+
+#define NODE_ID   "$(nodeId)"
+#define NODE_PORT "$(nodePort)"
+
+/* Host characters and "$(nodeId)", at most 253 characters once expanded (RFC 1035 2.3.4). */
+static void read_advertised_host(struct hr_cfg_reader *reader, const config_setting_t *group,
+                                 struct hr_policy_listener *l)
+{
+    config_setting_t *setting = hr_cfg_member(reader, group, "advertised_host", false);
+    if (setting == NULL) {
+        uint32_t v4_be = hr_addr_v4_be(&l->bind);
+        if (v4_be == 0)
+            hr_cfg_error(reader, group, "\"advertised_host\" is missing: address = \"0.0.0.0\" is nothing to advertise");
+        else
+            inet_ntop(AF_INET, &v4_be, l->adv_host, sizeof(l->adv_host));
+        return;
+    }
+    const char *text = hr_cfg_string(reader, setting, 254);
+    if (text == NULL)
+        return;
+    for (const char *p = text; *p != '\0';) {
+        if (strncmp(p, NODE_ID, strlen(NODE_ID)) == 0) {
+            p += strlen(NODE_ID);
+        } else if (isalnum((unsigned char)*p) || strchr("-._", *p) != NULL) {
+            p++;
+        } else {
+            hr_cfg_error(reader, setting, "may hold letters, digits, \"-\", \".\", \"_\" and the pattern " NODE_ID
+                                          ", not '%c'", *p);
+            return;
+        }
+    }
+    if (text[0] == '\0')
+        hr_cfg_error(reader, setting, "must not be empty");
+    else
+        snprintf(l->adv_host, sizeof(l->adv_host), "%s", text);
+}
+
+/* "$(nodePort)", "9200+$(nodeId)", "19092" or 19092. */
+static void read_advertised_port(struct hr_cfg_reader *reader, const config_setting_t *group,
+                                 struct hr_policy_listener *l)
+{
+    config_setting_t *setting = hr_cfg_member(reader, group, "advertised_port", false);
+    l->adv_port_base = l->node_port_base;
+    l->adv_port_per_node = 1;
+    if (setting == NULL)
+        return;
+    int64_t number;
+    if (config_setting_type(setting) == CONFIG_TYPE_INT) {
+        if (hr_cfg_number(reader, setting, 1, 65535, &number)) {
+            l->adv_port_base = (int32_t)number;
+            l->adv_port_per_node = 0;
+        }
+        return;
+    }
+    const char *text = hr_cfg_string(reader, setting, 32);
+    if (text == NULL || strcmp(text, NODE_PORT) == 0)
+        return;
+    char *end;
+    number = isdigit((unsigned char)text[0]) ? strtol(text, &end, 10) : -1;
+    bool per_node = number >= 0 && strcmp(end, "+" NODE_ID) == 0;
+    if (number < 0 || number > 65535 || (!per_node && (*end != '\0' || number == 0))) {
+        hr_cfg_error(reader, setting, "must be \"" NODE_PORT "\", a port like \"19092\", or a base like \"9200+" NODE_ID "\"");
+        return;
+    }
+    if (per_node && (number + l->node_id_min < 1 || number + l->node_id_max > 65535)) {
+        hr_cfg_error(reader, setting, "gives ports %" PRId64 "..%" PRId64 " with node_ids %d..%d: must stay in 1..65535",
+                     number + l->node_id_min, number + l->node_id_max, l->node_id_min, l->node_id_max);
+        return;
+    }
+    l->adv_port_base = (int32_t)number;
+    l->adv_port_per_node = per_node;
+}
+
+static void read_kafka(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_policy_listener *l)
+{
+    int64_t number, low = 0, high = 99;
+    config_setting_t *port = hr_cfg_member(reader, group, "bootstrap_port", true);
+    config_setting_t *base = hr_cfg_member(reader, group, "node_port_base", true);
+    config_setting_t *ids = hr_cfg_member(reader, group, "node_ids", false);
+    bool have_base = base != NULL && hr_cfg_number(reader, base, 0, 65535, &number);
+    if (have_base)
+        l->node_port_base = (int32_t)number;
+    if (port != NULL && hr_cfg_number(reader, port, 1, 65535, &number))
+        l->bootstrap_port = (uint16_t)number;
+    if (ids != NULL && !hr_cfg_range(reader, ids, 0, 65535, &low, &high))
+        return;
+    l->node_id_min = (int32_t)low;
+    l->node_id_max = (int32_t)high;
+    if (have_base && (l->node_port_base + low < 1 || l->node_port_base + high > 65535))
+        hr_cfg_error(reader, base, "gives node ports %" PRId64 "..%" PRId64 " with node_ids %" PRId64 "..%" PRId64
+                                   ": must stay in 1..65535", l->node_port_base + low, l->node_port_base + high, low, high);
+    read_advertised_host(reader, group, l);
+    read_advertised_port(reader, group, l);
+}
+
+static void read_tcp(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_listener *listener)
+{
+    int64_t number;
+    config_setting_t *port = hr_cfg_member(reader, group, "port", true);
+    config_setting_t *target = hr_cfg_member(reader, group, "target", true);
+    if (port != NULL && hr_cfg_number(reader, port, 1, 65535, &number))
+        listener->policy.bootstrap_port = (uint16_t)number;
+    listener->has_target = target != NULL && hr_cfg_hostport(reader, target, &listener->target);
+}
+
+static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *group,
+                          struct hr_config_listener *listener)
+{
+    int mode = 0;
+    hr_cfg_set_defaults(&hr_cfg_listener_section, listener);
+    hr_cfg_read_section(reader, &hr_cfg_listener_section, group, listener);
+    hr_cfg_member(reader, group, "name", true);
+    config_setting_t *address = hr_cfg_member(reader, group, "address", true);
+    if (address != NULL && !hr_cfg_address(reader, address, &listener->policy.bind))
+        return;
+    config_setting_t *setting = hr_cfg_member(reader, group, "mode", false);
+    if (setting != NULL && !hr_cfg_choice(reader, setting, modes, &mode))
+        return;
+    listener->policy.mode = (uint8_t)(HR_LISTENER_KAFKA + mode);
+    bool kafka = listener->policy.mode == HR_LISTENER_KAFKA;
+    for (const char *const *key = kafka ? tcp_keys : kafka_keys; *key != NULL; key++) {
+        config_setting_t *foreign = config_setting_get_member(group, *key);
+        if (foreign != NULL)
+            hr_cfg_error(reader, foreign, "has no meaning with mode = \"%s\"%s", modes[mode],
+                         strcmp(*key, "port") == 0             ? ", write bootstrap_port"
+                         : strcmp(*key, "bootstrap_port") == 0 ? ", write port"
+                                                               : ", remove it");
+    }
+    if (kafka)
+        read_kafka(reader, group, &listener->policy);
+    else
+        read_tcp(reader, group, listener);
+}
+
+void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
+{
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, root, "listeners", true, HR_POLICY_MAX_LISTENERS, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *group = config_setting_get_elem(list, i);
+        if (!config_setting_is_group(group))
+            hr_cfg_error(reader, group, "must be a group: { name = ...; mode = ...; address = ...; }");
+        else
+            read_listener(reader, group, &config->listeners[i]);
+    }
+    config->n_listeners = n;
+}
