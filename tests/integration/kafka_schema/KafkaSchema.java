@@ -16,9 +16,10 @@ import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.Message;
 
 /**
- * Holds Headrace's codec against Kafka's own classes, for every API that a broker offers to clients, every version,
- * both directions and several seeds: Kafka encodes random content; hr-codec decodes it to JSON, which must say what
- * the message says; hr-codec encodes the JSON, which must give the same bytes; Kafka decodes those to an equal message.
+ * Holds Headrace's codec against Kafka's own classes, for every API that a broker offers to clients, every
+ * version, both directions and several seeds: Kafka encodes random content; hr-codec decodes it to JSON, which must
+ * say what the message says; hr-codec encodes the JSON, which must give the same bytes; Kafka decodes those to an
+ * equal message.
  *
  * Arguments: path of hr-codec, number of seeds. Prints "api KEY NAME OLDEST LATEST LATEST_STABLE" lines for the
  * runner, "FAIL ..." lines, and one "sum ..." line.
@@ -148,7 +149,8 @@ public final class KafkaSchema {
     }
 
     public static void main(String[] arguments) throws Exception {
-        Process codec = new ProcessBuilder(arguments[0], "batch").redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        Process codec = new ProcessBuilder(arguments[0], "batch")
+            .redirectError(ProcessBuilder.Redirect.INHERIT).start();
         KafkaSchema test = new KafkaSchema(codec, Integer.parseInt(arguments[1]));
         test.run();
         test.jobs.close();

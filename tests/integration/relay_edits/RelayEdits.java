@@ -57,7 +57,8 @@ public final class RelayEdits {
 
     private RelayEdits(Process tool) {
         jobs = new BufferedWriter(new OutputStreamWriter(tool.getOutputStream(), StandardCharsets.US_ASCII));
-        answers = new BufferedReader(new InputStreamReader(tool.getInputStream(), StandardCharsets.US_ASCII), 1 << 16);
+        answers = new BufferedReader(new InputStreamReader(tool.getInputStream(), StandardCharsets.US_ASCII),
+            1 << 16);
     }
 
     private static final class Wrong extends RuntimeException {
@@ -142,7 +143,8 @@ public final class RelayEdits {
         if (has(message, version, "partitionindex") && has(message, version, "errorcode") && random.nextInt(4) == 0)
             set(message, version, "errorcode", NOT_LEADER);
         if (isEndpoint(message, version)) {
-            int node = random.nextInt(12) == 0 ? NODE_MAX + 1 + random.nextInt(1 << 20) : random.nextInt(NODE_MAX + 1);
+            int node = random.nextInt(12) == 0 ? NODE_MAX + 1 + random.nextInt(1 << 20)
+                : random.nextInt(NODE_MAX + 1);
             set(message, version, nodeField(message, version), node);
             set(message, version, "host", realHost(random));
             set(message, version, "port", random.nextInt(65536));
@@ -165,7 +167,8 @@ public final class RelayEdits {
     }
 
     private static void aimConfig(Message config, short version, String name, boolean broker, Random random) {
-        String real = !broker ? "topic setting" : name.endsWith("listeners") ? "SASL_SSL://" + realHost(random) + ":9092"
+        String real = !broker ? "topic setting"
+            : name.endsWith("listeners") ? "SASL_SSL://" + realHost(random) + ":9092"
             : name.endsWith("voters") ? "1@" + realHost(random) + ":9093"
             : name.endsWith("servers") ? realHost(random) + ":9093" : "value " + random.nextInt();
         set(config, version, "name", name);
@@ -272,11 +275,32 @@ public final class RelayEdits {
         set(config, version, "value", gotValue);
     }
 
+    /** Can the message stand in oldLength bytes for sure, filled up by unknown tags? */
+    private static boolean fills(Message message, short version, int oldLength) {
+        int gap = oldLength - Messages.encode(message, version).length;
+        return gap == 0 || gap >= GAP_ALWAYS_FILLED;
+    }
+
+    private static boolean withoutRacks(Message message, short version) {
+        for (Message endpoint : structs(message, version, "nodeendpoints")) {
+            if (get(endpoint, version, "rack") != null)
+                return false;
+        }
+        return true;
+    }
+
+    private static void leaveOutRacks(Message message, short version) {
+        for (Message endpoint : structs(message, version, "nodeendpoints"))
+            set(endpoint, version, "rack", null);
+    }
+
     /**
-     * Endpoints behind the records: the frame keeps its length. Either all of them are virtual, or none is told; what
-     * became free is unknown tags of zeros in the top-level tag section.
+     * Endpoints behind the records: the frame keeps its length. All of them are virtual; or they are so without
+     * their racks, where these do not fit; or none is told, where the rest does not fit either. What became free is
+     * unknown tags of zeros in the top-level tag section.
      */
-    private void expectTail(Message expected, Message got, short version, Map<String, Integer> counters, int oldLength) {
+    private void expectTail(Message expected, Message got, short version, Map<String, Integer> counters,
+            int oldLength) {
         Collection<Message> endpoints = structs(expected, version, "nodeendpoints");
         if (endpoints.isEmpty())
             return;
@@ -284,15 +308,21 @@ public final class RelayEdits {
             if (!virtualise(at.next(), version))
                 at.remove();
         }
-        int gap = oldLength - Messages.encode(expected, version).length;
         boolean told = !structs(got, version, "nodeendpoints").isEmpty();
+        boolean fits = fills(expected, version, oldLength);
         if (endpoints.isEmpty()) {
             count("tail without a node that can be shown");
+        } else if (told && withoutRacks(got, version) && !withoutRacks(expected, version)) {
+            if (fits)
+                throw new Wrong("racks left out though they fit");
+            count("tail rewritten without racks");
+            leaveOutRacks(expected, version);
         } else if (told) {
             count("tail rewritten");
-        } else if (gap == 0 || gap >= GAP_ALWAYS_FILLED) {
-            throw new Wrong("endpoints hidden though they fit, gap " + gap);
         } else {
+            leaveOutRacks(expected, version);
+            if (fits || fills(expected, version, oldLength))
+                throw new Wrong("endpoints hidden though they fit");
             count("tail hidden");
             endpoints.clear();
             if (counters.get("hidden") != 1)
@@ -345,7 +375,16 @@ public final class RelayEdits {
             default -> { }
         }
         if (!expected.equals(got))
-            throw new Wrong("is " + got + "; should be " + expected);
+            throw new Wrong(firstDifference(got.toString(), expected.toString()));
+    }
+
+    private static String firstDifference(String got, String expected) {
+        int at = 0;
+        while (at < got.length() && at < expected.length() && got.charAt(at) == expected.charAt(at))
+            at++;
+        int from = Math.max(0, at - 80);
+        return "is ..." + got.substring(from, Math.min(got.length(), at + 120)) + "...; should be ..."
+            + expected.substring(from, Math.min(expected.length(), at + 120)) + "...";
     }
 
     // --- frames ---------------------------------------------------------------------------------------------
@@ -433,7 +472,7 @@ public final class RelayEdits {
             if (shown.add(what) && shown.size() <= MAX_FAILURES_SHOWN) {
                 String why = e instanceof Wrong ? e.getMessage() : e.toString();
                 System.out.println("FAIL " + what + " seed " + seed + ": "
-                    + (why.length() > 1500 ? why.substring(0, 1500) + "..." : why));
+                    + why.replaceAll("\\p{Cntrl}", "?"));
             }
         }
     }
@@ -480,7 +519,8 @@ public final class RelayEdits {
         for (ApiKeys api : ApiKeys.apisForListener(ApiMessageType.ListenerType.BROKER)) {
             ApiMessageType type = api.messageType;
             int[] ours = ranges.get((int) api.id);
-            for (short version = type.lowestSupportedVersion(); version <= type.highestSupportedVersion(true); version++) {
+            short latest = type.highestSupportedVersion(true);
+            for (short version = type.lowestSupportedVersion(); version <= latest; version++) {
                 if (ours == null || version < ours[0] || version > ours[1] || redefined(type, version))
                     continue;
                 versions++;
