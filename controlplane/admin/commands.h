@@ -1,0 +1,27 @@
+/* What headracectl can ask for: one function per command, grouped by whether it shows or changes something. */
+#pragma once
+
+#include <jansson.h>
+
+#include "controlplane/admin/server.h"
+
+struct hr_daemon;
+
+/* The owner is the daemon. */
+extern const struct hr_admin_ops hr_command_ops;
+
+typedef void hr_command_fn(struct hr_daemon *daemon, struct hr_admin_request *request, const json_t *args);
+
+/* show.c */
+hr_command_fn hr_command_status;
+hr_command_fn hr_command_counters; /* all workers' counters, gauges and drops, for top, workers, counters, drops */
+hr_command_fn hr_command_workers;
+hr_command_fn hr_command_brokers;
+hr_command_fn hr_command_topics;
+hr_command_fn hr_command_connections;
+/* change.c */
+hr_command_fn hr_command_set;
+hr_command_fn hr_command_drain;
+hr_command_fn hr_command_undrain;
+hr_command_fn hr_command_kill;
+hr_command_fn hr_command_reload;

@@ -1,0 +1,460 @@
+/* A table of HR_CONN_MAX entries, found by the id that an event names. Commands that find no room in the
+ * ring, and bytes that find no free slot, stay pending in the entry and are tried again by hr_conns_pump():
+ * after each batch of events (a worker that makes room says so by SLOT_FREE) and by a 5 ms timer while
+ * something is pending.
+ *
+ * A released connection whose opening is not answered yet stays in the table as a zombie, because only the
+ * answer brings the id by which the worker can be told to abort it. */
+#include "controlplane/conn/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controlplane/loop/loop.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/ipc/link.h"
+#include "shared/ipc/messages.h"
+
+#define RETRY_US (5 * HR_US_PER_MS)
+/* Beyond the worker's own connect timeout: it has died or lost the command. */
+#define OPEN_GRACE_US (2 * HR_US_PER_S)
+/* Request ids have the top bit, so they are not mistaken for the workers' connection ids. */
+#define REQUEST_BIT (1ULL << 63)
+
+/* X(name): the life of a connection, in order */
+#define CONN_STATES(X)                                                                                       \
+    X(FREE)                                                                                                  \
+    X(QUEUED)  /* CONN_OPEN did not fit into the ring yet */                                                 \
+    X(OPENING) /* CONN_OPEN sent; id is our request */                                                       \
+    X(OPEN)    /* id is the worker's connection */                                                           \
+    X(ENDED)   /* closed was called; waits for the owner to release it */
+
+enum conn_state {
+#define X(name) CONN_##name,
+    CONN_STATES(X)
+#undef X
+};
+
+struct hr_conn {
+    struct hr_conns *conns;
+    const struct hr_conn_ops *ops;
+    void *owner;
+    enum conn_state state;
+    uint32_t worker;
+    uint64_t id;
+    struct hr_addr addr;
+    uint16_t port;
+    uint32_t timeout_ms;
+    uint64_t deadline_us; /* QUEUED, OPENING */
+    bool released;        /* the owner is gone; CONN_ABORT is due if the worker has it */
+    bool in_callback;
+    bool shutdown_due, shutdown_sent;
+    uint8_t *queue; /* bytes [head, tail) */
+    uint32_t head, tail, cap;
+};
+
+struct hr_conns {
+    struct hr_loop *loop;
+    struct hr_timer retry;    /* something could not be sent */
+    struct hr_timer deadline; /* earliest opening deadline */
+    uint32_t n_workers;       /* 0 = detached */
+    struct hr_link *(*link)(void *arg, uint32_t worker);
+    void *link_arg;
+    uint32_t next_worker;
+    uint64_t next_request;
+    struct hr_conns_info info;
+    struct hr_conn table[HR_CONN_MAX];
+};
+
+static void on_retry(struct hr_timer *timer);
+static void on_deadline(struct hr_timer *timer);
+
+static void free_entry(struct hr_conn *conn)
+{
+    free(conn->queue);
+    memset(conn, 0, sizeof(*conn));
+}
+
+static void owe_retry(struct hr_conns *conns)
+{
+    if (!hr_timer_is_set(&conns->retry))
+        hr_timer_in(conns->loop, &conns->retry, RETRY_US);
+}
+
+static int send_msg(struct hr_conn *conn, struct hr_link *link, uint16_t type, struct hr_msg *msg)
+{
+    msg->type = type;
+    msg->id = conn->id;
+    return hr_link_send(link, msg);
+}
+
+/* The worker has forgotten the connection, or never had it. */
+static void end(struct hr_conn *conn, int err, const char *why)
+{
+    if (conn->state == CONN_FREE || conn->state == CONN_ENDED)
+        return;
+    conn->state = CONN_ENDED;
+    conn->tail = conn->head = 0;
+    if (!conn->released) {
+        conn->in_callback = true;
+        conn->ops->closed(conn->owner, err, why);
+        conn->in_callback = false;
+    }
+    if (conn->released)
+        free_entry(conn);
+}
+
+/* Sends what the entry owes to the worker, as far as the ring and the slots allow. False: try again later. */
+static bool pump_one(struct hr_conn *conn, struct hr_link *link)
+{
+    struct hr_msg msg = {0};
+
+    if (conn->state == CONN_QUEUED) {
+        msg.u.open.addr = conn->addr;
+        msg.u.open.port = conn->port;
+        msg.u.open.timeout_ms = conn->timeout_ms;
+        if (send_msg(conn, link, HR_CMD_CONN_OPEN, &msg) != 0)
+            return false;
+        conn->state = CONN_OPENING;
+        return true;
+    }
+    if (conn->state != CONN_OPEN)
+        return true;
+    if (conn->released) {
+        if (send_msg(conn, link, HR_CMD_CONN_ABORT, &msg) != 0)
+            return false;
+        free_entry(conn);
+        return true;
+    }
+    while (conn->head < conn->tail) {
+        uint32_t slot, len = conn->tail - conn->head;
+        uint8_t *data;
+
+        if (len > HR_SLOT_SIZE)
+            len = HR_SLOT_SIZE;
+        if (hr_link_slot_alloc(link, &slot, &data) != 0)
+            return false;
+        memcpy(data, conn->queue + conn->head, len);
+        msg = (struct hr_msg){.u.data = {.slot = slot, .len = len}};
+        if (send_msg(conn, link, HR_CMD_CONN_DATA, &msg) != 0) {
+            hr_link_slot_cancel(link, slot);
+            return false;
+        }
+        hr_link_slot_sent(link, slot);
+        conn->head += len;
+        conn->conns->info.bytes_out += len;
+    }
+    conn->head = conn->tail = 0;
+    if (conn->shutdown_due && !conn->shutdown_sent) {
+        msg = (struct hr_msg){0};
+        if (send_msg(conn, link, HR_CMD_CONN_SHUTDOWN, &msg) != 0)
+            return false;
+        conn->shutdown_sent = true;
+    }
+    return true;
+}
+
+void hr_conns_pump(struct hr_conns *conns, uint32_t worker)
+{
+    struct hr_link *link = worker < conns->n_workers ? conns->link(conns->link_arg, worker) : NULL;
+    bool all = true;
+
+    if (!link)
+        return;
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+        struct hr_conn *conn = &conns->table[i];
+
+        if (conn->state != CONN_FREE && conn->worker == worker && !conn->in_callback)
+            all = pump_one(conn, link) && all;
+    }
+    hr_link_flush(link);
+    if (!all)
+        owe_retry(conns);
+}
+
+static void on_retry(struct hr_timer *timer)
+{
+    struct hr_conns *conns = timer->arg;
+
+    for (uint32_t w = 0; w < conns->n_workers; w++)
+        hr_conns_pump(conns, w);
+}
+
+/* Openings that the worker never answered: rare, so a walk over the table each second is enough. */
+static void on_deadline(struct hr_timer *timer)
+{
+    struct hr_conns *conns = timer->arg;
+    uint64_t now = hr_loop_now(conns->loop);
+    bool left = false;
+
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+        struct hr_conn *conn = &conns->table[i];
+
+        if (conn->state != CONN_QUEUED && conn->state != CONN_OPENING)
+            continue;
+        if (conn->deadline_us <= now)
+            end(conn, HR_E_TIMEOUT, "the dataplane did not answer");
+        else
+            left = true;
+    }
+    if (left && !hr_timer_is_set(&conns->deadline))
+        hr_timer_in(conns->loop, &conns->deadline, HR_US_PER_S);
+}
+
+int hr_conns_create(struct hr_loop *loop, struct hr_conns **ret_conns)
+{
+    struct hr_conns *conns = calloc(1, sizeof(*conns));
+
+    if (!conns)
+        return HR_E_NOMEM;
+    conns->loop = loop;
+    conns->retry = (struct hr_timer){.fn = on_retry, .arg = conns};
+    conns->deadline = (struct hr_timer){.fn = on_deadline, .arg = conns};
+    *ret_conns = conns;
+    return 0;
+}
+
+void hr_conns_destroy(struct hr_conns *conns)
+{
+    if (!conns)
+        return;
+    hr_timer_cancel(conns->loop, &conns->retry);
+    hr_timer_cancel(conns->loop, &conns->deadline);
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++)
+        free(conns->table[i].queue);
+    free(conns);
+}
+
+void hr_conns_attached(struct hr_conns *conns, uint32_t n_workers,
+                       struct hr_link *(*link)(void *arg, uint32_t worker), void *arg)
+{
+    conns->n_workers = n_workers < HR_MAX_WORKERS ? n_workers : HR_MAX_WORKERS;
+    conns->link = link;
+    conns->link_arg = arg;
+}
+
+void hr_conns_detached(struct hr_conns *conns)
+{
+    conns->n_workers = 0;
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++)
+        end(&conns->table[i], HR_E_CLOSED, "the dataplane went away");
+}
+
+int hr_conn_open(struct hr_conns *conns, const struct hr_addr *addr, uint16_t port, uint32_t timeout_ms,
+                 const struct hr_conn_ops *ops, void *owner, struct hr_conn **ret_conn)
+{
+    if (conns->n_workers == 0)
+        return HR_E_AGAIN;
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+        struct hr_conn *conn = &conns->table[i];
+
+        if (conn->state != CONN_FREE)
+            continue;
+        *conn = (struct hr_conn){
+            .conns = conns,
+            .ops = ops,
+            .owner = owner,
+            .state = CONN_QUEUED,
+            .worker = conns->next_worker++ % conns->n_workers,
+            .id = REQUEST_BIT | ++conns->next_request,
+            .addr = *addr,
+            .port = port,
+            .timeout_ms = timeout_ms,
+            .deadline_us = hr_loop_now(conns->loop) + timeout_ms * HR_US_PER_MS + OPEN_GRACE_US,
+        };
+        if (!hr_timer_is_set(&conns->deadline))
+            hr_timer_in(conns->loop, &conns->deadline, HR_US_PER_S);
+        hr_conns_pump(conns, conn->worker);
+        *ret_conn = conn;
+        return 0;
+    }
+    return HR_E_FULL;
+}
+
+static void pump_conn(struct hr_conn *conn)
+{
+    struct hr_conns *conns = conn->conns;
+    struct hr_link *link = conns->n_workers ? conns->link(conns->link_arg, conn->worker) : NULL;
+
+    if (!link || conn->in_callback)
+        return; /* hr_conns_pump() follows the batch of events that the callback belongs to */
+    if (!pump_one(conn, link))
+        owe_retry(conns);
+    hr_link_flush(link);
+}
+
+int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len)
+{
+    if (conn->state == CONN_ENDED || conn->shutdown_due)
+        return HR_E_CLOSED;
+    if (conn->tail - conn->head + len > HR_CONN_QUEUE_MAX || len > HR_CONN_QUEUE_MAX)
+        return HR_E_FULL;
+    if (conn->head > 0) {
+        memmove(conn->queue, conn->queue + conn->head, conn->tail - conn->head);
+        conn->tail -= conn->head;
+        conn->head = 0;
+    }
+    if (conn->tail + len > conn->cap) {
+        uint32_t cap = conn->cap ? conn->cap : 1024;
+        uint8_t *queue;
+
+        while (cap < conn->tail + len)
+            cap *= 2;
+        queue = realloc(conn->queue, cap);
+        if (!queue)
+            return HR_E_NOMEM;
+        conn->queue = queue;
+        conn->cap = cap;
+    }
+    memcpy(conn->queue + conn->tail, data, len);
+    conn->tail += len;
+    pump_conn(conn);
+    return 0;
+}
+
+void hr_conn_shutdown(struct hr_conn *conn)
+{
+    conn->shutdown_due = true;
+    pump_conn(conn);
+}
+
+void hr_conn_release(struct hr_conn *conn)
+{
+    if (!conn || conn->released)
+        return;
+    conn->released = true;
+    conn->tail = conn->head = 0;
+    if (conn->in_callback)
+        return; /* whoever called the callback looks at `released` */
+    if (conn->state == CONN_ENDED || conn->state == CONN_QUEUED)
+        free_entry(conn);
+    else
+        pump_conn(conn);
+}
+
+static struct hr_conn *find(struct hr_conns *conns, uint32_t worker, uint64_t id)
+{
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+        struct hr_conn *conn = &conns->table[i];
+
+        if ((conn->state == CONN_OPENING || conn->state == CONN_OPEN) && conn->worker == worker && conn->id == id)
+            return conn;
+    }
+    return NULL;
+}
+
+static int on_opened(struct hr_conns *conns, struct hr_conn *conn, const struct hr_msg *msg)
+{
+    if (conn->state != CONN_OPENING || find(conns, conn->worker, msg->u.opened.conn) ||
+        (msg->u.opened.conn & REQUEST_BIT))
+        return HR_E_INVALID;
+    conn->state = CONN_OPEN;
+    conn->id = msg->u.opened.conn;
+    conns->info.opened++;
+    if (!conn->released) {
+        conn->in_callback = true;
+        conn->ops->opened(conn->owner);
+        conn->in_callback = false;
+    }
+    return 0; /* a released one is aborted by the pump that follows */
+}
+
+static int on_data(struct hr_conns *conns, struct hr_conn *conn, uint32_t worker, const struct hr_msg *msg)
+{
+    struct hr_link *link = conns->link(conns->link_arg, worker);
+    uint32_t slot = msg->u.data.slot, len = msg->u.data.len;
+    const uint8_t *data;
+    int err = hr_link_slot_read(link, slot, len, &data);
+
+    if (err)
+        return err;
+    if (conn && conn->state == CONN_OPEN && !conn->released) {
+        conns->info.bytes_in += len;
+        conn->in_callback = true;
+        conn->ops->data(conn->owner, data, len);
+        conn->in_callback = false;
+    }
+    /* Also for a connection that we have given up: its last bytes may have been under way. */
+    return hr_link_slot_done(link, slot, HR_CMD_SLOT_FREE);
+}
+
+/* enum hr_tcp_failure of dataplane/tcp/tcp.h, which this process does not include. */
+static int failure_error(uint32_t failure, const char **ret_text)
+{
+    static const struct {
+        int err;
+        const char *text;
+    } table[] = {
+        {HR_E_CLOSED, "closed"},
+        {HR_E_CLOSED, "reset by the peer"},
+        {HR_E_REFUSED, "connection refused"},
+        {HR_E_TIMEOUT, "no answer"},
+        {HR_E_TIMEOUT, "keepalive probes unanswered"},
+        {HR_E_TIMEOUT, "zero window for too long"},
+        {HR_E_REFUSED, "destination unreachable"},
+        {HR_E_CLOSED, "aborted by the dataplane"},
+    };
+
+    if (failure >= sizeof(table) / sizeof(table[0]))
+        failure = 0;
+    *ret_text = table[failure].text;
+    return table[failure].err;
+}
+
+int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg *msg)
+{
+    struct hr_conn *conn;
+    const char *why;
+    int err;
+
+    if (worker >= conns->n_workers)
+        return HR_E_INVALID;
+    if (msg->type == HR_EV_SLOT_FREE)
+        return hr_link_slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
+    conn = find(conns, worker, msg->id);
+    switch (msg->type) {
+    case HR_EV_CONN_OPENED:
+        if (!conn) {
+            /* We gave up waiting for it: it must not linger in the worker. */
+            struct hr_msg abort_msg = {.type = HR_CMD_CONN_ABORT, .id = msg->u.opened.conn};
+
+            return hr_link_send(conns->link(conns->link_arg, worker), &abort_msg);
+        }
+        return on_opened(conns, conn, msg);
+    case HR_EV_CONN_FAILED:
+        err = failure_error(msg->u.failed.failure, &why);
+        if (conn) {
+            conns->info.failed++;
+            end(conn, err, why);
+        }
+        return 0;
+    case HR_EV_CONN_DATA:
+        return on_data(conns, conn, worker, msg);
+    case HR_EV_CONN_EOF:
+        if (conn && conn->state == CONN_OPEN && !conn->released) {
+            conn->in_callback = true;
+            conn->ops->eof(conn->owner);
+            conn->in_callback = false;
+        }
+        return 0;
+    case HR_EV_CONN_CLOSED:
+        if (conn)
+            end(conn, HR_E_CLOSED, "closed by the peer");
+        return 0;
+    default:
+        return HR_E_INVALID;
+    }
+}
+
+void hr_conns_get_info(const struct hr_conns *conns, struct hr_conns_info *ret_info)
+{
+    *ret_info = conns->info;
+    ret_info->open = ret_info->opening = 0;
+    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+        if (conns->table[i].state == CONN_OPEN)
+            ret_info->open++;
+        else if (conns->table[i].state == CONN_QUEUED || conns->table[i].state == CONN_OPENING)
+            ret_info->opening++;
+    }
+}

@@ -1,0 +1,511 @@
+#include "controlplane/daemon/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controlplane/admin/commands.h"
+#include "controlplane/admin/server.h"
+#include "controlplane/attach/attach.h"
+#include "controlplane/conn/conn.h"
+#include "controlplane/dns/dns.h"
+#include "controlplane/logevents/logevents.h"
+#include "controlplane/metadata/metadata.h"
+#include "controlplane/metrics/metrics.h"
+#include "controlplane/policy/publisher.h"
+#include "controlplane/sessions/sessions.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/base/notify.h"
+#include "shared/ipc/doorbell.h"
+#include "shared/ipc/link.h"
+
+/* Messages of one worker handled before the others have their turn. */
+#define EVENTS_BURST 256
+#define EVENTS_ROUNDS 16
+
+/* -- from workers ------------------------------------------------------------------------------------- */
+
+static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *msg)
+{
+    int err = 0;
+
+    d->events++;
+    switch (msg->type) {
+    case HR_EV_CONN_OPENED:
+    case HR_EV_CONN_FAILED:
+    case HR_EV_CONN_DATA:
+    case HR_EV_CONN_EOF:
+    case HR_EV_CONN_CLOSED:
+    case HR_EV_SLOT_FREE:
+        err = hr_conns_event(d->conns, worker, msg);
+        break;
+    case HR_EV_SESSION_INFO:
+    case HR_EV_SESSION_LIST_END:
+    case HR_EV_SESSION_KILLED:
+    case HR_EV_PONG:
+        err = hr_sessions_event(d->sessions, worker, msg);
+        break;
+    case HR_EV_HINT:
+        hr_metadata_hint(d->metadata);
+        break;
+    case HR_EV_LOG:
+        hr_logevents_event(d->logevents, worker, msg);
+        break;
+    default:
+        err = HR_E_INVALID;
+        break;
+    }
+    if (err && d->events_invalid++ == 0)
+        hr_log_error("worker %u sent a message of type %u that makes no sense (%s); further ones are only counted",
+                     worker, msg->type, hr_strerror(err));
+}
+
+/* Takes what is there from one worker; true when something may be left. */
+static bool drain_worker(struct hr_daemon *d, uint32_t worker)
+{
+    static struct hr_msg msgs[EVENTS_BURST];
+    struct hr_link *link = hr_attach_client_link(d->attach, worker);
+    int n = link ? hr_link_recv(link, msgs, EVENTS_BURST) : 0;
+
+    for (int i = 0; i < n; i++)
+        dispatch(d, worker, &msgs[i]);
+    if (n < 0 && d->events_invalid++ == 0)
+        hr_log_error("worker %u: the events ring is damaged; nothing more is read until the next attach", worker);
+    /* Also when nothing came: SLOT_FREEs that found the ring full go out here. */
+    hr_conns_pump(d->conns, worker);
+    return n == EVENTS_BURST;
+}
+
+static void drain_events(struct hr_daemon *d)
+{
+    uint32_t n_workers = hr_attach_client_workers(d->attach);
+
+    for (int round = 0; round < EVENTS_ROUNDS; round++) {
+        bool left = false;
+
+        for (uint32_t w = 0; w < n_workers; w++) {
+            struct hr_link *link = hr_attach_client_link(d->attach, w);
+
+            left = drain_worker(d, w) || left;
+            if (link && !hr_link_sleep_begin(link)) {
+                hr_link_sleep_end(link);
+                left = true;
+            }
+        }
+        if (!left)
+            return;
+    }
+    hr_timer_in(d->loop, &d->drain_again, 0); /* let the other descriptors have their turn */
+}
+
+static void on_drain_again(struct hr_timer *timer)
+{
+    drain_events(timer->arg);
+}
+
+static void on_doorbell(struct hr_watch *watch, uint32_t events)
+{
+    struct hr_daemon *d = watch->arg;
+
+    (void)events;
+    hr_doorbell_clear(watch->fd);
+    drain_events(d);
+}
+
+/* -- attachment --------------------------------------------------------------------------------------- */
+
+static struct hr_link *worker_link(void *arg, uint32_t worker)
+{
+    struct hr_daemon *d = arg;
+
+    return hr_attach_client_link(d->attach, worker);
+}
+
+static void on_attached(void *owner)
+{
+    struct hr_daemon *d = owner;
+    uint32_t n_workers = hr_attach_client_workers(d->attach);
+
+    d->attached_us = hr_loop_now(d->loop);
+    d->attaches++;
+    d->refused[0] = '\0';
+    hr_log_info("attached to the dataplane: %u worker%s, session %u", n_workers, n_workers == 1 ? "" : "s",
+                hr_attach_client_session(d->attach));
+    hr_conns_attached(d->conns, n_workers, worker_link, d);
+    hr_sessions_attached(d->sessions, n_workers, worker_link, d);
+    d->doorbell = (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = on_doorbell, .arg = d};
+    if (hr_loop_add(d->loop, &d->doorbell, EPOLLIN) != 0)
+        hr_log_error("cannot watch the workers' doorbell, errno %d", errno);
+    hr_publisher_attached(d->publisher, hr_attach_client_adopted(d->attach));
+    hr_metadata_start(d->metadata);
+    drain_events(d);
+}
+
+static void on_lost(void *owner, const char *why)
+{
+    struct hr_daemon *d = owner;
+
+    hr_log_warn("the dataplane is gone: %s; attaching again", why);
+    d->attached_us = 0;
+    hr_timer_cancel(d->loop, &d->drain_again);
+    hr_loop_remove(d->loop, &d->doorbell);
+    hr_metadata_stop(d->metadata);
+    hr_sessions_detached(d->sessions);
+    hr_conns_detached(d->conns);
+}
+
+static void on_refused(void *owner, const char *why)
+{
+    struct hr_daemon *d = owner;
+
+    snprintf(d->refused, sizeof(d->refused), "%s", why);
+    hr_log_error("the dataplane refused us: %s", why);
+}
+
+static void on_policy_ok(void *owner, uint64_t generation)
+{
+    struct hr_daemon *d = owner;
+
+    d->policy_error[0] = '\0';
+    hr_log_debug("policy: generation %llu is in use", (unsigned long long)generation);
+}
+
+static void on_policy_bad(void *owner, uint64_t generation, const char *why)
+{
+    struct hr_daemon *d = owner;
+
+    d->policy_bad++;
+    snprintf(d->policy_error, sizeof(d->policy_error), "%s", why);
+    hr_log_error("policy: the dataplane refused generation %llu: %s; it keeps the one before",
+                 (unsigned long long)generation, why);
+}
+
+static const struct hr_attach_client_ops attach_ops = {
+    .attached = on_attached,
+    .lost = on_lost,
+    .refused = on_refused,
+    .policy_ok = on_policy_ok,
+    .policy_bad = on_policy_bad,
+};
+
+static void on_attach_ready(struct hr_watch *watch, uint32_t events)
+{
+    struct hr_daemon *d = watch->arg;
+
+    (void)events;
+    hr_attach_client_poll(d->attach);
+}
+
+/* -- policy ------------------------------------------------------------------------------------------- */
+
+static int resolve(void *arg, const char *host, struct hr_addr *ret_addr)
+{
+    struct hr_daemon *d = arg;
+    struct hr_addr addrs[HR_DNS_ADDRS_MAX];
+    uint32_t n;
+    int err = hr_dns_lookup(d->dns, host, addrs, &n);
+
+    if (err)
+        return err;
+    *ret_addr = addrs[0];
+    return 0;
+}
+
+static void policy_inputs(void *owner, struct hr_policy_inputs *in)
+{
+    struct hr_daemon *d = owner;
+
+    in->config = d->config;
+    in->at_start = d->at_start;
+    in->overrides = &d->overrides;
+    in->cluster = hr_metadata_cluster(d->metadata);
+    in->departed = hr_metadata_departed(d->metadata, &in->n_departed);
+    in->resolve = resolve;
+    in->arg = d;
+}
+
+static int policy_publish(void *owner, const struct hr_policy *policy, const char **ret_why)
+{
+    struct hr_daemon *d = owner;
+
+    return hr_attach_client_publish(d->attach, policy, ret_why);
+}
+
+static const struct hr_publisher_ops publisher_ops = {.inputs = policy_inputs, .publish = policy_publish};
+
+static void on_cluster_changed(void *owner)
+{
+    struct hr_daemon *d = owner;
+
+    hr_publisher_touch(d->publisher);
+}
+
+static void on_dns_changed(void *owner)
+{
+    struct hr_daemon *d = owner;
+
+    hr_publisher_touch(d->publisher);
+    hr_metadata_dns_changed(d->metadata);
+}
+
+/* -- configuration ------------------------------------------------------------------------------------ */
+
+void hr_daemon_apply(struct hr_daemon *d)
+{
+    hr_log_set_level(d->config->log.level);
+    hr_metadata_configure(d->metadata, d->config);
+    hr_publisher_touch(d->publisher);
+}
+
+static void emit_change(void *arg, const char *key, const char *from, const char *to, bool needs_restart)
+{
+    json_t *changes = arg;
+
+    hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");
+    json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:b}", "key", key, "from", from, "to", to, "restart",
+                                             needs_restart));
+}
+
+int hr_daemon_reload(struct hr_daemon *d, json_t **ret_changes, json_t **ret_errors)
+{
+    struct hr_config *next = calloc(1, sizeof(*next));
+    struct hr_config_errors *errors = calloc(1, sizeof(*errors));
+    json_t *changes = json_array(), *texts = json_array();
+    int err = HR_E_NOMEM;
+
+    if (!next || !errors)
+        goto out;
+    hr_notify_reloading();
+    err = hr_config_load(d->config->path, next, errors);
+    if (err) {
+        hr_log_error("reload: the file is refused, nothing has changed");
+        for (uint32_t i = 0; i < errors->n; i++) {
+            hr_log_error("reload: %s", errors->text[i]);
+            json_array_append_new(texts, json_string(errors->text[i]));
+        }
+        hr_notify_ready("the last reload was refused");
+        goto out;
+    }
+    hr_config_diff(d->config, next, emit_change, changes);
+    if (json_array_size(changes) == 0)
+        hr_log_info("reload: nothing has changed");
+    *d->config = *next;
+    hr_daemon_apply(d);
+    hr_notify_ready("running");
+out:
+    free(next);
+    free(errors);
+    if (ret_changes && err == 0)
+        *ret_changes = json_incref(changes);
+    if (ret_errors && err != 0)
+        *ret_errors = json_incref(texts);
+    json_decref(changes);
+    json_decref(texts);
+    return err;
+}
+
+static void on_signal(struct hr_watch *watch, uint32_t events)
+{
+    struct hr_daemon *d = watch->arg;
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGHUP) {
+            (void)!hr_daemon_reload(d, NULL, NULL);
+            continue;
+        }
+        hr_log_info("ending on signal %u", info.ssi_signo);
+        hr_loop_stop(d->loop);
+    }
+}
+
+/* -- state -------------------------------------------------------------------------------------------- */
+
+bool hr_daemon_ready(const struct hr_daemon *d, const char **ret_why)
+{
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    bool kafka = false, all_draining = d->config->n_listeners > 0;
+
+    for (uint32_t i = 0; i < d->config->n_listeners; i++) {
+        const struct hr_config_listener *listener = &d->config->listeners[i];
+
+        kafka = kafka || listener->policy.mode == HR_LISTENER_KAFKA;
+        all_draining = all_draining && hr_overrides_has_listener(&d->overrides, listener->policy.name);
+    }
+    if (!d->attached_us)
+        *ret_why = "no dataplane is attached";
+    else if (hr_attach_client_adopted(d->attach) == 0)
+        *ret_why = "the dataplane has not adopted a policy yet";
+    else if (!policy)
+        *ret_why = "no policy was published since the control plane started";
+    else if (hr_attach_client_adopted(d->attach) < policy->generation && d->policy_error[0])
+        *ret_why = "the dataplane refused the newest policy";
+    else if (kafka && !policy->cluster_known)
+        *ret_why = "the cluster's metadata is not known yet";
+    else if (d->overrides.drain_all || all_draining)
+        *ret_why = "draining";
+    else
+        return true;
+    return false;
+}
+
+uint32_t hr_daemon_workers(const struct hr_daemon *d)
+{
+    uint32_t n = hr_attach_client_workers(d->attach);
+
+    return n < HR_MAX_WORKERS ? n : HR_MAX_WORKERS;
+}
+
+bool hr_daemon_stats(const struct hr_daemon *d, uint32_t worker, struct hr_stats *ret_stats)
+{
+    struct hr_region *region = hr_attach_client_region(d->attach);
+    const struct hr_stats *stats;
+
+    if (!region || worker >= hr_daemon_workers(d))
+        return false;
+    stats = hr_region_stats(region, worker);
+    /* Word by word, as the worker writes them: no counter is ever seen half written. */
+    for (uint32_t i = 0; i < HR_CTR_MAX; i++)
+        ret_stats->counters[i] = __atomic_load_n(&stats->counters[i], __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < HR_GAUGE_MAX; i++)
+        ret_stats->gauges[i] = __atomic_load_n(&stats->gauges[i], __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < HR_DROP_MAX; i++)
+        ret_stats->drops[i] = __atomic_load_n(&stats->drops[i], __ATOMIC_RELAXED);
+    return true;
+}
+
+/* -- life --------------------------------------------------------------------------------------------- */
+
+static int watch_signals(struct hr_daemon *d)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return HR_E_SYSTEM;
+    signal(SIGPIPE, SIG_IGN);
+    d->signals = (struct hr_watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .fn = on_signal, .arg = d};
+    if (d->signals.fd < 0)
+        return HR_E_SYSTEM;
+    return hr_loop_add(d->loop, &d->signals, EPOLLIN);
+}
+
+static int open_attach(struct hr_daemon *d)
+{
+    char path[HR_CONFIG_PATH_MAX + 32];
+    int err;
+
+    snprintf(path, sizeof(path), "%s/dataplane.sock", d->config->control.runtime_dir);
+    err = hr_attach_client_create(path, &attach_ops, d, &d->attach);
+    if (err)
+        return err;
+    d->attach_watch = (struct hr_watch){.fd = hr_attach_client_fd(d->attach), .fn = on_attach_ready, .arg = d};
+    return hr_loop_add(d->loop, &d->attach_watch, EPOLLIN);
+}
+
+static int open_admin(struct hr_daemon *d)
+{
+    char path[HR_CONFIG_PATH_MAX + 32];
+    int err;
+
+    if (mkdir(d->config->control.runtime_dir, 0755) != 0 && errno != EEXIST) {
+        hr_log_error("%s: cannot be created, errno %d: create it and make it ours", d->config->control.runtime_dir,
+                     errno);
+        return HR_E_SYSTEM;
+    }
+    snprintf(path, sizeof(path), "%s/control.sock", d->config->control.runtime_dir);
+    err = hr_admin_create(d->loop, path, &hr_command_ops, d, &d->admin);
+    if (err == HR_E_EXISTS)
+        hr_log_error("%s: another control plane listens there", path);
+    else if (err)
+        hr_log_error("%s: cannot listen: %s (errno %d)", path, hr_strerror(err), errno);
+    return err;
+}
+
+int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
+{
+    struct hr_daemon *d = calloc(1, sizeof(*d));
+    int err = HR_E_NOMEM;
+
+    if (!d)
+        return HR_E_NOMEM;
+    d->config = config;
+    d->at_start = calloc(1, sizeof(*d->at_start));
+    if (!d->at_start)
+        goto out;
+    *d->at_start = *config;
+    d->drain_again = (struct hr_timer){.fn = on_drain_again, .arg = d};
+    if ((err = hr_loop_create(NULL, &d->loop)) || (err = watch_signals(d)) ||
+        (err = hr_cares_create(d->loop, &d->resolver)) ||
+        (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
+        (err = hr_conns_create(d->loop, &d->conns)) ||
+        (err = hr_metadata_create(d->loop, d->conns, d->dns, on_cluster_changed, d, &d->metadata)) ||
+        (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
+        (err = hr_sessions_create(d->loop, &d->sessions))) {
+        hr_log_error("start-up failed: %s (errno %d)", hr_strerror(err), errno);
+        goto out;
+    }
+    d->started_us = hr_loop_now(d->loop);
+    d->logevents = hr_logevents_create(d->loop);
+    if (!d->logevents) {
+        err = HR_E_NOMEM;
+        goto out;
+    }
+    if ((err = open_admin(d)) != 0 || (err = hr_metrics_create(d, &d->metrics)) != 0)
+        goto out;
+    if ((err = open_attach(d)) != 0) {
+        hr_log_error("cannot prepare to attach: %s", hr_strerror(err));
+        goto out;
+    }
+    hr_daemon_apply(d);
+    hr_attach_client_poll(d->attach);
+    *ret_daemon = d;
+    return 0;
+out:
+    hr_daemon_destroy(d);
+    return err;
+}
+
+void hr_daemon_destroy(struct hr_daemon *d)
+{
+    if (!d)
+        return;
+    hr_metrics_destroy(d->metrics);
+    hr_metadata_destroy(d->metadata);
+    hr_sessions_destroy(d->sessions);
+    hr_conns_destroy(d->conns);
+    hr_admin_destroy(d->admin);
+    hr_cares_destroy(d->resolver);
+    hr_dns_destroy(d->dns);
+    hr_publisher_destroy(d->publisher);
+    hr_logevents_destroy(d->logevents);
+    if (d->attach)
+        hr_attach_client_destroy(d->attach);
+    if (d->signals.added)
+        close(d->signals.fd);
+    hr_loop_destroy(d->loop);
+    free(d->at_start);
+    free(d->config);
+    free(d);
+}
+
+int hr_daemon_run(struct hr_daemon *d)
+{
+    int err;
+
+    hr_notify_ready("running");
+    err = hr_loop_run(d->loop);
+    hr_notify_stopping("ending");
+    return err;
+}

@@ -1,0 +1,181 @@
+/* c-ares in our loop: it opens its own sockets and says which events it wants of each; its timeouts are one
+ * timer of ours. The sockets are the kernel's: names are resolved over the management interface. */
+#include <ares.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/time.h>
+
+#include "controlplane/dns/dns.h"
+#include "controlplane/loop/loop.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+
+#define TRY_TIMEOUT_MS 1500
+#define TRIES 3
+
+struct fd_watch {
+    struct hr_watch watch; /* first: its arg is the resolver */
+    struct fd_watch *next;
+};
+
+struct cares {
+    struct hr_resolver resolver; /* first */
+    struct hr_loop *loop;
+    ares_channel channel;
+    struct fd_watch *watches;
+    struct hr_timer timer;
+    bool closing;
+};
+
+struct query {
+    struct cares *cares;
+    struct hr_dns *dns;
+    char host[256];
+};
+
+static void arm(struct cares *cares)
+{
+    struct timeval tv, *left = ares_timeout(cares->channel, NULL, &tv);
+
+    if (!left)
+        hr_timer_cancel(cares->loop, &cares->timer);
+    else
+        hr_timer_in(cares->loop, &cares->timer, (uint64_t)left->tv_sec * HR_US_PER_S + (uint64_t)left->tv_usec);
+}
+
+static void on_ready(struct hr_watch *watch, uint32_t events)
+{
+    struct cares *cares = watch->arg;
+    int fd = watch->fd; /* ares may close the socket, which frees the watch */
+
+    ares_process_fd(cares->channel, events & (EPOLLIN | EPOLLERR | EPOLLHUP) ? fd : ARES_SOCKET_BAD,
+                    events & EPOLLOUT ? fd : ARES_SOCKET_BAD);
+    arm(cares);
+}
+
+static void on_timer(struct hr_timer *timer)
+{
+    struct cares *cares = timer->arg;
+
+    ares_process_fd(cares->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    arm(cares);
+}
+
+static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct cares *cares = arg;
+    uint32_t events = (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u);
+    struct fd_watch **at = &cares->watches;
+
+    while (*at && (*at)->watch.fd != fd)
+        at = &(*at)->next;
+    if (events == 0) {
+        struct fd_watch *gone = *at;
+
+        if (gone) {
+            hr_loop_remove(cares->loop, &gone->watch);
+            *at = gone->next;
+            free(gone);
+        }
+        return;
+    }
+    if (*at) {
+        hr_loop_modify(cares->loop, &(*at)->watch, events);
+        return;
+    }
+    *at = calloc(1, sizeof(**at));
+    if (!*at)
+        return; /* the query times out */
+    (*at)->watch = (struct hr_watch){.fd = fd, .fn = on_ready, .arg = cares};
+    if (hr_loop_add(cares->loop, &(*at)->watch, events) != 0)
+        hr_log_error("dns: cannot watch a socket");
+}
+
+static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+    struct query *query = arg;
+    struct hr_addr addrs[HR_DNS_ADDRS_MAX];
+    uint32_t n = 0, ttl_s = HR_DNS_TTL_MAX_S;
+    int err = HR_E_NOT_FOUND;
+
+    (void)timeouts;
+    if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
+        err = HR_E_TIMEOUT;
+    if (status == ARES_SUCCESS && info) {
+        for (struct ares_addrinfo_node *node = info->nodes; node && n < HR_DNS_ADDRS_MAX; node = node->ai_next) {
+            const struct sockaddr_in *sin = (const void *)node->ai_addr;
+
+            if (node->ai_family != AF_INET)
+                continue;
+            addrs[n++] = hr_addr_from_v4(sin->sin_addr.s_addr);
+            /* What /etc/hosts says has no TTL: 0, which the cache raises to its minimum. */
+            if (node->ai_ttl >= 0 && (uint32_t)node->ai_ttl < ttl_s)
+                ttl_s = (uint32_t)node->ai_ttl;
+        }
+        err = n > 0 ? 0 : HR_E_NOT_FOUND;
+    }
+    if (info)
+        ares_freeaddrinfo(info);
+    if (!query->cares->closing)
+        hr_dns_answer(query->dns, query->host, err, addrs, n, ttl_s);
+    free(query);
+}
+
+static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *host)
+{
+    struct cares *cares = (struct cares *)resolver;
+    struct ares_addrinfo_hints hints = {.ai_family = AF_INET, .ai_flags = ARES_AI_NOSORT};
+    struct query *query = calloc(1, sizeof(*query));
+
+    if (!query) {
+        hr_dns_answer(dns, host, HR_E_NOMEM, NULL, 0, 0);
+        return;
+    }
+    query->cares = cares;
+    query->dns = dns;
+    strncpy(query->host, host, sizeof(query->host) - 1);
+    ares_getaddrinfo(cares->channel, query->host, NULL, &hints, on_addrinfo, query);
+    arm(cares);
+}
+
+int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver)
+{
+    struct cares *cares = calloc(1, sizeof(*cares));
+    struct ares_options options = {
+        .timeout = TRY_TIMEOUT_MS, .tries = TRIES, .sock_state_cb = on_socket_state, .sock_state_cb_data = cares};
+
+    if (!cares)
+        return HR_E_NOMEM;
+    cares->resolver.start = start;
+    cares->loop = loop;
+    cares->timer = (struct hr_timer){.fn = on_timer, .arg = cares};
+    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
+        ares_init_options(&cares->channel, &options,
+                          ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
+        free(cares);
+        return HR_E_SYSTEM;
+    }
+    *ret_resolver = &cares->resolver;
+    return 0;
+}
+
+void hr_cares_destroy(struct hr_resolver *resolver)
+{
+    struct cares *cares = (struct cares *)resolver;
+
+    if (!cares)
+        return;
+    cares->closing = true;
+    ares_destroy(cares->channel);
+    hr_timer_cancel(cares->loop, &cares->timer);
+    while (cares->watches) {
+        struct fd_watch *watch = cares->watches;
+
+        cares->watches = watch->next;
+        hr_loop_remove(cares->loop, &watch->watch);
+        free(watch);
+    }
+    ares_library_cleanup();
+    free(cares);
+}

@@ -1,0 +1,45 @@
+/* Kafka requests over one control-owned connection, one at a time.
+ *
+ * Bodies are JSON as shared/kafka/json.h has it. A response is collected up to its frame size, which is
+ * bounded, in a buffer that grows with what has arrived: a size field alone allocates nothing. Any violation
+ * ends the connection. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/addr.h"
+#include "shared/base/error.h"
+
+struct hr_conns;
+struct hr_kclient;
+struct hr_loop;
+
+struct hr_kclient_ops {
+    void (*connected)(void *owner);
+    /* The answer to the request; body is borrowed until return. */
+    void (*answered)(void *owner, int16_t api_key, int16_t version, const json_t *body);
+    /* The end, once, for whatever reason; only hr_kclient_close() is left to do. */
+    void (*failed)(void *owner, int err, const char *why);
+};
+
+/* Callbacks never come from within this call. Errors as hr_conn_open(). */
+HR_MUST_CHECK int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, const struct hr_addr *addr,
+                                  uint16_t port, uint32_t connect_timeout_ms, uint32_t max_frame_bytes,
+                                  const struct hr_kclient_ops *ops, void *owner, struct hr_kclient **ret_client);
+/* May be called within a callback of the client; NULL is allowed. */
+void hr_kclient_close(struct hr_kclient *client);
+
+/* body is borrowed. BUSY while another request waits for its answer; UNSUPPORTED when the schema table has no
+ * such version. A broker that does not know the version of ApiVersions answers in version 0 (KIP-511):
+ * `answered` then says version 0. */
+HR_MUST_CHECK int hr_kclient_request(struct hr_kclient *client, int16_t api_key, int16_t version,
+                                     const json_t *body, uint32_t timeout_ms);
+
+/* One whole response frame without its size: header, then body. The parser behind `answered`, apart for tests
+ * and fuzzing. INVALID, TRUNCATED, ... with why filled. *ret_version is 0 for the KIP-511 case. */
+#define HR_KCLIENT_WHY_MAX 192
+HR_MUST_CHECK int hr_kclient_parse(const uint8_t *frame, uint32_t len, int16_t api_key, int16_t version,
+                                   int32_t correlation_id, json_t **ret_body, int16_t *ret_version,
+                                   char why[HR_KCLIENT_WHY_MAX]);

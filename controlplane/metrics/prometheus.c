@@ -1,0 +1,148 @@
+/* The names are the enums' own: a counter foo is headrace_foo_total{worker="0"}, a gauge bar is
+ * headrace_bar{worker="0"}, a drop reason baz is headrace_drops_total{worker="0",reason="baz"}. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "controlplane/attach/attach.h"
+#include "controlplane/conn/conn.h"
+#include "controlplane/daemon/daemon.h"
+#include "controlplane/metadata/metadata.h"
+#include "controlplane/metrics/metrics.h"
+#include "controlplane/metrics/text.h"
+#include "controlplane/policy/publisher.h"
+#include "shared/base/clock.h"
+#include "shared/ipc/build_id.h"
+
+static void head(struct hr_text *t, const char *name, const char *type, const char *help)
+{
+    hr_text_add(t, "# HELP headrace_%s %s\n# TYPE headrace_%s %s\n", name, help, name, type);
+}
+
+static void one(struct hr_text *t, const char *name, const char *type, const char *help, double value)
+{
+    head(t, name, type, help);
+    hr_text_add(t, "headrace_%s %.17g\n", name, value);
+}
+
+static void write_workers(struct hr_daemon *d, struct hr_text *t)
+{
+    static struct hr_stats stats[HR_MAX_WORKERS];
+    uint32_t n = hr_daemon_workers(d);
+    char name[64];
+
+    for (uint32_t w = 0; w < n; w++) {
+        if (!hr_daemon_stats(d, w, &stats[w]))
+            n = w;
+    }
+    if (n == 0)
+        return;
+    for (uint32_t i = 0; i < HR_CTR_MAX; i++) {
+        snprintf(name, sizeof(name), "%s_total", hr_counter_info[i].name);
+        head(t, name, "counter", hr_counter_info[i].meaning);
+        for (uint32_t w = 0; w < n; w++)
+            hr_text_add(t, "headrace_%s{worker=\"%u\"} %" PRIu64 "\n", name, w, stats[w].counters[i]);
+    }
+    for (uint32_t i = 0; i < HR_GAUGE_MAX; i++) {
+        head(t, hr_gauge_info[i].name, "gauge", hr_gauge_info[i].meaning);
+        for (uint32_t w = 0; w < n; w++)
+            hr_text_add(t, "headrace_%s{worker=\"%u\"} %" PRIu64 "\n", hr_gauge_info[i].name, w, stats[w].gauges[i]);
+    }
+    head(t, "drops_total", "counter", "packets, connections and frames dropped, by reason");
+    for (uint32_t i = 0; i < HR_DROP_MAX; i++) {
+        for (uint32_t w = 0; w < n; w++)
+            hr_text_add(t, "headrace_drops_total{worker=\"%u\",reason=\"%s\"} %" PRIu64 "\n", w, hr_drop_info[i].name,
+                        stats[w].drops[i]);
+    }
+}
+
+static void write_cluster(struct hr_daemon *d, struct hr_text *t)
+{
+    const struct hr_cluster *cluster = hr_metadata_cluster(d->metadata);
+    struct hr_metadata_info info;
+    uint32_t under_replicated = 0, leaderless = 0, alive = 0;
+
+    hr_metadata_get_info(d->metadata, &info);
+    one(t, "metadata_refreshes_total", "counter", "metadata refreshes that succeeded", (double)info.refreshes);
+    one(t, "metadata_failures_total", "counter", "attempts to get metadata from a broker that failed",
+        (double)info.failures);
+    one(t, "metadata_hints_total", "counter", "hints from workers that metadata is stale", (double)info.hints);
+    one(t, "cluster_known", "gauge", "1 when the cluster has answered at least once", cluster != NULL);
+    if (!cluster)
+        return;
+    one(t, "metadata_age_seconds", "gauge", "seconds since the last successful metadata refresh",
+        (double)(hr_loop_now(d->loop) - info.refreshed_us) / (double)HR_US_PER_S);
+    for (uint32_t i = 0; i < cluster->n_topics; i++) {
+        for (uint32_t p = 0; p < cluster->topics[i].n_partitions; p++) {
+            leaderless += cluster->topics[i].partitions[p].leader < 0;
+            under_replicated += cluster->topics[i].partitions[p].n_isr < cluster->topics[i].partitions[p].n_replicas;
+        }
+    }
+    head(t, "broker_info", "gauge", "a broker of the cluster, 1 when it serves, 0 when it is fenced");
+    for (uint32_t i = 0; i < cluster->n_brokers; i++) {
+        const struct hr_cluster_broker *b = &cluster->brokers[i];
+
+        alive += !b->fenced;
+        hr_text_add(t, "headrace_broker_info{node=\"%d\",", b->id);
+        hr_text_label(t, "host", b->host);
+        hr_text_add(t, ",port=\"%u\",", b->port);
+        hr_text_label(t, "zone", b->rack);
+        hr_text_add(t, "} %d\n", !b->fenced);
+    }
+    one(t, "brokers_alive", "gauge", "brokers that serve", alive);
+    one(t, "topics", "gauge", "topics of the cluster", cluster->n_topics);
+    one(t, "partitions", "gauge", "partitions of the cluster", cluster->n_partitions);
+    one(t, "partitions_leaderless", "gauge", "partitions without a leader", leaderless);
+    one(t, "partitions_under_replicated", "gauge", "partitions with fewer in-sync replicas than replicas",
+        under_replicated);
+}
+
+static void write_listeners(struct hr_daemon *d, struct hr_text *t)
+{
+    if (d->config->n_listeners == 0)
+        return;
+    head(t, "listener_info", "gauge", "a configured listener, 1 when it accepts, 0 when it drains");
+    for (uint32_t i = 0; i < d->config->n_listeners; i++) {
+        const struct hr_policy_listener *l = &d->config->listeners[i].policy;
+        bool draining = d->overrides.drain_all || hr_overrides_has_listener(&d->overrides, l->name);
+
+        hr_text_add(t, "headrace_listener_info{");
+        hr_text_label(t, "listener", l->name);
+        hr_text_add(t, ",mode=\"%s\",port=\"%u\"} %d\n", l->mode == HR_LISTENER_TCP ? "tcp" : "kafka",
+                    l->bootstrap_port, !draining);
+    }
+}
+
+void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
+{
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    struct hr_conns_info conns;
+    const char *why;
+
+    hr_conns_get_info(d->conns, &conns);
+    head(t, "build_info", "gauge", "always 1");
+    hr_text_add(t, "headrace_build_info{version=\"%s\",", HR_VERSION);
+    hr_text_label(t, "build_id", hr_build_id);
+    hr_text_add(t, "} 1\n");
+    one(t, "ready", "gauge", "1 when traffic should be sent here, as /ready says", hr_daemon_ready(d, &why));
+    one(t, "dataplane_attached", "gauge", "1 when the control plane is attached to a dataplane", d->attached_us != 0);
+    one(t, "dataplane_attaches_total", "counter", "times the control plane attached to a dataplane",
+        (double)d->attaches);
+    one(t, "dataplane_workers", "gauge", "workers of the dataplane", hr_daemon_workers(d));
+    one(t, "control_uptime_seconds", "gauge", "seconds since the control plane started",
+        (double)(hr_loop_now(d->loop) - d->started_us) / (double)HR_US_PER_S);
+    one(t, "control_events_total", "counter", "messages received from workers", (double)d->events);
+    one(t, "control_events_invalid_total", "counter", "messages from workers that made no sense",
+        (double)d->events_invalid);
+    one(t, "control_connections", "gauge", "control-owned connections to brokers", conns.open);
+    one(t, "control_connections_opened_total", "counter", "control-owned connections opened", (double)conns.opened);
+    one(t, "control_connections_failed_total", "counter", "control-owned connections that failed",
+        (double)conns.failed);
+    one(t, "policy_published_generation", "gauge", "generation of the newest policy snapshot published",
+        policy ? (double)policy->generation : 0);
+    one(t, "policy_adopted_generation", "gauge", "generation of the policy snapshot that every worker uses",
+        (double)hr_attach_client_adopted(d->attach));
+    one(t, "policy_refused_total", "counter", "policy snapshots that the dataplane refused", (double)d->policy_bad);
+    write_cluster(d, t);
+    write_listeners(d, t);
+    write_workers(d, t);
+}

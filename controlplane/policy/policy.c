@@ -1,0 +1,205 @@
+#include "controlplane/policy/policy.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool hr_overrides_has_node(const struct hr_overrides *overrides, int32_t node_id)
+{
+    for (uint32_t i = 0; i < overrides->n_nodes; i++) {
+        if (overrides->nodes[i] == node_id)
+            return true;
+    }
+    return false;
+}
+
+int hr_overrides_node(struct hr_overrides *overrides, int32_t node_id, bool drain)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < overrides->n_nodes; i++) {
+        if (overrides->nodes[i] != node_id)
+            overrides->nodes[kept++] = overrides->nodes[i];
+    }
+    overrides->n_nodes = kept;
+    if (!drain)
+        return 0;
+    if (kept >= HR_POLICY_MAX_BROKERS)
+        return HR_E_FULL;
+    overrides->nodes[overrides->n_nodes++] = node_id;
+    return 0;
+}
+
+bool hr_overrides_has_listener(const struct hr_overrides *overrides, const char *name)
+{
+    for (uint32_t i = 0; i < overrides->n_listeners; i++) {
+        if (strcmp(overrides->listeners[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+int hr_overrides_listener(struct hr_overrides *overrides, const char *name, bool drain)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < overrides->n_listeners; i++) {
+        if (strcmp(overrides->listeners[i], name) != 0)
+            memmove(overrides->listeners[kept++], overrides->listeners[i], HR_POLICY_NAME_MAX);
+    }
+    overrides->n_listeners = kept;
+    if (!drain)
+        return 0;
+    if (kept >= HR_POLICY_MAX_LISTENERS)
+        return HR_E_FULL;
+    snprintf(overrides->listeners[overrides->n_listeners++], HR_POLICY_NAME_MAX, "%s", name);
+    return 0;
+}
+
+static void add_listeners(const struct hr_policy_inputs *in, struct hr_policy *policy)
+{
+    for (uint32_t i = 0; i < in->config->n_listeners && i < HR_POLICY_MAX_LISTENERS; i++) {
+        const struct hr_config_listener *from = &in->config->listeners[i];
+        struct hr_policy_listener *to = &policy->listeners[policy->n_listeners++];
+
+        *to = from->policy;
+        to->draining = in->overrides->drain_all || hr_overrides_has_listener(in->overrides, to->name);
+        if (!from->has_target)
+            continue;
+        to->target_port = from->target.port;
+        to->target_valid = in->resolve(in->arg, from->target.host, &to->target) == 0;
+        if (!to->target_valid)
+            memset(&to->target, 0, sizeof(to->target));
+    }
+}
+
+static void add_broker(const struct hr_policy_inputs *in, struct hr_policy *policy,
+                       const struct hr_cluster_broker *from, bool serving)
+{
+    struct hr_policy_broker *to;
+
+    if (policy->n_brokers >= HR_POLICY_MAX_BROKERS)
+        return;
+    to = &policy->brokers[policy->n_brokers++];
+    to->node_id = from->id;
+    to->port = from->port;
+    memcpy(to->zone, from->rack, sizeof(to->zone));
+    if (in->resolve(in->arg, from->host, &to->addr) == 0)
+        to->flags |= serving ? HR_BROKER_ALIVE : 0;
+    else
+        memset(&to->addr, 0, sizeof(to->addr));
+    if (in->overrides->drain_all || hr_overrides_has_node(in->overrides, from->id))
+        to->flags |= HR_BROKER_DRAINING;
+}
+
+static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *policy)
+{
+    /* Sorted by node id, as brokers are: the last of the list has the lowest. */
+    for (uint32_t i = in->config->cluster.n_bootstrap; i-- > 0;) {
+        const struct hr_config_hostport *from = &in->config->cluster.bootstrap[i];
+        struct hr_policy_broker *to = &policy->brokers[policy->n_brokers];
+        struct hr_addr addr;
+
+        if (in->resolve(in->arg, from->host, &addr) != 0)
+            continue;
+        to->node_id = -(int32_t)i - 1;
+        to->port = from->port;
+        to->addr = addr;
+        to->flags = HR_BROKER_BOOTSTRAP;
+        policy->n_brokers++;
+    }
+}
+
+static int broker_order(const void *a, const void *b)
+{
+    int32_t x = ((const struct hr_policy_broker *)a)->node_id, y = ((const struct hr_policy_broker *)b)->node_id;
+
+    return (x > y) - (x < y);
+}
+
+void hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *policy)
+{
+    const struct hr_config *config = in->config;
+
+    /* Also the padding and the tails of strings: snapshots are compared as bytes. */
+    memset(policy, 0, sizeof(*policy));
+    policy->magic = HR_POLICY_MAGIC;
+    policy->size = sizeof(*policy);
+    policy->cluster_known = in->cluster != NULL;
+    policy->idle_busy = config->dataplane.idle_busy;
+    policy->log_level = (uint8_t)config->log.level;
+    policy->max_sessions = config->limits.max_connections;
+    policy->hold_max_bytes = config->limits.hold_max_bytes;
+    if (in->at_start && policy->max_sessions > in->at_start->limits.max_connections)
+        policy->max_sessions = in->at_start->limits.max_connections;
+    if (in->at_start && policy->hold_max_bytes > in->at_start->limits.hold_max_bytes)
+        policy->hold_max_bytes = in->at_start->limits.hold_max_bytes;
+    policy->drain_timeout_ms = config->limits.drain_timeout_ms;
+    snprintf(policy->zone, sizeof(policy->zone), "%s", config->zone);
+    add_listeners(in, policy);
+    if (!in->cluster) {
+        add_bootstrap(in, policy);
+        return;
+    }
+    snprintf(policy->cluster_id, sizeof(policy->cluster_id), "%s", in->cluster->id);
+    for (uint32_t i = 0; i < in->cluster->n_brokers; i++)
+        add_broker(in, policy, &in->cluster->brokers[i], !in->cluster->brokers[i].fenced);
+    for (uint32_t i = 0; i < in->n_departed; i++)
+        add_broker(in, policy, &in->departed[i], false);
+    qsort(policy->brokers, policy->n_brokers, sizeof(policy->brokers[0]), broker_order);
+}
+
+static void say(char *text, uint32_t cap, const char *fmt, ...) HR_PRINTF(3, 4);
+
+/* Appends with a separator; silently cut at cap. */
+static void say(char *text, uint32_t cap, const char *fmt, ...)
+{
+    size_t len = strlen(text);
+    va_list args;
+
+    if (len > 0 && len + 2 < cap) {
+        memcpy(text + len, ", ", 3);
+        len += 2;
+    }
+    va_start(args, fmt);
+    vsnprintf(text + len, cap - len, fmt, args);
+    va_end(args);
+}
+
+static uint32_t count_alive(const struct hr_policy *policy)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < policy->n_brokers; i++)
+        n += (policy->brokers[i].flags & HR_BROKER_ALIVE) != 0;
+    return n;
+}
+
+bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to, char *text, uint32_t cap)
+{
+    struct hr_policy a_head = *from, b_head = *to;
+    bool listeners, brokers;
+
+    text[0] = '\0';
+    a_head.generation = b_head.generation = 0;
+    if (memcmp(&a_head, &b_head, sizeof(a_head)) == 0)
+        return false;
+    listeners = from->n_listeners != to->n_listeners ||
+                memcmp(from->listeners, to->listeners, sizeof(from->listeners)) != 0;
+    brokers = from->n_brokers != to->n_brokers || memcmp(from->brokers, to->brokers, sizeof(from->brokers)) != 0;
+    if (from->cluster_known != to->cluster_known)
+        say(text, cap, "cluster %s", to->cluster_known ? "known" : "unknown");
+    if (strcmp(from->cluster_id, to->cluster_id) != 0)
+        say(text, cap, "cluster id %s", to->cluster_id);
+    if (listeners && from->n_listeners != to->n_listeners)
+        say(text, cap, "listeners %u -> %u", from->n_listeners, to->n_listeners);
+    else if (listeners)
+        say(text, cap, "listeners changed");
+    if (brokers)
+        say(text, cap, "brokers %u of %u alive -> %u of %u", count_alive(from), from->n_brokers, count_alive(to),
+            to->n_brokers);
+    if (!text[0])
+        say(text, cap, "limits, zone, idle policy or log level");
+    return true;
+}
