@@ -1,16 +1,18 @@
+/* Hooks of the transcoder, by role. A struct's node id stands in front of its host and port, so what is known
+ * of the node when its host comes decides about both. */
 #include "dataplane/kafka/edit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/kafka/config_keys.h"
 #include "dataplane/kafka/plan.h"
 #include "dataplane/kafka/transcode.h"
 #include "shared/kafka/wire.h"
 
 #define KERR_COORDINATOR_NOT_AVAILABLE 15
-#define CONFIG_RESOURCE_BROKER 4
-#define ENDPOINT_TYPE_CONTROLLERS 2
+#define CONFIG_RESOURCE_BROKER         4
+#define ENDPOINT_TYPE_CONTROLLERS      2
 
 /* Features that clients act upon, and the API versions that acting takes. A feature is dropped when the
  * broker has such a version and Headrace does not let it through: a client that believed the feature would
@@ -29,64 +31,15 @@ static const struct {
 };
 #define N_FEATURES (sizeof(features) / sizeof(features[0]))
 
-enum config_kind {
-    CONFIG_PLAIN = 0,
-    CONFIG_LISTENERS, /* becomes the virtual broker's listener */
-    CONFIG_BLANK,     /* shows addresses that clients cannot use */
-    CONFIG_NAMES,     /* speaks of listeners: blanked when its value holds a URL */
-};
-
 static bool is(const uint8_t *p, int32_t len, const char *s)
 {
     return len >= 0 && (size_t)len == strlen(s) && memcmp(p, s, (size_t)len) == 0;
 }
 
-static bool ends(const uint8_t *p, int32_t len, const char *s)
-{
-    size_t n = strlen(s);
-
-    return len >= 0 && (size_t)len >= n && memcmp(p + (size_t)len - n, s, n) == 0;
-}
-
-static bool contains(const uint8_t *p, int32_t len, const char *s)
-{
-    return len > 0 && memmem(p, (size_t)len, s, strlen(s)) != NULL;
-}
-
-/* The configuration keys of a broker that hold addresses: its listeners, the quorum's voters and bootstrap
- * servers, bootstrap servers of its own plug-ins, and what brokers before 3.0 and before KRaft had. */
-static enum config_kind config_kind(const uint8_t *p, int32_t len)
-{
-    static const char *const blank[] = {"zookeeper.connect", "host.name",       "port",
-                                        "advertised.port",   "advertised.host.name"};
-
-    if (is(p, len, "advertised.listeners") || is(p, len, "listeners"))
-        return CONFIG_LISTENERS;
-    for (size_t i = 0; i < sizeof(blank) / sizeof(blank[0]); i++)
-        if (is(p, len, blank[i]))
-            return CONFIG_BLANK;
-    if (ends(p, len, "bootstrap.servers") || ends(p, len, "quorum.voters"))
-        return CONFIG_BLANK;
-    return contains(p, len, "listener") ? CONFIG_NAMES : CONFIG_PLAIN;
-}
-
-static int32_t decimal(const uint8_t *p, int32_t len)
-{
-    int64_t v = 0;
-
-    if (len <= 0 || len > 10)
-        return -1;
-    for (int32_t i = 0; i < len; i++) {
-        if (p[i] < '0' || p[i] > '9')
-            return -1;
-        v = v * 10 + (p[i] - '0');
-    }
-    return v <= INT32_MAX ? (int32_t)v : -1;
-}
-
 static bool reach(struct hr_edit *e, int32_t node_id, uint16_t *ret_port)
 {
-    return node_id >= 0 && hr_policy_advertised(e->listener, node_id, e->host, sizeof(e->host), ret_port) == 0;
+    return node_id >= 0 &&
+           hr_policy_advertised(e->listener, node_id, e->host, sizeof(e->host), ret_port) == 0;
 }
 
 static void node_id(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s, const struct hr_kfield *f)
@@ -162,7 +115,8 @@ static void api_max(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s, 
         hr_kput16(x->out + s->min_at, (uint16_t)min);
 }
 
-static void feature_name(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s, const struct hr_kfield *f)
+static void feature_name(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s,
+                         const struct hr_kfield *f)
 {
     int32_t len;
     const uint8_t *p = hr_xc_get_string(x, f, &len);
@@ -180,13 +134,13 @@ static void config_value(struct hr_edit *e, struct hr_xc *x, const struct hr_kfi
     char url[HR_POLICY_HOST_MAX + 32];
     uint16_t adv_port;
 
-    if (!e->config_broker || len < 0 || e->config_kind == CONFIG_PLAIN ||
-        (e->config_kind == CONFIG_NAMES && !contains(p, len, "://"))) {
+    if (!e->config_broker || len < 0 ||
+        !hr_config_shows_address((enum hr_config_kind)e->config_kind, p, len)) {
         hr_xc_put_string(x, f, p, len);
         return;
     }
     url[0] = '\0';
-    if (e->config_kind == CONFIG_LISTENERS && reach(e, e->config_node, &adv_port)) {
+    if (e->config_kind == HR_CONFIG_LISTENERS && reach(e, e->config_node, &adv_port)) {
         bool v6 = strchr(e->host, ':') != NULL;
         snprintf(url, sizeof(url), "PLAINTEXT://%s%s%s:%u", v6 ? "[" : "", e->host, v6 ? "]" : "", adv_port);
     }
@@ -197,7 +151,8 @@ static void config_value(struct hr_edit *e, struct hr_xc *x, const struct hr_kfi
 static enum hr_xc_verdict unnamed(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s,
                                   const struct hr_kfield *f)
 {
-    if (e->api_key == HR_KAPI_FIND_COORDINATOR && f->type == HR_KT_INT16 && strcmp(f->name, "ErrorCode") == 0) {
+    if (e->api_key == HR_KAPI_FIND_COORDINATOR && f->type == HR_KT_INT16 &&
+        strcmp(f->name, "ErrorCode") == 0) {
         s->error_at = x->n;
         s->has_error = true;
     } else if (e->api_key == HR_KAPI_DESCRIBE_CLUSTER && f->type == HR_KT_INT8 &&
@@ -259,12 +214,12 @@ static enum hr_xc_verdict on_field(struct hr_xc *x, struct hr_xc_struct *s, cons
         return HR_XC_DONE;
     case HR_KR_CONFIG_RESOURCE_NAME:
         p = hr_xc_get_string(x, f, &len);
-        e->config_node = decimal(p, len);
+        e->config_node = hr_config_node(p, len);
         hr_xc_put_string(x, f, p, len);
         return HR_XC_DONE;
     case HR_KR_CONFIG_NAME:
         p = hr_xc_get_string(x, f, &len);
-        e->config_kind = (uint8_t)config_kind(p, len);
+        e->config_kind = (uint8_t)hr_config_kind(p, len);
         hr_xc_put_string(x, f, p, len);
         return HR_XC_DONE;
     case HR_KR_CONFIG_VALUE:
@@ -303,7 +258,7 @@ void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, 
     e->drop_features = 0;
     e->config_broker = false;
     e->config_node = -1;
-    e->config_kind = CONFIG_PLAIN;
+    e->config_kind = HR_CONFIG_PLAIN;
     e->host[0] = '\0';
 }
 
@@ -366,8 +321,6 @@ int hr_edit_endpoints(struct hr_edit *e, const struct hr_kfield *f, bool flexibl
     *ret_len = x.n;
     return 0;
 }
-
-
 
 static enum hr_xc_verdict on_identity(struct hr_xc *x, struct hr_xc_struct *s, const struct hr_kfield *f)
 {

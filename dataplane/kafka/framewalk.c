@@ -1,3 +1,4 @@
+/* The iterator and the walker advance together; neither looks at bytes that are skipped. */
 #include "dataplane/kafka/framewalk.h"
 
 #include <stddef.h>

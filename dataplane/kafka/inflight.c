@@ -1,8 +1,9 @@
+/* Records are linked by index: a queue costs twelve bytes while it is empty. */
 #include "dataplane/kafka/inflight.h"
 
 #include <stdlib.h>
 
-int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size)
+int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size, uint32_t queues)
 {
     pool->records = calloc(size, sizeof(*pool->records));
     if (!pool->records)
@@ -12,6 +13,7 @@ int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size)
     pool->size = size;
     pool->free = size > 0 ? 0 : HR_INFLIGHT_NIL;
     pool->n_free = size;
+    pool->reserve = queues;
     return 0;
 }
 
@@ -27,11 +29,17 @@ void hr_inflight_init(struct hr_inflight_queue *q)
     q->count = 0;
 }
 
-int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q, const struct hr_inflight *record)
+bool hr_inflight_may_push(const struct hr_inflight_pool *pool, const struct hr_inflight_queue *q)
+{
+    return pool->n_free > (q->count > 0 ? pool->reserve : 0);
+}
+
+int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
+                     const struct hr_inflight *record)
 {
     uint32_t i = pool->free;
 
-    if (i == HR_INFLIGHT_NIL)
+    if (!hr_inflight_may_push(pool, q))
         return HR_E_FULL;
     pool->free = pool->records[i].next;
     pool->n_free--;

@@ -31,6 +31,7 @@ struct hr_inflight_pool {
     uint32_t size;
     uint32_t free; /* first free record */
     uint32_t n_free;
+    uint32_t reserve; /* left to queues that hold none */
 };
 
 struct hr_inflight_queue {
@@ -38,11 +39,15 @@ struct hr_inflight_queue {
     uint32_t count;
 };
 
-HR_MUST_CHECK int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size);
+/* size > queues. A queue that holds a record already may not take the last `queues` ones: so every queue can
+ * have one at any time, and whoever is refused has a response of its own to come, which wakes it. */
+HR_MUST_CHECK int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size, uint32_t queues);
 void hr_inflight_pool_fini(struct hr_inflight_pool *pool);
 
 void hr_inflight_init(struct hr_inflight_queue *q);
-/* Appends a copy of *record (next is set here). FULL when the pool is empty. */
+/* May q take one more? */
+bool hr_inflight_may_push(const struct hr_inflight_pool *pool, const struct hr_inflight_queue *q);
+/* Appends a copy of *record (next is set here). FULL when it may not. */
 HR_MUST_CHECK int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
                                    const struct hr_inflight *record);
 /* The oldest, NULL if none; valid until it is popped. */

@@ -2,7 +2,7 @@
 #include "dataplane/kafka/relay_impl.h"
 #include "shared/kafka/wire.h"
 
-#define KERR_UNSUPPORTED_VERSION 35
+#define KERR_UNSUPPORTED_VERSION  35
 #define KERR_REBOOTSTRAP_REQUIRED 129
 
 /* KIP-511: version 0 of the body, the error, and the one range that lets the client try again. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLAN_KEYS 128
+#define PLAN_KEYS     128
 #define PLAN_VERSIONS 32
 
 struct hr_plans {

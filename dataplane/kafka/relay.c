@@ -9,7 +9,7 @@
 
 /* Records: most clients keep a handful of requests in flight, a few keep a thousand. */
 #define RECORDS_PER_RELAY 16
-#define RECORDS_MIN 8192
+#define RECORDS_MIN       8192
 
 int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx)
 {
@@ -38,7 +38,8 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
         ctx->free = &ctx->relays[i];
     }
     uint32_t records = cfg->max_relays * RECORDS_PER_RELAY;
-    err = hr_inflight_pool_init(&ctx->inflight, records > RECORDS_MIN ? records : RECORDS_MIN);
+    err = hr_inflight_pool_init(&ctx->inflight, records > RECORDS_MIN ? records : RECORDS_MIN,
+                                cfg->max_relays);
     if (err != 0)
         goto fail;
     err = hr_plans_create(&ctx->plans);

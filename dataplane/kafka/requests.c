@@ -6,7 +6,7 @@
 #include "shared/kafka/wire.h"
 
 #define HEADER_FIXED 12 /* size, API key, version, correlation id */
-#define FRAME_MIN 8     /* what the size must at least say */
+#define FRAME_MIN    8  /* what the size must at least say */
 
 /* Bytes that must be able to arrive before the next step is possible. */
 static void want_up_to(struct hr_relay_call *c, uint32_t bytes)
@@ -135,8 +135,8 @@ static bool start(struct hr_relay_call *c)
             return hr_relay_close_for(c, HR_DROP_kafka_version);
         return answer(c, HR_INFLIGHT_UNSUPPORTED);
     }
-    hr_framewalk_init(&rq->walk, &hr_krequest_header, rq->plan->request_header, rq->plan->request, rq->version,
-                      rq->total);
+    hr_framewalk_init(&rq->walk, &hr_krequest_header, rq->plan->request_header, rq->plan->request,
+                      rq->version, rq->total);
     rq->state = HR_RQ_HEADER;
     return true;
 }
@@ -204,7 +204,8 @@ static bool acks(struct hr_relay_call *c)
 }
 
 /* The identity of KIP-1242 on the bootstrap listener: any broker may stand behind it, so a node that the
- * client names there cannot be checked by that broker. The cluster is checked here; then both are left out. */
+ * client names there cannot be checked by that broker. The cluster is checked here; then both are left out.
+ */
 static bool identity(struct hr_relay_call *c)
 {
     struct hr_relay_request *rq = &c->relay->rq;
@@ -229,7 +230,7 @@ static bool identity(struct hr_relay_call *c)
                             memcmp(ours, id.cluster_id, (size_t)id.cluster_id_len) != 0))
         return answer(c, HR_INFLIGHT_REBOOTSTRAP);
 
-    if (ctx->inflight.n_free == 0)
+    if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
         return hr_relay_block(c);
     memcpy(ctx->out_scratch, ctx->in_scratch, at);
     hr_kput32(ctx->out_scratch, at + n - HR_FRAME_SIZE_LEN);

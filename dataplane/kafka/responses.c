@@ -6,10 +6,10 @@
 #include "dataplane/kafka/tail.h"
 #include "shared/kafka/wire.h"
 
-#define HEADER_FIXED 8 /* size and correlation id */
+#define HEADER_FIXED                8 /* size and correlation id */
 #define KERR_NOT_LEADER_OR_FOLLOWER 6
-#define KERR_UNSUPPORTED_VERSION 35
-#define WANT_STEP (64u * 1024) /* asked for at a time where the end of a held prefix is not known yet */
+#define KERR_UNSUPPORTED_VERSION    35
+#define WANT_STEP                   (64u * 1024) /* asked for at a time where the end of a held prefix is not known yet */
 
 static bool finish(struct hr_relay_call *c)
 {
@@ -285,8 +285,7 @@ static bool tail(struct hr_relay_call *c)
     if (c->room == 0)
         return hr_relay_block(c);
     hr_pieceq_peek(c->in, 0, ctx->in_scratch, len);
-    hr_edit_init(&ctx->edit, c->listener,
-                 hr_inflight_head(&ctx->inflight, &c->relay->in_flight)->api_key);
+    hr_edit_init(&ctx->edit, c->listener, hr_inflight_head(&ctx->inflight, &c->relay->in_flight)->api_key);
     int err = hr_tail_rewrite(&ctx->edit, rs->plan->response, rs->version, rs->plan->tail_tagged,
                               ctx->in_scratch, len, ctx->tail_scratch, ctx->out_scratch, ctx->out_cap, &what);
     if (err != 0)
@@ -328,8 +327,8 @@ static bool step(struct hr_relay_call *c)
 }
 
 void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
-                        const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
-                        uint32_t room, struct hr_relay_result *ret)
+                        const struct hr_policy_listener *listener, struct hr_pieceq *in,
+                        struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret)
 {
     struct hr_relay_call c = {ctx, relay, policy, listener, in, out, room, ret};
 

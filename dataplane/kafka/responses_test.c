@@ -117,8 +117,9 @@ static const char *text(const char *fmt, ...)
 
 static void passes(void **state)
 {
-    const char *offsets = "{'Topics':[{'Name':'t','Partitions':[{'PartitionIndex':0,'ErrorCode':0,'Timestamp':-1,"
-                          "'Offset':5}]}]}";
+    const char *offsets =
+        "{'Topics':[{'Name':'t','Partitions':[{'PartitionIndex':0,'ErrorCode':0,'Timestamp':-1,"
+        "'Offset':5}]}]}";
 
     becomes(2, 1, offsets, offsets);
     becomes(2, 7, offsets, offsets);
@@ -168,9 +169,11 @@ static void metadata_hides_unreachable(void **state)
     struct rf_bytes from = {0}, to = {0};
     char *in = malloc(1 << 16), *out = malloc(1 << 16);
 
-    becomes(3, 9, "{'Brokers':[{'NodeId':10000,'Host':'secret','Port':9092},{'NodeId':1,'Host':'h','Port':1}],"
-                  "'ControllerId':10000,'Topics':[]}",
-            "{'Brokers':[{'NodeId':1,'Host':'b1.proxy.test','Port':20001}],'ControllerId':10000,'Topics':[]}");
+    becomes(
+        3, 9,
+        "{'Brokers':[{'NodeId':10000,'Host':'secret','Port':9092},{'NodeId':1,'Host':'h','Port':1}],"
+        "'ControllerId':10000,'Topics':[]}",
+        "{'Brokers':[{'NodeId':1,'Host':'b1.proxy.test','Port':20001}],'ControllerId':10000,'Topics':[]}");
     assert_int_equal(counter(HR_CTR_kafka_nodes_hidden), 1);
     becomes(3, 9, "{'Brokers':[{'NodeId':-5,'Host':'secret','Port':9092}],'Topics':[]}",
             "{'Brokers':[],'Topics':[]}");
@@ -231,8 +234,8 @@ static void metadata_brokers_beyond_hold_max(void **state)
     int n = sprintf(in, "{'Brokers':[");
 
     for (int i = 0; i < 3000; i++)
-        n += sprintf(in + n, "%s{'NodeId':%d,'Host':'kafka-%d.internal.example.com','Port':9092}", i ? "," : "",
-                     i, i);
+        n += sprintf(in + n, "%s{'NodeId':%d,'Host':'kafka-%d.internal.example.com','Port':9092}",
+                     i ? "," : "", i, i);
     strcpy(in + n, "],'Topics':[]}");
     rf_response(&b, 3, 12, 77, in);
     assert_true(b.len > HOLD_MAX);
@@ -272,9 +275,10 @@ static void find_coordinator(void **state)
 {
     for (int16_t v = 0; v <= 6; v++) {
         bool batched = v >= 4;
-        const char *fmt = batched ? "{'Coordinators':[{'Key':'g','NodeId':%d,'Host':'%s','Port':%d,'ErrorCode':%d,"
-                                    "'ErrorMessage':null}]}"
-                                  : "{'NodeId':%d,'Host':'%s','Port':%d,'ErrorCode':%d}";
+        const char *fmt =
+            batched ? "{'Coordinators':[{'Key':'g','NodeId':%d,'Host':'%s','Port':%d,'ErrorCode':%d,"
+                      "'ErrorMessage':null}]}"
+                    : "{'NodeId':%d,'Host':'%s','Port':%d,'ErrorCode':%d}";
         becomes(10, v, text(fmt, 2, "kafka-2.internal", 9092, 0), text(fmt, 2, "b2.proxy.test", 20002, 0));
         /* No coordinator: nothing to rewrite, and the original bytes pass. */
         becomes(10, v, text(fmt, -1, "", -1, 15), text(fmt, -1, "", -1, 15));
@@ -294,7 +298,8 @@ static void describe_cluster(void **state)
         const char *type = v >= 1 ? ",'EndpointType':1" : "";
         becomes(60, v,
                 text(fmt, type,
-                     "{'BrokerId':1,'Host':'k1','Port':9092,'Rack':'a'},{'BrokerId':70000,'Host':'k7','Port':9092},"
+                     "{'BrokerId':1,'Host':'k1','Port':9092,'Rack':'a'},{'BrokerId':70000,'Host':'k7','Port':"
+                     "9092},"
                      "{'BrokerId':9999,'Host':'k9','Port':9092}"),
                 text(fmt, type,
                      "{'BrokerId':1,'Host':'b1.proxy.test','Port':20001,'Rack':'a'},"
@@ -308,8 +313,9 @@ static void describe_cluster(void **state)
 
 static void describe_quorum(void **state)
 {
-    const char *fmt = "{'ErrorCode':0,'Topics':[{'TopicName':'__cluster_metadata','Partitions':[{'PartitionIndex':0,"
-                      "'LeaderId':1,'CurrentVoters':[{'ReplicaId':1}]}]}]%s}";
+    const char *fmt =
+        "{'ErrorCode':0,'Topics':[{'TopicName':'__cluster_metadata','Partitions':[{'PartitionIndex':0,"
+        "'LeaderId':1,'CurrentVoters':[{'ReplicaId':1}]}]}]%s}";
 
     for (int16_t v = 0; v <= 1; v++)
         becomes(55, v, text(fmt, ""), text(fmt, ""));
@@ -328,12 +334,14 @@ static const char *ranges(const char *list, const char *tail)
 
 static void api_versions(void **state)
 {
-    const char *in = "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':0,'MinVersion':0,'MaxVersion':99},"
-                     "{'ApiKey':4,'MinVersion':0,'MaxVersion':7},{'ApiKey':17,'MinVersion':0,'MaxVersion':1},"
-                     "{'ApiKey':3,'MinVersion':90,'MaxVersion':99},{'ApiKey':999,'MinVersion':0,'MaxVersion':1},"
-                     "{'ApiKey':-3,'MinVersion':0,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':9}";
-    const char *out = "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':0,'MinVersion':0,'MaxVersion':13},"
-                      "{'ApiKey':17,'MinVersion':1,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':5}";
+    const char *in =
+        "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':0,'MinVersion':0,'MaxVersion':99},"
+        "{'ApiKey':4,'MinVersion':0,'MaxVersion':7},{'ApiKey':17,'MinVersion':0,'MaxVersion':1},"
+        "{'ApiKey':3,'MinVersion':90,'MaxVersion':99},{'ApiKey':999,'MinVersion':0,'MaxVersion':1},"
+        "{'ApiKey':-3,'MinVersion':0,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':9}";
+    const char *out =
+        "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':0,'MinVersion':0,'MaxVersion':13},"
+        "{'ApiKey':17,'MinVersion':1,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':5}";
 
     for (int16_t v = 0; v <= 5; v++)
         becomes(18, v, ranges(in, ""), ranges(out, ""));
@@ -342,23 +350,28 @@ static void api_versions(void **state)
 static void api_versions_features(void **state)
 {
     static const char *const features =
-        ",'SupportedFeatures':[{'Name':'transaction.version','MinVersion':0,'MaxVersion':2},{'Name':'other','MinVersion':"
+        ",'SupportedFeatures':[{'Name':'transaction.version','MinVersion':0,'MaxVersion':2},{'Name':'other','"
+        "MinVersion':"
         "0,'MaxVersion':2}],'FinalizedFeaturesEpoch':7,'FinalizedFeatures':[{'Name':'transaction.version',"
-        "'MaxVersionLevel':2,'MinVersionLevel':2},{'Name':'streams.version','MaxVersionLevel':1,'MinVersionLevel':1}]";
+        "'MaxVersionLevel':2,'MinVersionLevel':2},{'Name':'streams.version','MaxVersionLevel':1,'"
+        "MinVersionLevel':1}]";
     static const char *const no_tx =
         ",'SupportedFeatures':[{'Name':'other','MinVersion':0,'MaxVersion':2}],'FinalizedFeaturesEpoch':7,"
         "'FinalizedFeatures':[{'Name':'streams.version','MaxVersionLevel':1,'MinVersionLevel':1}]";
     static const char *const no_streams =
-        ",'SupportedFeatures':[{'Name':'transaction.version','MinVersion':0,'MaxVersion':2},{'Name':'other','MinVersion':"
+        ",'SupportedFeatures':[{'Name':'transaction.version','MinVersion':0,'MaxVersion':2},{'Name':'other','"
+        "MinVersion':"
         "0,'MaxVersion':2}],'FinalizedFeaturesEpoch':7,'FinalizedFeatures':[{'Name':'transaction.version',"
         "'MaxVersionLevel':2,'MinVersionLevel':2}]";
-    const char *all = "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':88,'MinVersion':0,'MaxVersion':1}";
+    const char *all =
+        "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':88,'MinVersion':0,'MaxVersion':1}";
 
     for (int16_t v = 3; v <= 5; v++) {
         becomes(18, v, ranges(all, features), ranges(all, features));
         /* A broker whose Produce is too new for us: its transactions V2 cannot be used through us. */
         becomes(18, v, ranges("{'ApiKey':0,'MinVersion':50,'MaxVersion':60}", features), ranges("", no_tx));
-        becomes(18, v, ranges("{'ApiKey':88,'MinVersion':50,'MaxVersion':60}", features), ranges("", no_streams));
+        becomes(18, v, ranges("{'ApiKey':88,'MinVersion':50,'MaxVersion':60}", features),
+                ranges("", no_streams));
         /* A broker that has no such version itself: not our doing. */
         becomes(18, v, ranges("{'ApiKey':0,'MinVersion':0,'MaxVersion':11}", features),
                 ranges("{'ApiKey':0,'MinVersion':0,'MaxVersion':11}", features));
@@ -386,11 +399,12 @@ static void api_versions_fallback(void **state)
 
 static const char *config(int type, const char *name, const char *key, const char *value, const char *synonym)
 {
-    return text("{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':%d,'ResourceName':'%s','Configs':"
-                "[{'Name':'before','Value':'://','ReadOnly':false,'IsSensitive':false},"
-                "{'Name':'%s','Value':%s,'ReadOnly':false,'IsSensitive':false,'Synonyms':[{'Name':'%s','Value':%s,"
-                "'Source':1}]}]}]}",
-                type, name, key, value, key, synonym);
+    return text(
+        "{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':%d,'ResourceName':'%s','Configs':"
+        "[{'Name':'before','Value':'://','ReadOnly':false,'IsSensitive':false},"
+        "{'Name':'%s','Value':%s,'ReadOnly':false,'IsSensitive':false,'Synonyms':[{'Name':'%s','Value':%s,"
+        "'Source':1}]}]}]}",
+        type, name, key, value, key, synonym);
 }
 
 static void describe_configs(void **state)
@@ -402,11 +416,13 @@ static void describe_configs(void **state)
         becomes(32, v, config(4, "3", "advertised.listeners", real, real),
                 config(4, "3", "advertised.listeners", ours, ours));
         becomes(32, v, config(4, "3", "listeners", real, "null"), config(4, "3", "listeners", ours, "null"));
-        becomes(32, v, config(4, "70000", "listeners", real, real), config(4, "70000", "listeners", "''", "''"));
+        becomes(32, v, config(4, "70000", "listeners", real, real),
+                config(4, "70000", "listeners", "''", "''"));
         becomes(32, v, config(4, "", "listeners", real, real), config(4, "", "listeners", "''", "''"));
-        static const char *const blank[] = {"controller.quorum.voters", "controller.quorum.bootstrap.servers",
-                                            "zookeeper.connect", "host.name", "advertised.host.name",
-                                            "rlmm.config.remote.log.metadata.bootstrap.servers"};
+        static const char *const blank[] = {
+            "controller.quorum.voters", "controller.quorum.bootstrap.servers",
+            "zookeeper.connect",        "host.name",
+            "advertised.host.name",     "rlmm.config.remote.log.metadata.bootstrap.servers"};
         for (size_t i = 0; i < sizeof(blank) / sizeof(blank[0]); i++)
             becomes(32, v, config(4, "3", blank[i], "'1@10.0.0.1:9093'", "'1@10.0.0.1:9093'"),
                     config(4, "3", blank[i], "''", "''"));
@@ -433,14 +449,18 @@ static void describe_configs_beyond_hold_max(void **state)
     value[0] = '\'';
     value[30000] = '\'';
     value[30001] = '\0';
-    const char *all = text("{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':4,'ResourceName':'3','Configs':"
-                           "[{'Name':'a','Value':%s},{'Name':'b','Value':%s}]}]}", value, value);
+    const char *all =
+        text("{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':4,'ResourceName':'3','Configs':"
+             "[{'Name':'a','Value':%s},{'Name':'b','Value':%s}]}]}",
+             value, value);
     rf_response(&b, 32, 4, 77, all);
     while (b.len <= HOLD_MAX) { /* unknown tagged fields at the end would do too: simply a larger frame */
         char *more = malloc(200000);
-        sprintf(more, "{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':4,'ResourceName':'3','Configs':"
-                      "[{'Name':'a','Value':%s},{'Name':'b','Value':%s},{'Name':'listeners','Value':%s}]}]}",
-                value, value, value);
+        sprintf(
+            more,
+            "{'Results':[{'ErrorCode':0,'ErrorMessage':null,'ResourceType':4,'ResourceName':'3','Configs':"
+            "[{'Name':'a','Value':%s},{'Name':'b','Value':%s},{'Name':'listeners','Value':%s}]}]}",
+            value, value, value);
         b.len = 0;
         rf_response(&b, 32, 4, 77, more);
         free(more);
@@ -486,7 +506,8 @@ static void pipelined(void **state)
             switch (rf_random(&f, 4)) {
             case 0:
                 rf_bare_request(&rq, 3, 12, i);
-                rf_response(&from, 3, 12, i, metadata(12, "kafka-1", 9092, "kafka-42.long.name.internal", 9092));
+                rf_response(&from, 3, 12, i,
+                            metadata(12, "kafka-1", 9092, "kafka-42.long.name.internal", 9092));
                 rf_response(&to, 3, 12, i, metadata(12, "b1.proxy.test", 20001, "b42.proxy.test", 20042));
                 break;
             case 1:

@@ -1,3 +1,4 @@
+/* A tag section is checked first, then laid out anew from the checked parts; see tail.h for the layouts. */
 #include "dataplane/kafka/tail.h"
 
 #include <stddef.h>
@@ -165,7 +166,8 @@ struct job {
 };
 
 /* Tells the endpoints at in[at..) anew in scratch, with or without racks; *ret_used: how long they were. */
-static int endpoints(struct job *j, uint32_t at, uint32_t end, bool racks, uint32_t *ret_used, uint32_t *ret_len)
+static int endpoints(struct job *j, uint32_t at, uint32_t end, bool racks, uint32_t *ret_used,
+                     uint32_t *ret_len)
 {
     j->e->drop_racks = !racks;
     j->e->nodes_hidden = 0;

@@ -1,5 +1,5 @@
-/* Tails: endpoints behind the records, rewritten while the frame keeps its length. What comes out is read back
- * with the codec. */
+/* Tails: endpoints behind the records, rewritten while the frame keeps its length. What comes out is read
+ * back with the codec. */
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,8 +59,8 @@ static json_t *received(int16_t key, int16_t version)
     assert_int_equal(hr_kget32(f.to_client.p), f.to_client.len - 4);
     if (hr_kresponse_header_version(key, version) == 1)
         assert_int_equal(f.to_client.p[at++], 0);
-    if (hr_kjson_decode(hr_kresponse_find(key, version), version, f.to_client.p + at, f.to_client.len - at, &obj,
-                        &used, why) != 0)
+    if (hr_kjson_decode(hr_kresponse_find(key, version), version, f.to_client.p + at, f.to_client.len - at,
+                        &obj, &used, why) != 0)
         fail_msg("%s", why);
     assert_int_equal(at + used, f.to_client.len);
     return obj;
@@ -71,12 +71,15 @@ static const struct api {
     const char *before; /* the rest of the body, with a NOT_LEADER partition */
 } apis[] = {
     {0, 10, 12,
-     "'Responses':[{'Name':'t','PartitionResponses':[{'Index':0,'ErrorCode':6,'BaseOffset':-1,'CurrentLeader':"
+     "'Responses':[{'Name':'t','PartitionResponses':[{'Index':0,'ErrorCode':6,'BaseOffset':-1,'CurrentLeader'"
+     ":"
      "{'LeaderId':1,'LeaderEpoch':9}}]}]"},
     {1, 16, 18,
-     "'ErrorCode':0,'SessionId':5,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions':["
+     "'ErrorCode':0,'SessionId':5,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions'"
+     ":["
      "{'PartitionIndex':0,'ErrorCode':0,'HighWatermark':5,'AbortedTransactions':null,'Records':'00010203'},"
-     "{'PartitionIndex':1,'ErrorCode':6,'HighWatermark':-1,'AbortedTransactions':[{'ProducerId':1,'FirstOffset':2}],"
+     "{'PartitionIndex':1,'ErrorCode':6,'HighWatermark':-1,'AbortedTransactions':[{'ProducerId':1,'"
+     "FirstOffset':2}],"
      "'Records':null,'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9}}]}]"},
     {78, 1, 2,
      "'ErrorCode':0,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions':["
@@ -136,7 +139,8 @@ static void rewritten(void **state)
             struct rf_bytes b = {0};
             make(&b, &apis[i], v,
                  "{'NodeId':1,'Host':'kafka-1.internal.example.com','Port':9092,'Rack':'az1'},"
-                 "{'NodeId':42,'Host':'kafka-42.internal.example.com','Port':9092}", "");
+                 "{'NodeId':42,'Host':'kafka-42.internal.example.com','Port':9092}",
+                 "");
             for (uint64_t seed = 1; seed <= 20; seed++) {
                 json_t *obj = play(&apis[i], v, &b, seed);
                 assert_int_equal(count_of(obj), 2);
@@ -154,8 +158,8 @@ static void rewritten(void **state)
     }
 }
 
-/* Hosts of every length: shorter ones cannot hold ours, one byte cannot be filled, and the filler's size crosses
- * 128, where it takes two. */
+/* Hosts of every length: shorter ones cannot hold ours, one byte cannot be filled, and the filler's size
+ * crosses 128, where it takes two. */
 static void every_gap(void **state)
 {
     char host[400], endpoints[600];
@@ -171,7 +175,8 @@ static void every_gap(void **state)
             make(&b, &apis[i], apis[i].last, endpoints, "");
             json_t *obj = play(&apis[i], apis[i].last, &b, len);
             bool hidden = counter(HR_CTR_kafka_tails_hidden) == 1;
-            /* Around 127 the tag's own size and the string's shrink too, so only the exact lengths are sure. */
+            /* Around 127 the tag's own size and the string's shrink too, so only the exact lengths are sure.
+             */
             if (len < ours || len == ours + 1)
                 assert_true(hidden);
             if (len == ours || len > ours + 1)
@@ -229,7 +234,8 @@ static void unreachable_node(void **state)
         struct rf_bytes b = {0};
         make(&b, &apis[i], apis[i].last,
              "{'NodeId':70000,'Host':'secret.internal','Port':9092},"
-             "{'NodeId':2,'Host':'kafka-2.internal.example.com','Port':9092}", "");
+             "{'NodeId':2,'Host':'kafka-2.internal.example.com','Port':9092}",
+             "");
         json_t *obj = play(&apis[i], apis[i].last, &b, 3);
         assert_int_equal(count_of(obj), 1);
         check_endpoint(json_array_get(json_object_get(obj, "NodeEndpoints"), 0), 2);
@@ -269,7 +275,8 @@ static void streams_up_to_the_tail(void **state)
 {
     for (size_t i = 0; i < N_APIS; i++) {
         struct rf_bytes b = {0};
-        make(&b, &apis[i], apis[i].last, "{'NodeId':1,'Host':'kafka-1.internal.example.com','Port':9092}", "");
+        make(&b, &apis[i], apis[i].last, "{'NodeId':1,'Host':'kafka-1.internal.example.com','Port':9092}",
+             "");
         expect(1, apis[i].key, apis[i].last);
         uint32_t held = 0;
         for (uint32_t n = 1; n <= b.len; n++) {
@@ -289,7 +296,8 @@ static void streams_up_to_the_tail(void **state)
     }
 }
 
-/* A leader change in the middle of a large fetch: 40 MB of records pass by reference, hardly anything is held. */
+/* A leader change in the middle of a large fetch: 40 MB of records pass by reference, hardly anything is
+ * held. */
 static void forty_megabytes(void **state)
 {
     const uint32_t records = 40u << 20;
@@ -297,12 +305,15 @@ static void forty_megabytes(void **state)
     uint8_t len[HR_KVARINT_MAX];
 
     /* A frame with empty records, cut behind their length, which is then made large. */
-    rf_response(&frame, 1, 17, 77,
-                "{'ErrorCode':0,'SessionId':5,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions':["
-                "{'PartitionIndex':0,'ErrorCode':0,'HighWatermark':5,'AbortedTransactions':null,'Records':'fefefefefefe'},"
-                "{'PartitionIndex':1,'ErrorCode':6,'HighWatermark':-1,'AbortedTransactions':[],'Records':null,"
-                "'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9}}]}],'NodeEndpoints':[{'NodeId':1,'Host':"
-                "'kafka-1.internal.example.com','Port':9092}]}");
+    rf_response(
+        &frame, 1, 17, 77,
+        "{'ErrorCode':0,'SessionId':5,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','"
+        "Partitions':["
+        "{'PartitionIndex':0,'ErrorCode':0,'HighWatermark':5,'AbortedTransactions':null,'Records':'"
+        "fefefefefefe'},"
+        "{'PartitionIndex':1,'ErrorCode':6,'HighWatermark':-1,'AbortedTransactions':[],'Records':null,"
+        "'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9}}]}],'NodeEndpoints':[{'NodeId':1,'Host':"
+        "'kafka-1.internal.example.com','Port':9092}]}");
     uint8_t *at = memmem(frame.p, frame.len, "\7\xfe\xfe\xfe\xfe\xfe\xfe", 7);
     assert_non_null(at);
     rf_append(&head, frame.p, (uint32_t)(at - frame.p));
@@ -316,7 +327,8 @@ static void forty_megabytes(void **state)
     rf_responses(&f);
     for (uint32_t sent = 0; sent < records; sent += 1u << 20) {
         rf_feed_zeros(&f, &f.broker_in, 1u << 20);
-        hr_relay_responses(f.ctx, f.relay, f.policy, f.listener, &f.broker_in, &f.client_out, f.room, &f.response);
+        hr_relay_responses(f.ctx, f.relay, f.policy, f.listener, &f.broker_in, &f.client_out, f.room,
+                           &f.response);
         assert_int_equal(f.response.verdict, HR_DROP_MAX);
         assert_int_equal(f.response.taken, 1u << 20);
         assert_int_equal(f.broker_in.bytes, 0);
@@ -357,8 +369,8 @@ static void beyond_hold_max(void **state)
     int n = 0;
 
     for (int i = 0; i < 2000; i++)
-        n += sprintf(endpoints + n, "%s{'NodeId':%d,'Host':'kafka-%d.internal.example.com','Port':9092}", i ? "," : "",
-                     i, i);
+        n += sprintf(endpoints + n, "%s{'NodeId':%d,'Host':'kafka-%d.internal.example.com','Port':9092}",
+                     i ? "," : "", i, i);
     make(&b, &apis[1], 17, endpoints, "");
     assert_true(b.len > HOLD_MAX + 1000);
     expect(1, 1, 17);
@@ -373,7 +385,8 @@ static void malformed_tails(void **state)
 {
     for (size_t i = 0; i < N_APIS; i++) {
         struct rf_bytes b = {0};
-        make(&b, &apis[i], apis[i].last, "{'NodeId':1,'Host':'kafka-1.internal.example.com','Port':9092}", "");
+        make(&b, &apis[i], apis[i].last, "{'NodeId':1,'Host':'kafka-1.internal.example.com','Port':9092}",
+             "");
         uint8_t *host = memmem(b.p, b.len, "kafka-1", 7);
         assert_non_null(host);
         host[-1]++; /* the host leaves its struct */

@@ -1,3 +1,5 @@
+/* Recursive descent over the schema. A count or a tagged field's size is written first as it was and again
+ * once what it counts is known; what stands behind is then moved, which costs little in frames this small. */
 #include "dataplane/kafka/transcode.h"
 
 #include <stddef.h>

@@ -11,7 +11,7 @@
 
 #include "tests/support/kafka_gen.h"
 
-#define CAP (1u << 20)
+#define CAP  (1u << 20)
 #define BASE 7 /* messages do not begin at frame offset 0 */
 
 static uint8_t buffer[CAP];
@@ -151,13 +151,30 @@ static void damaged(void **state)
 /* --- a schema of its own, for what the table may not hold --- */
 
 static const struct hr_kfield leaf[] = {
-    {.name = "N", .type = HR_KT_INT32, .role = HR_KR_NODE_ID, .versions = {0, HR_KVERSION_ANY}, .nullable = {HR_KVERSION_NONE, 0}, .tagged = {HR_KVERSION_NONE, 0}},
+    {.name = "N",
+     .type = HR_KT_INT32,
+     .role = HR_KR_NODE_ID,
+     .versions = {0, HR_KVERSION_ANY},
+     .nullable = {HR_KVERSION_NONE, 0},
+     .tagged = {HR_KVERSION_NONE, 0}},
 };
 static const struct hr_kfield fields[] = {
-    {.name = "A", .type = HR_KT_STRUCT, .is_array = true, .role = HR_KR_BROKERS, .versions = {0, HR_KVERSION_ANY},
-     .nullable = {HR_KVERSION_NONE, 0}, .tagged = {HR_KVERSION_NONE, 0}, .n_children = 1, .children = leaf},
-    {.name = "T", .type = HR_KT_STRING, .role = HR_KR_HOST, .versions = {0, HR_KVERSION_ANY},
-     .nullable = {HR_KVERSION_NONE, 0}, .tagged = {0, HR_KVERSION_ANY}, .tag = 3},
+    {.name = "A",
+     .type = HR_KT_STRUCT,
+     .is_array = true,
+     .role = HR_KR_BROKERS,
+     .versions = {0, HR_KVERSION_ANY},
+     .nullable = {HR_KVERSION_NONE, 0},
+     .tagged = {HR_KVERSION_NONE, 0},
+     .n_children = 1,
+     .children = leaf},
+    {.name = "T",
+     .type = HR_KT_STRING,
+     .role = HR_KR_HOST,
+     .versions = {0, HR_KVERSION_ANY},
+     .nullable = {HR_KVERSION_NONE, 0},
+     .tagged = {0, HR_KVERSION_ANY},
+     .tag = 3},
 };
 static const struct hr_kmessage tiny = {
     .name = "Tiny", .versions = {0, 0}, .flexible = {0, HR_KVERSION_ANY}, .n_fields = 2, .fields = fields};
@@ -183,20 +200,20 @@ static void bounds(void **state)
         enum hr_kwalk_event want;
     } cases[] = {
         {{1, 0}, 2, HR_KWALK_DONE},
-        {{0, 0}, 2, HR_KWALK_BAD},                                  /* null where it may not be */
-        {{2, 0, 0, 0, 5, 0, 0}, 7, HR_KWALK_DONE},                  /* one element */
-        {{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, 6, HR_KWALK_BAD},       /* more elements than bytes */
-        {{0xff, 0xff, 0xff, 0xff, 0x1f, 0}, 6, HR_KWALK_BAD},       /* more than 32 bits */
-        {{0x80, 0x80, 0x80, 0x80, 0x80, 0}, 6, HR_KWALK_BAD},       /* a sixth byte */
-        {{0x81, 0x80, 0x00, 0}, 4, HR_KWALK_DONE},                  /* longer than need be, but 0 */
-        {{1, 1, 3, 2, 2, 'x'}, 6, HR_KWALK_DONE},                   /* the known tag */
-        {{1, 1, 3, 3, 2, 'x', 0}, 7, HR_KWALK_BAD},                 /* its size too large */
-        {{1, 1, 3, 1, 2, 'x'}, 6, HR_KWALK_BAD},                    /* its size too small */
-        {{1, 1, 3, 2, 3, 'x', 'y'}, 7, HR_KWALK_BAD},               /* a string that leaves its tag */
-        {{1, 1, 9, 3, 0, 0, 0}, 7, HR_KWALK_DONE},                  /* an unknown one */
-        {{1, 1, 9, 4, 0, 0, 0}, 7, HR_KWALK_BAD},                   /* that leaves the frame */
-        {{1, 9, 9, 0}, 4, HR_KWALK_BAD},                            /* more tags than bytes */
-        {{1, 2, 9, 0, 3, 1, 1}, 7, HR_KWALK_DONE},                  /* any order */
+        {{0, 0}, 2, HR_KWALK_BAD},                            /* null where it may not be */
+        {{2, 0, 0, 0, 5, 0, 0}, 7, HR_KWALK_DONE},            /* one element */
+        {{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, 6, HR_KWALK_BAD}, /* more elements than bytes */
+        {{0xff, 0xff, 0xff, 0xff, 0x1f, 0}, 6, HR_KWALK_BAD}, /* more than 32 bits */
+        {{0x80, 0x80, 0x80, 0x80, 0x80, 0}, 6, HR_KWALK_BAD}, /* a sixth byte */
+        {{0x81, 0x80, 0x00, 0}, 4, HR_KWALK_DONE},            /* longer than need be, but 0 */
+        {{1, 1, 3, 2, 2, 'x'}, 6, HR_KWALK_DONE},             /* the known tag */
+        {{1, 1, 3, 3, 2, 'x', 0}, 7, HR_KWALK_BAD},           /* its size too large */
+        {{1, 1, 3, 1, 2, 'x'}, 6, HR_KWALK_BAD},              /* its size too small */
+        {{1, 1, 3, 2, 3, 'x', 'y'}, 7, HR_KWALK_BAD},         /* a string that leaves its tag */
+        {{1, 1, 9, 3, 0, 0, 0}, 7, HR_KWALK_DONE},            /* an unknown one */
+        {{1, 1, 9, 4, 0, 0, 0}, 7, HR_KWALK_BAD},             /* that leaves the frame */
+        {{1, 9, 9, 0}, 4, HR_KWALK_BAD},                      /* more tags than bytes */
+        {{1, 2, 9, 0, 3, 1, 1}, 7, HR_KWALK_DONE},            /* any order */
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -1,6 +1,6 @@
-/* The relay's response side. Modes: the broker's stream as it is; bodies with a right header and size; well-formed
- * random messages with a few bytes changed, which get past the schema to the edits. What comes out must be
- * frames again, and a body that followed its schema before an edit must do so behind it. */
+/* The relay's response side. Modes: the broker's stream as it is; bodies with a right header and size;
+ * well-formed random messages with a few bytes changed, which get past the schema to the edits. What comes
+ * out must be frames again, and a body that followed its schema before an edit must do so behind it. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* The walker and the transcoder on hostile bytes. The first bytes choose API, version, direction and the runs;
- * the rest is the message. Runs of any size must tell the same story as one run, and the transcoder, which
- * reads the same bytes by recursion, must come to the same verdict. */
+/* The walker and the transcoder on hostile bytes. The first bytes choose API, version, direction and the
+ * runs; the rest is the message. Runs of any size must tell the same story as one run, and the transcoder,
+ * which reads the same bytes by recursion, must come to the same verdict. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

@@ -12,11 +12,13 @@
 static const char help[] =
     "hr-relay-edit: response frames as the relay forwards them\n"
     "\n"
-    "Reads lines \"API VERSION NODE HEX\" (API: key; NODE: the node id of the virtual broker, -1 for the bootstrap\n"
+    "Reads lines \"API VERSION NODE HEX\" (API: key; NODE: the node id of the virtual broker, -1 for the "
+    "bootstrap\n"
     "listener; HEX: a response frame, its 4-byte size included) and answers each with one line:\n"
     "  ok HEX held=N tail=N hidden=N nodes=N skipped=N hint=N    the frame as the client gets it\n"
     "  error REASON                                              the relay closes the session\n"
-    "held: frames rewritten in length; tail, hidden: endpoints rewritten or left out at the old length; nodes:\n"
+    "held: frames rewritten in length; tail, hidden: endpoints rewritten or left out at the old length; "
+    "nodes:\n"
     "brokers left out; skipped: optional edits; hint: a partition said NOT_LEADER_OR_FOLLOWER.\n"
     "\n"
     "  --host PATTERN   advertised host, default b$(nodeId).proxy.test\n"
@@ -77,9 +79,12 @@ static void run(struct rf *f, int16_t api, int16_t version, int32_t node, const 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"host", required_argument, NULL, 'o'}, {"port", required_argument, NULL, 'p'},
-        {"max-node", required_argument, NULL, 'n'}, {"hold-max", required_argument, NULL, 'm'},
-        {"seed", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'},
+        {"host", required_argument, NULL, 'o'},
+        {"port", required_argument, NULL, 'p'},
+        {"max-node", required_argument, NULL, 'n'},
+        {"hold-max", required_argument, NULL, 'm'},
+        {"seed", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     const char *host = NULL;

@@ -39,13 +39,14 @@ static struct kgen_event *event(struct kgen *g, enum hr_kwalk_event ev, const st
     return e;
 }
 
-static void a_struct(struct kgen *g, const struct hr_kfield *fields, int n, int16_t version, bool flex, int depth);
+static void a_struct(struct kgen *g, const struct hr_kfield *fields, int n, int16_t version, bool flex,
+                     int depth);
 
 static int width_of(uint8_t type)
 {
     static const int widths[HR_KT_MAX] = {
-        [HR_KT_BOOL] = 1,   [HR_KT_INT8] = 1,   [HR_KT_INT16] = 2, [HR_KT_UINT16] = 2,  [HR_KT_INT32] = 4,
-        [HR_KT_UINT32] = 4, [HR_KT_INT64] = 8,  [HR_KT_UUID] = 16, [HR_KT_FLOAT64] = 8,
+        [HR_KT_BOOL] = 1,   [HR_KT_INT8] = 1,  [HR_KT_INT16] = 2, [HR_KT_UINT16] = 2,  [HR_KT_INT32] = 4,
+        [HR_KT_UINT32] = 4, [HR_KT_INT64] = 8, [HR_KT_UUID] = 16, [HR_KT_FLOAT64] = 8,
     };
     return widths[type];
 }
@@ -169,7 +170,8 @@ static void tags(struct kgen *g, const struct hr_kfield *fields, int n, int16_t 
     }
 }
 
-static void a_struct(struct kgen *g, const struct hr_kfield *fields, int n, int16_t version, bool flex, int depth)
+static void a_struct(struct kgen *g, const struct hr_kfield *fields, int n, int16_t version, bool flex,
+                     int depth)
 {
     for (int i = 0; i < n; i++)
         if (hr_krange_has(fields[i].versions, version) && !hr_krange_has(fields[i].tagged, version))

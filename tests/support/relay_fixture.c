@@ -8,10 +8,10 @@
 #include "shared/kafka/wire.h"
 #include "tests/support/eal.h"
 
-#define RX_MBUFS 24576
-#define RX_ROOM (RTE_PKTMBUF_HEADROOM + 2048)
+#define RX_MBUFS  24576
+#define RX_ROOM   (RTE_PKTMBUF_HEADROOM + 2048)
 #define HDR_MBUFS 16384
-#define CHUNKS 4096
+#define CHUNKS    4096
 
 static void die(const char *what)
 {
@@ -84,8 +84,7 @@ void rf_init(struct rf *f, int32_t node_id, uint32_t hold_max)
     if (hr_buf_ctx_init(&f->bufs, &bc, &f->stats) != 0)
         die("no pools");
     make_policy(f, hold_max);
-    struct hr_relay_config rc = {
-        .max_relays = 8, .hold_max = hold_max, .bufs = &f->bufs, .stats = &f->stats};
+    struct hr_relay_config rc = {.max_relays = RF_MAX_RELAYS, .hold_max = hold_max, .bufs = &f->bufs, .stats = &f->stats};
     if (hr_relay_ctx_create(&rc, &f->ctx) != 0)
         die("no relay context");
     f->rx_free = rte_mempool_avail_count(f->bufs.rx_pool);
@@ -188,7 +187,8 @@ void rf_feed_zeros(struct rf *f, struct hr_pieceq *q, uint32_t n)
     while (n > 0) {
         uint32_t len = n < m->buf_len ? n : m->buf_len;
         rte_mbuf_refcnt_update(m, 1);
-        if (hr_pieceq_push_take(&f->bufs, q, (struct hr_piece){.mbuf = m, .off = 0, .len = (uint16_t)len}) != 0)
+        if (hr_pieceq_push_take(&f->bufs, q, (struct hr_piece){.mbuf = m, .off = 0, .len = (uint16_t)len}) !=
+            0)
             die("chunk pool empty");
         n -= len;
     }
@@ -234,8 +234,8 @@ static void settle(struct rf *f, void (*side)(struct rf *f), struct hr_relay_res
     while (result->verdict == HR_DROP_MAX && result->blocked && result->taken > 0);
 }
 
-static void play(struct rf *f, struct hr_pieceq *q, const uint8_t *p, uint32_t len, void (*side)(struct rf *f),
-                 struct hr_relay_result *result)
+static void play(struct rf *f, struct hr_pieceq *q, const uint8_t *p, uint32_t len,
+                 void (*side)(struct rf *f), struct hr_relay_result *result)
 {
     while (len > 0) {
         uint32_t n = 1 + rf_random(f, rf_random(f, 4) == 0 ? 9000 : 40);

@@ -10,6 +10,8 @@
 #include "shared/ipc/policy.h"
 #include "shared/kafka/schema.h"
 
+#define RF_MAX_RELAYS 12
+
 /* A growing byte string. */
 struct rf_bytes {
     uint8_t *p;

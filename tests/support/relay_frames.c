@@ -24,7 +24,8 @@ static void encode(struct rf_bytes *b, const struct hr_kmessage *message, int16_
     rf_append(b, buf, n);
 }
 
-static void encode_text(struct rf_bytes *b, const struct hr_kmessage *message, int16_t version, const char *text)
+static void encode_text(struct rf_bytes *b, const struct hr_kmessage *message, int16_t version,
+                        const char *text)
 {
     char *copy = strdup(text);
     json_error_t err;
