@@ -140,14 +140,60 @@ def _ready(kafka_ready):
 
 
 def is_ready(st, kafka_ready):
-    return bool(st.get("ready")) if kafka_ready else bool(st.get("attached"))
+    """Without Kafka, a snapshot with the mode = "tcp" listener is enough."""
+    if kafka_ready:
+        return st["ready"]
+    return st["dataplane"]["attached"] and st["policy"]["adopted"] > 0
+
+
+def ctl_command():
+    """headracectl for this rig, to be run in the hub."""
+    return [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"]
 
 
 def ctl(*args, timeout=10, as_json=True):
     """Runs headracectl on this rig's control socket; its JSON as Python values."""
-    argv = [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"] + (["--json"] if as_json else []) + list(args)
+    argv = ctl_command() + (["--json"] if as_json else []) + list(args)
     res = env.run(env.in_ns(HUB, argv), timeout=timeout)
     return json.loads(res.stdout) if as_json else res.stdout
+
+
+def check_config(path):
+    """Fails with the errors that headracectl finds in a configuration file."""
+    res = env.run([_bin("headracectl"), "config", "check", path], check=False)
+    if res.returncode != 0:
+        raise RigError("%s is not accepted:\n%s%s" % (path, res.stdout, res.stderr))
+
+
+def workers():
+    """Statistics of each worker: [{"counters": {}, "gauges": {}, "drops": {}}]."""
+    return ctl("counters")["workers"]
+
+
+def _sum(kind):
+    total = {}
+    for w in workers():
+        for name, value in w[kind].items():
+            total[name] = max(total.get(name, 0), value) if name.endswith("_peak") else total.get(name, 0) + value
+    return total
+
+
+def counters():
+    """Each counter, added up over the workers."""
+    return _sum("counters")
+
+
+def gauges():
+    """Each gauge, added up over the workers; of peaks the highest."""
+    return _sum("gauges")
+
+
+def drops():
+    return _sum("drops")
+
+
+def per_worker(name):
+    return [w["counters"][name] for w in workers()]
 
 
 def children():
