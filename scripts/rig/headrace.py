@@ -5,7 +5,7 @@ A variant is a dictionary of the choices that tests make:
   workers    list of lcores
   mtu        of the ports
   advertise  host pattern that clients are told
-  frame      max_frame_bytes of the Kafka listener
+  listener, limits, tcp, dataplane   further settings of these groups, as text
   idle       "adaptive" or "busy"
 """
 
@@ -25,7 +25,7 @@ TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
-            "frame": 100 << 20, "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
+            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
 
 
 def default_workers():
@@ -78,7 +78,7 @@ listeners = (
   { name = "kafka"; mode = "kafka"; address = "%(addr)s"; bootstrap_port = %(port)d;
     node_port_base = %(base)d; node_ids = [%(ids)s];
     advertised_host = "%(advertise)s";
-    max_frame_bytes = %(frame)d; %(listener)s },
+    %(listener)s },
   { name = "floor"; mode = "tcp"; address = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
 );
 control: {
@@ -91,7 +91,7 @@ log: { level = "info"; format = "text"; };
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
         "addr": net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
-        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], "frame": v["frame"],
+        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], 
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
         "target": net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 

@@ -16,7 +16,7 @@ from rig.kafka import recv_frame
 NEEDS = ("kafka", "headrace")
 # Short times and small limits, so that their ends can be waited for.
 VARIANT = {"listener": "request_timeout_ms = 2000; idle_timeout_ms = 8000; max_frame_bytes = 1048576;",
-           "frame": None, "limits": "max_half_open = 64; max_connections = 400;"}
+           "limits": "max_half_open = 64; max_connections = 400;"}
 NODE = kafka.NODE_ID[1]
 
 
