@@ -232,6 +232,8 @@ def rss_kb(pid):
     return 0
 
 
-def stop(timeout=30):
+def stop(timeout=40):
+    """Drains and ends it: (ended by itself, exit status of the launcher if this process started it)."""
+    pid = env.pid_of("headrace")
     polite = env.stop("headrace", timeout, signal.SIGTERM)
-    return polite
+    return polite, env.reap(pid) if pid else 0

@@ -28,7 +28,7 @@ def test(name, needs=("kafka",), variant=None, kafka_versions=("4.4.0",), suite=
          scan=True, timeout=300, extra_versions=()):
     """Registers a test.
 
-    needs: "kafka" (brokers), "headrace" (cannot run directly against the brokers).
+    needs: "kafka" (brokers), "headrace" (cannot run directly against the brokers), "program" (no rig at all).
     variant: Headrace's configuration, see rig/headrace.py. kafka_versions: run by default on these;
     extra_versions: only in `all`. suite: "default" or "all". restarts: the test itself ends Headrace processes.
     scan: capture and scan what reaches clients.
@@ -125,6 +125,8 @@ class Runner:
     # --- bringing up what a test needs ---
 
     def need(self, spec, version):
+        if "program" in spec["needs"]:
+            return
         cli.up(with_kafka=False, with_headrace=False)
         if "kafka" in spec["needs"]:
             if self.kafka_version not in (None, version):
@@ -133,8 +135,7 @@ class Runner:
                 kafka.down()
             kafka.up(version)
             self.kafka_version = version
-        wants_headrace = not self.direct
-        if wants_headrace:
+        if not self.direct:
             self.start_headrace(spec["variant"], "kafka" in spec["needs"])
 
     def start_headrace(self, variant, with_kafka):
@@ -156,8 +157,11 @@ class Runner:
             eventually("packet pools back to full", lambda: not pools_short(), timeout=15, interval=0.25)
         except (AssertionError, RigError) as e:
             problems.append("%s: %s" % (e, pools_short()))
-        if not headrace.stop():
+        polite, status = headrace.stop()
+        if not polite:
             problems.append("Headrace did not end within its drain deadline")
+        elif status:
+            problems.append("Headrace ended with status %d" % status)
         self.variant = None
         if problems:
             self.results.append(("end of variant", False, 0, "; ".join(problems), []))
@@ -174,7 +178,7 @@ class Runner:
             self.fail(label, 0, "set-up: %s" % e, notes)
             return
         start = time.monotonic()
-        through = not self.direct
+        through = not self.direct and "program" not in spec["needs"]
         watch = None
         try:
             before = headrace.children().get("dataplane") if through else None
