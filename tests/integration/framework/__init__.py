@@ -1,1 +1,0 @@
-"""What the integration tests share: declaring and running tests, the Java client, captures, raw Kafka frames."""
