@@ -66,7 +66,7 @@ static void plan_response(struct hr_plan *plan, int16_t version)
         plan->response_kind = HR_RESPONSE_WHOLE;
         plan->optional = true;
     } else {
-        plan->response_kind = HR_RESPONSE_STREAM;
+        plan->response_kind = has(set, HR_KR_PARTITION_ERROR) ? HR_RESPONSE_WATCH : HR_RESPONSE_STREAM;
     }
 }
 

@@ -26,6 +26,7 @@ enum hr_request_kind {
 enum hr_response_kind {
     HR_RESPONSE_NONE = 0,
     HR_RESPONSE_STREAM, /* passes by its length */
+    HR_RESPONSE_WATCH,  /* the same, walked on the way for partition errors that make a metadata hint */
     HR_RESPONSE_PREFIX, /* held up to the end of the brokers, the rest streams */
     HR_RESPONSE_WHOLE,  /* held and rewritten */
     HR_RESPONSE_TAIL,   /* streams up to its endpoints, which are rewritten at their old length */

@@ -12,6 +12,7 @@ static const struct {
     enum hr_response_kind kind;
     bool optional, tagged;
 } edited[] = {
+    {0, 0, 9, HR_RESPONSE_WATCH, false, false},   {1, 0, 15, HR_RESPONSE_WATCH, false, false},
     {0, 10, 99, HR_RESPONSE_TAIL, false, true},   /* Produce */
     {1, 16, 99, HR_RESPONSE_TAIL, false, true},   /* Fetch */
     {3, 0, 99, HR_RESPONSE_PREFIX, false, false}, /* Metadata */

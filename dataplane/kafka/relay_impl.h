@@ -35,7 +35,7 @@ enum hr_request_state {
     X(STREAM, "forwarding the rest of the frame")                                                            \
     X(WHOLE, "waiting for a whole frame that is rewritten")                                                  \
     X(PREFIX, "walking to the end of the brokers, forwarding nothing")                                       \
-    X(WALK, "walking to the tail, forwarding what was walked")                                               \
+    X(WALK, "walking to the tail (or to the end), forwarding what was walked")                                               \
     X(TAIL, "waiting for the whole tail")
 
 enum hr_response_state {

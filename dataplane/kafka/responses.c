@@ -103,6 +103,7 @@ static bool start(struct hr_relay_call *c)
         return start_whole(c);
     case HR_RESPONSE_PREFIX:
         return start_walk(c, HR_RS_PREFIX);
+    case HR_RESPONSE_WATCH:
     case HR_RESPONSE_TAIL:
         return start_walk(c, HR_RS_WALK);
     case HR_RESPONSE_STREAM:
@@ -252,8 +253,13 @@ static bool walk(struct hr_relay_call *c)
         enum hr_kwalk_event ev = hr_framewalk_next(&rs->walk, &it, &left);
         if (ev == HR_KWALK_MORE)
             break;
-        if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE)
-            return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
+        if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE) {
+            if (rs->plan->response_kind != HR_RESPONSE_WATCH)
+                return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
+            rs->left = rs->total - rs->sent; /* nothing is to be changed: its length is all that counts */
+            rs->state = HR_RS_STREAM;
+            return true;
+        }
         if (at_tail(rs, ev)) {
             rs->state = HR_RS_TAIL;
             return true;

@@ -126,6 +126,43 @@ static void passes(void **state)
     assert_int_equal(counter(HR_CTR_edited_bytes), 0);
 }
 
+/* Versions without endpoints: nothing changes, but a leader that moved is noticed. */
+static void watched(void **state)
+{
+    const char *fetch =
+        "{'Responses':[{'Topic':'t','Partitions':[{'PartitionIndex':0,'ErrorCode':%d,'HighWatermark':1,"
+        "'Records':'0011223344556677'}]}]}";
+    const char *produce =
+        "{'Responses':[{'Name':'t','PartitionResponses':[{'Index':0,'ErrorCode':%d,'BaseOffset':5}]}]}";
+
+    for (int16_t v = 0; v <= 12; v++) {
+        becomes(1, v, text(fetch, 0), text(fetch, 0));
+        assert_false(f.leader_hint);
+        becomes(1, v, text(fetch, 6), text(fetch, 6));
+        assert_true(f.leader_hint);
+        assert_int_equal(counter(HR_CTR_edited_bytes), 0);
+    }
+    for (int16_t v = 0; v <= 9; v++) {
+        becomes(0, v, text(produce, 3), text(produce, 3));
+        assert_false(f.leader_hint);
+        becomes(0, v, text(produce, 6), text(produce, 6));
+        assert_true(f.leader_hint);
+    }
+    /* What does not follow the schema passes all the same. */
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct rf_bytes b = {0};
+        rf_append(&b, "\0\0\0\x30\0\0\0\x4d", 8);
+        for (int i = 0; i < 44; i++)
+            rf_append(&b, seed % 2 ? "\x7f" : "\0", 1);
+        expect(seed, 1, 11, 77);
+        rf_play_responses(&f, b.p, b.len);
+        assert_int_equal(f.response.verdict, HR_DROP_MAX);
+        assert_client_got(&b);
+        assert_int_equal(in_flight(), 0);
+        rf_free(&b);
+    }
+}
+
 static void wrong_order(void **state)
 {
     struct rf_bytes b = {0};
@@ -570,6 +607,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes),
+        cmocka_unit_test(watched),
         cmocka_unit_test(wrong_order),
         cmocka_unit_test(metadata_brokers),
         cmocka_unit_test(metadata_hides_unreachable),

@@ -59,7 +59,8 @@ static void short_of_room(const struct hr_kmessage *m, int16_t version)
     }
 }
 
-/* A hook that makes every string longer, so that tagged fields' sizes and compact lengths change their width. */
+/* A hook that makes every string longer, so that tagged fields' sizes and compact lengths change their width.
+ */
 static enum hr_xc_verdict lengthen(struct hr_xc *x, struct hr_xc_struct *s, const struct hr_kfield *f)
 {
     char big[400];

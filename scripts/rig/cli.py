@@ -138,7 +138,7 @@ def _do(a):
         if a.what == "start":
             headrace.start(_variant(a), a.config, kafka_ready=not a.no_kafka)
         elif a.what == "stop":
-            print("drained" if headrace.stop() else "killed")
+            print("drained" if headrace.stop()[0] else "killed")
         else:
             print(headrace.render(_variant(a)), end="")
     elif a.cmd == "brokers":

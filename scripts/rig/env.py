@@ -124,6 +124,21 @@ def start_time(pid):
         return None
 
 
+_children = {}  # pid -> exit status of daemons that this process started, None while they run
+
+
+def reap(pid):
+    """Our own dead children stay zombies until somebody asks. The exit status, None if it runs or is not ours."""
+    if _children.get(pid) is None:
+        try:
+            got, status = os.waitpid(pid, os.WNOHANG)
+            if got:
+                _children[pid] = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            pass
+    return _children.get(pid)
+
+
 def _pidfile(name):
     return "%s/pids/%s.json" % (RUN, name)
 
@@ -136,6 +151,7 @@ def daemon(name, argv, log=None, cwd=None, env=None):
         p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=cwd,
                              env=env, start_new_session=True)
     record(name, p.pid)
+    _children[p.pid] = None
     return p
 
 
@@ -152,10 +168,7 @@ def pid_of(name):
             rec = json.load(f)
     except (OSError, ValueError):
         return None
-    try:  # our own dead children stay zombies until somebody asks
-        os.waitpid(rec["pid"], os.WNOHANG)
-    except ChildProcessError:
-        pass
+    reap(rec["pid"])
     alive = start_time(rec["pid"])
     return rec["pid"] if alive is not None and alive == rec["start"] else None
 

@@ -5,7 +5,7 @@ A variant is a dictionary of the choices that tests make:
   workers    list of lcores
   mtu        of the ports
   advertise  host pattern that clients are told
-  frame      max_frame_bytes of the Kafka listener
+  listener, limits, tcp, dataplane   further settings of these groups, as text
   idle       "adaptive" or "busy"
 """
 
@@ -25,7 +25,7 @@ TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
-            "frame": 100 << 20, "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
+            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
 
 
 def default_workers():
@@ -78,7 +78,7 @@ listeners = (
   { name = "kafka"; mode = "kafka"; address = "%(addr)s"; bootstrap_port = %(port)d;
     node_port_base = %(base)d; node_ids = [%(ids)s];
     advertised_host = "%(advertise)s";
-    max_frame_bytes = %(frame)d; %(listener)s },
+    %(listener)s },
   { name = "floor"; mode = "tcp"; address = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
 );
 control: {
@@ -91,7 +91,7 @@ log: { level = "info"; format = "text"; };
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
         "addr": net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
-        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], "frame": v["frame"],
+        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], 
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
         "target": net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 
@@ -140,14 +140,60 @@ def _ready(kafka_ready):
 
 
 def is_ready(st, kafka_ready):
-    return bool(st.get("ready")) if kafka_ready else bool(st.get("attached"))
+    """Without Kafka, a snapshot with the mode = "tcp" listener is enough."""
+    if kafka_ready:
+        return st["ready"]
+    return st["dataplane"]["attached"] and st["policy"]["adopted"] > 0
+
+
+def ctl_command():
+    """headracectl for this rig, to be run in the hub."""
+    return [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"]
 
 
 def ctl(*args, timeout=10, as_json=True):
     """Runs headracectl on this rig's control socket; its JSON as Python values."""
-    argv = [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"] + (["--json"] if as_json else []) + list(args)
+    argv = ctl_command() + (["--json"] if as_json else []) + list(args)
     res = env.run(env.in_ns(HUB, argv), timeout=timeout)
     return json.loads(res.stdout) if as_json else res.stdout
+
+
+def check_config(path):
+    """Fails with the errors that headracectl finds in a configuration file."""
+    res = env.run([_bin("headracectl"), "config", "check", path], check=False)
+    if res.returncode != 0:
+        raise RigError("%s is not accepted:\n%s%s" % (path, res.stdout, res.stderr))
+
+
+def workers():
+    """Statistics of each worker: [{"counters": {}, "gauges": {}, "drops": {}}]."""
+    return ctl("counters")["workers"]
+
+
+def _sum(kind):
+    total = {}
+    for w in workers():
+        for name, value in w[kind].items():
+            total[name] = max(total.get(name, 0), value) if name.endswith("_peak") else total.get(name, 0) + value
+    return total
+
+
+def counters():
+    """Each counter, added up over the workers."""
+    return _sum("counters")
+
+
+def gauges():
+    """Each gauge, added up over the workers; of peaks the highest."""
+    return _sum("gauges")
+
+
+def drops():
+    return _sum("drops")
+
+
+def per_worker(name):
+    return [w["counters"][name] for w in workers()]
 
 
 def children():
@@ -186,6 +232,8 @@ def rss_kb(pid):
     return 0
 
 
-def stop(timeout=30):
+def stop(timeout=40):
+    """Drains and ends it: (ended by itself, exit status of the launcher if this process started it)."""
+    pid = env.pid_of("headrace")
     polite = env.stop("headrace", timeout, signal.SIGTERM)
-    return polite
+    return polite, env.reap(pid) if pid else 0

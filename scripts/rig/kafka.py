@@ -99,6 +99,10 @@ def _config(zone, version, extra):
             "share.coordinator.state.topic.replication.factor": 3,
             "share.coordinator.state.topic.min.isr": 2,
             "share.coordinator.state.topic.num.partitions": 6,
+            "group.consumer.min.heartbeat.interval.ms": 500,
+            "group.consumer.heartbeat.interval.ms": 1000,
+            "group.share.min.heartbeat.interval.ms": 500,
+            "group.share.heartbeat.interval.ms": 1000,
         })
     c.update(extra or {})
     return "".join("%s=%s\n" % kv for kv in c.items())

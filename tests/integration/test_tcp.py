@@ -1,0 +1,310 @@
+"""The mode = "tcp" listener: the same workers and TCP without Kafka."""
+
+import hashlib
+import os
+import socket
+import struct
+import threading
+import time
+
+from framework.core import check, eventually, test
+from rig import headrace, iperf, net, netns
+from rig.env import zone_ns
+
+NEEDS = ("headrace",)
+
+
+def _floor(ctx):
+    iperf.server()
+
+
+@test("tcp/ping", needs=NEEDS, scan=False)
+def ping(ctx):
+    """ICMP echo of several sizes to Headrace's address is answered with the same bytes."""
+    s = netns.make(zone_ns(1), socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    s.settimeout(3)
+    for seq, size in enumerate((0, 1, 56, 1000, 1472)):
+        data = os.urandom(size)
+        head = struct.pack(">BBHHH", 8, 0, 0, 4711, seq)
+        total = sum(struct.unpack(">%dH" % ((len(head + data) + 1) // 2), (head + data) + b"\0" * ((size) % 2)))
+        total = (total >> 16) + (total & 0xFFFF)
+        total += total >> 16
+        s.sendto(struct.pack(">BBHHH", 8, 0, ~total & 0xFFFF, 4711, seq) + data, (net.HEADRACE, 0))
+        while True:
+            got = s.recv(65536)[20:]
+            if got[0] == 0 and struct.unpack(">HH", got[4:8]) == (4711, seq):
+                break
+        check(got[8:] == data, "echo of %d bytes differs" % size)
+    s.close()
+
+
+def _iperf(ctx, reverse, seconds=4, streams=1, least_gbps=0.02):
+    _floor(ctx)
+    r = iperf.client(seconds, reverse, streams=streams)
+    ctx.note("%.2f Gbit/s, %d retransmits" % (r["gbps"], r["retransmits"]))
+    check(r["gbps"] > least_gbps, "only %.3f Gbit/s" % r["gbps"])
+
+
+@test("tcp/iperf-up", needs=NEEDS, scan=False)
+def iperf_up(ctx):
+    _iperf(ctx, False)
+
+
+@test("tcp/iperf-down", needs=NEEDS, scan=False)
+def iperf_down(ctx):
+    _iperf(ctx, True)
+
+
+@test("tcp/iperf-8-streams", needs=NEEDS, scan=False)
+def iperf_streams(ctx):
+    _iperf(ctx, False, streams=8)
+
+
+@test("tcp/iperf-mtu-9000", needs=NEEDS, variant={"mtu": 9000}, scan=False)
+def iperf_jumbo(ctx):
+    _iperf(ctx, False)
+    _iperf(ctx, True)
+
+
+class Peer:
+    """A server behind the listener, in place of iperf's: each connection is given to a function."""
+
+    def __init__(self, serve):
+        iperf.stop_server()
+        self.sock = netns.make(zone_ns(headrace.TCP_ZONE), socket.AF_INET, socket.SOCK_STREAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind(("0.0.0.0", headrace.TCP_PORT))
+        self.sock.listen(256)
+        self.serve, self.errors = serve, []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                c, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(c,), daemon=True).start()
+
+    def _one(self, c):
+        try:
+            c.settimeout(60)
+            self.serve(c)
+        except Exception as e:
+            self.errors.append(repr(e))
+        finally:
+            c.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+
+def read_all(c):
+    h, n = hashlib.sha256(), 0
+    while True:
+        data = c.recv(1 << 18)
+        if not data:
+            return h.digest(), n
+        h.update(data)
+        n += len(data)
+
+
+def _digest_server(c):
+    """Reads to the end, answers with the digest and as much data again: uses both half-closes."""
+    digest, n = read_all(c)
+    c.sendall(digest + struct.pack(">Q", n))
+    data = hashlib.sha256(digest).digest() * (n // 32)
+    c.sendall(data)
+
+
+def _round_trip(ctx, size, write=1 << 16):
+    data = os.urandom(size)
+    with ctx.connect(headrace.TCP_PORT, timeout=60) as c:
+        for at in range(0, size, write):
+            c.sendall(data[at:at + write])
+        c.shutdown(socket.SHUT_WR)
+        got = bytearray()
+        while True:
+            more = c.recv(1 << 18)
+            if not more:
+                break
+            got += more
+    want = hashlib.sha256(data).digest()
+    check(bytes(got[:32]) == want, "%d bytes up: differ" % size)
+    check(bytes(got[32:40]) == struct.pack(">Q", size), "%d bytes up: length" % size)
+    check(bytes(got[40:]) == hashlib.sha256(want).digest() * (size // 32), "%d bytes: the answer differs" % size)
+
+
+@test("tcp/byte-exact", needs=NEEDS, scan=False)
+def byte_exact(ctx):
+    """All sizes around segments and windows, each byte compared, both directions, with half-close."""
+    with Peer(_digest_server) as peer:
+        for size in (0, 1, 2, 535, 1447, 1448, 1449, 2896, 65535, 65536, 65537, 1000000, 20000000):
+            _round_trip(ctx, size)
+        for write in (1, 7, 100, 255, 257):
+            _round_trip(ctx, 20 * write, write)
+        check(not peer.errors, peer.errors)
+
+
+@test("tcp/loss-5-percent", needs=NEEDS, scan=False)
+def tcp_loss(ctx):
+    """5 % loss each way on both legs: everything arrives, and loss recovery was used."""
+    before = ctx.counters()["tcp_retransmit_segs"]
+    net.loss(5)
+    try:
+        with Peer(_digest_server) as peer:
+            start = time.monotonic()
+            _round_trip(ctx, 3000000)
+            ctx.note("6 MB in %.1f s" % (time.monotonic() - start))
+            check(not peer.errors, peer.errors)
+    finally:
+        net.loss(0)
+    again = ctx.counters()["tcp_retransmit_segs"] - before
+    check(again > 10, "only %d retransmissions: was there loss?" % again)
+
+
+@test("tcp/refused", needs=NEEDS, scan=False)
+def refused(ctx):
+    """Nothing listens at the target: the client sees a close soon, not a hang, and it is counted."""
+    iperf.stop_server()
+    before = ctx.drops()["broker_refused"]
+    start = time.monotonic()
+    try:
+        with ctx.connect(headrace.TCP_PORT, timeout=6) as c:
+            check(c.recv(1) == b"", "data from nowhere")
+    except ConnectionError:
+        pass
+    check(time.monotonic() - start < 5, "took %.1f s" % (time.monotonic() - start))
+    eventually("drop reason broker_refused", lambda: ctx.drops()["broker_refused"] > before)
+
+
+@test("tcp/reset-travels", needs=NEEDS, scan=False)
+def reset_travels(ctx):
+    """A reset on one leg ends the other leg."""
+    seen = threading.Event()
+
+    def server(c):
+        c.sendall(b"hello")
+        try:
+            while c.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        seen.set()
+    with Peer(server):
+        c = ctx.connect(headrace.TCP_PORT)
+        check(c.recv(5) == b"hello", "no greeting")
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+        check(seen.wait(5), "the server's connection stays open")
+
+
+@test("tcp/slow-reader", needs=NEEDS, scan=False)
+def slow_reader(ctx):
+    """A client that does not read stops its sender, costs bounded buffers, and harms nobody else."""
+    sent = {"n": 0}
+    block = b"x" * 65536
+
+    def server(c):
+        kind = c.recv(1)
+        if kind == b"f":
+            c.sendall(block * 200)
+            return
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        c.settimeout(40)
+        for _ in range(400):
+            c.sendall(block)
+            sent["n"] += len(block)
+
+    with Peer(server) as peer:
+        slow = ctx.connect(headrace.TCP_PORT, timeout=60)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow.sendall(b"s")
+        stuck = -1
+        for _ in range(40):
+            time.sleep(0.25)
+            if sent["n"] == stuck:
+                break
+            stuck = sent["n"]
+        check(0 < stuck < 400 * 65536 * 0.9, "the sender was not held back: %d bytes" % stuck)
+        held = headrace.gauges()["bufs_held"]
+        start = time.monotonic()
+        with ctx.connect(headrace.TCP_PORT, timeout=30) as fast:
+            fast.sendall(b"f")
+            got = 0
+            while got < 200 * 65536:
+                more = fast.recv(1 << 18)
+                check(more, "the fast reader was closed after %d bytes" % got)
+                got += len(more)
+        ctx.note("%d KB and %d buffers behind the slow reader, 13 MB beside it in %.2f s" % (
+            stuck >> 10, held, time.monotonic() - start))
+        got = 0
+        while got < 400 * 65536:
+            more = slow.recv(1 << 18)
+            check(more, "the slow reader was closed after %d bytes: %s" % (got, peer.errors))
+            got += len(more)
+        slow.close()
+
+
+@test("tcp/idle-cpu", needs=NEEDS, scan=False)
+def idle_cpu(ctx):
+    """An idle adaptive worker costs at most 3 % of a CPU and wakes at once."""
+    with Peer(lambda c: [c.sendall(x) for x in iter(lambda: c.recv(64), b"")]):
+        with ctx.connect(headrace.TCP_PORT) as c:
+            c.sendall(b"x")
+            c.recv(1)
+            time.sleep(1)
+            pid = headrace.children()["dataplane"]
+            cpu, start = headrace.cpu_seconds(pid), time.monotonic()
+            time.sleep(3)
+            share = (headrace.cpu_seconds(pid) - cpu) / (time.monotonic() - start)
+            best = []
+            for _ in range(20):
+                time.sleep(0.05)
+                t = time.monotonic()
+                c.sendall(b"x")
+                c.recv(1)
+                best.append(time.monotonic() - t)
+    best.sort()
+    ctx.note("%.1f %% CPU idle, wake-up round trip median %.2f ms" % (share * 100, best[10] * 1e3))
+    check(share <= 0.03, "%.1f %% CPU while idle" % (share * 100))
+    check(best[10] < 0.02, "median round trip of %.1f ms out of idleness" % (best[10] * 1e3))
+
+
+@test("tcp/two-ports", needs=NEEDS, variant={"ports": 2}, scan=False)
+def two_ports(ctx):
+    """The client leg on one port and the target's leg on another."""
+    before = ctx.counters()["tcp_connected"]
+    with Peer(_digest_server) as peer:
+        for size in (1, 1449, 5000000):
+            _round_trip(ctx, size)
+        check(not peer.errors, peer.errors)
+    check(ctx.counters()["tcp_connected"] >= before + 3, "no broker legs were opened")
+
+
+@test("tcp/two-workers", needs=NEEDS, variant={"workers": [0, 1]}, scan=False)
+def two_workers(ctx):
+    """Flows spread over both workers; packets that reach the wrong queue are handed over."""
+    with Peer(_digest_server) as peer:
+        errors = []
+
+        def one():
+            try:
+                _round_trip(ctx, 300000)
+            except Exception as e:
+                errors.append(repr(e))
+        threads = [threading.Thread(target=one) for _ in range(16)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+        check(not errors and not peer.errors, errors + peer.errors)
+    per = headrace.per_worker("sessions_opened")
+    c = ctx.counters()
+    ctx.note("sessions per worker %s, handed over %d" % (per, c["handoff_out"]))
+    check(len(per) == 2 and min(per) > 0, "sessions per worker: %s" % per)
+    eventually("hand-overs add up", lambda: ctx.counters()["handoff_out"] == ctx.counters()["handoff_in"])
