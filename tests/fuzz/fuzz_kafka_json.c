@@ -1,7 +1,9 @@
-/* The JSON codec on hostile bytes. The first four bytes choose API, version and direction; the rest is the
- * message. What decodes must encode; the result is canonical, so a second round must change neither the JSON
- * nor the bytes, and it is never longer than the input. */
+/* The JSON codec on hostile bytes. The first four bytes choose API, version, direction and the size of
+ * pieces; the rest is the message. What decodes must encode; the result is canonical, so a second round must
+ * change neither the JSON nor the bytes, and it is never longer than the input. And the walker, which reads the
+ * same schema in another way and in pieces, must find the message's end where the codec finds it. */
 #include "shared/kafka/json.h"
+#include "shared/kafka/walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,26 @@ static void check(bool holds)
         abort();
 }
 
-static void round_trip(const struct hr_kmessage *message, int16_t version, const uint8_t *data, uint32_t len)
+/* The walker is the more lenient of the two (it looks at neither UTF-8 nor the order of tags), never the stricter. */
+static void walk_too(const struct hr_kmessage *message, int16_t version, const uint8_t *data, uint32_t len,
+                     uint32_t piece, uint32_t want_end)
+{
+    struct hr_kwalk w;
+    enum hr_kwalk_event ev;
+    uint32_t at = 0;
+
+    hr_kwalk_init(&w, message, version, 0, len);
+    do {
+        uint32_t run = len - at < piece ? len - at : piece, used = 0;
+        ev = hr_kwalk_next(&w, data + at, run, &used);
+        check(used <= run && (ev != HR_KWALK_MORE || (used == run && run > 0)));
+        at += used;
+    } while (ev != HR_KWALK_DONE && ev != HR_KWALK_BAD);
+    check(ev == HR_KWALK_DONE && w.pos == want_end && at == want_end);
+}
+
+static void round_trip(const struct hr_kmessage *message, int16_t version, const uint8_t *data, uint32_t len,
+                       uint32_t piece)
 {
     static uint8_t first[OUT_MAX], second[OUT_MAX];
     char why[HR_KJSON_WHY_MAX];
@@ -28,6 +49,7 @@ static void round_trip(const struct hr_kmessage *message, int16_t version, const
         return;
     }
     check(used <= len);
+    walk_too(message, version, data, len, piece, used);
     check(hr_kjson_encode(message, version, a, first, OUT_MAX, &n, why) == 0);
     check(n <= used);
     check(hr_kjson_decode(message, version, first, n, &b, &used, why) == 0);
@@ -62,6 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         version = hr_kresponse_header_version(api->key, version);
         break;
     }
-    round_trip(message, version, data + 4, (uint32_t)size - 4);
+    round_trip(message, version, data + 4, (uint32_t)size - 4, 1 + data[3]);
     return 0;
 }
