@@ -3,7 +3,9 @@
  *
  * Field names are Kafka's own. Records and bytes are hex strings, UUIDs canonical text, int64 JSON integers,
  * null where a field is null. Unknown tagged fields appear under "_tags" as {"<tag>": "<hex>"} and are
- * written back. Missing fields of an object being encoded take their defaults. */
+ * written back. Missing fields of an object being encoded take their defaults; a tagged field that is absent on
+ * the wire decodes to its default, and one at its default is not written, as in Kafka's own classes. A float
+ * that JSON cannot hold is the string of its 64 bits ("0x7ff8000000000000"). */
 #pragma once
 
 #include <jansson.h>

@@ -251,7 +251,8 @@ static int write_tag(struct writer *w, const struct tag_entry *entry, const json
         size_t chars = json_string_length(entry->hex);
         if (chars / 2 > w->cap - w->len)
             return too_large(w);
-        if (!json_is_string(entry->hex) || !kj_hex_parse(json_string_value(entry->hex), chars, w->buf + w->len))
+        if (!json_is_string(entry->hex) ||
+            !kj_hex_parse(json_string_value(entry->hex), chars, w->buf + w->len))
             return kj_fail(&w->path, HR_E_INVALID, "tag %u wants a string of hex digits", entry->tag);
         w->len += (uint32_t)(chars / 2);
     }
@@ -270,7 +271,8 @@ static int write_tag(struct writer *w, const struct tag_entry *entry, const json
     return err;
 }
 
-static int write_tags(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields, const json_t *object)
+static int write_tags(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields,
+                      const json_t *object)
 {
     json_t *unknown = json_object_get(object, KJ_TAGS_KEY);
     size_t n = 0;
@@ -309,7 +311,8 @@ out:
 }
 
 /* Names the key that belongs to no field. */
-static int fail_stranger(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields, const json_t *object)
+static int fail_stranger(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields,
+                         const json_t *object)
 {
     const char *key;
     json_t *value;
@@ -324,13 +327,15 @@ static int fail_stranger(struct writer *w, const struct hr_kfield *fields, uint1
     return kj_fail(&w->path, HR_E_INVALID, "fields that do not belong here");
 }
 
-static int write_struct(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields, const json_t *object)
+static int write_struct(struct writer *w, const struct hr_kfield *fields, uint16_t n_fields,
+                        const json_t *object)
 {
     if (!json_is_object(object))
         return kj_fail(&w->path, HR_E_INVALID, "wants an object");
     const json_t *unknown = json_object_get(object, KJ_TAGS_KEY);
     if (unknown != NULL && (!json_is_object(unknown) || (!w->flexible && json_object_size(unknown) > 0)))
-        return kj_fail(&w->path, HR_E_INVALID, KJ_TAGS_KEY " must be an object, and empty before flexible versions");
+        return kj_fail(&w->path, HR_E_INVALID,
+                       KJ_TAGS_KEY " must be an object, and empty before flexible versions");
 
     size_t known = unknown != NULL;
     for (uint16_t i = 0; i < n_fields; i++) {

@@ -1,5 +1,6 @@
 /* The codec against bytes written down by hand from the protocol's rules, and against what must be refused.
- * That it agrees with Kafka's own classes, for every API and version, is shown by tests/integration/kafka_schema. */
+ * That it agrees with Kafka's own classes, for every API and version, is shown by
+ * tests/integration/kafka_schema. */
 #include "shared/kafka/json.h"
 
 #include <setjmp.h>
@@ -55,8 +56,8 @@ static void both_ways(const struct hr_kmessage *message, int16_t version, const 
         fail_msg("%s version %d: %s", message->name, version, why);
     assert_int_equal(used, n);
     if (!json_equal(got, want))
-        fail_msg("%s version %d: got %s, want %s", message->name, version,
-                 json_dumps(got, JSON_COMPACT), json_dumps(want, JSON_COMPACT));
+        fail_msg("%s version %d: got %s, want %s", message->name, version, json_dumps(got, JSON_COMPACT),
+                 json_dumps(want, JSON_COMPACT));
     if (hr_kjson_encode(message, version, want, out, sizeof(out), &used, why) != 0)
         fail_msg("%s version %d: %s", message->name, version, why);
     assert_int_equal(used, n);
@@ -122,8 +123,7 @@ static void test_plain_version(void **state)
 
 static void test_flexible_version(void **state)
 {
-    both_ways(hr_krequest_find(KEY_METADATA, 12), 12,
-              "02 000102030405060708090a0b0c0d0e0f 00 00 01 00 00",
+    both_ways(hr_krequest_find(KEY_METADATA, 12), 12, "02 000102030405060708090a0b0c0d0e0f 00 00 01 00 00",
               "{\"Topics\":[{\"TopicId\":\"00010203-0405-0607-0809-0a0b0c0d0e0f\",\"Name\":null}],"
               "\"AllowAutoTopicCreation\":true,\"IncludeTopicAuthorizedOperations\":false}");
     /* A tagged field next to unknown ones, in order. */
@@ -190,14 +190,16 @@ static void test_defaults_fill_what_is_missing(void **state)
     char why[HR_KJSON_WHY_MAX];
     uint32_t n = 0, want_n = from_hex("05 6b6166 6b 04 312e30 00 ffffffff 00", want, sizeof(want));
     json_t *object = json_of("{\"ClientSoftwareName\":\"kafk\",\"ClientSoftwareVersion\":\"1.0\"}");
-    assert_int_equal(hr_kjson_encode(hr_krequest_find(KEY_API_VERSIONS, 5), 5, object, out, sizeof(out), &n, why), 0);
+    assert_int_equal(
+        hr_kjson_encode(hr_krequest_find(KEY_API_VERSIONS, 5), 5, object, out, sizeof(out), &n, why), 0);
     assert_int_equal(n, want_n);
     assert_memory_equal(out, want, n);
     json_decref(object);
 
     /* Metadata 4 without a word: no topics, creation allowed as the definition says. */
     object = json_object();
-    assert_int_equal(hr_kjson_encode(hr_krequest_find(KEY_METADATA, 4), 4, object, out, sizeof(out), &n, why), 0);
+    assert_int_equal(hr_kjson_encode(hr_krequest_find(KEY_METADATA, 4), 4, object, out, sizeof(out), &n, why),
+                     0);
     assert_memory_equal(out, "\0\0\0\0\1", 5);
     json_decref(object);
 }
@@ -212,13 +214,15 @@ static void test_bad_lengths_are_refused(void **state)
     refuse_decode(plain, 4, "00000001 8000 61", HR_E_INVALID, "Topics[0].Name: length -32768");
     refuse_decode(plain, 4, "00000001 ffff 61", HR_E_INVALID,
                   "Topics[0].Name: null, which version 4 does not allow");
-    refuse_decode(plain, 4, "00000001 0100 61", HR_E_TRUNCATED, "Topics[0].Name: needs 256 bytes, 1 are left");
+    refuse_decode(plain, 4, "00000001 0100 61", HR_E_TRUNCATED,
+                  "Topics[0].Name: needs 256 bytes, 1 are left");
     refuse_decode(flexible, 9, "ffffffff0f 00", HR_E_TRUNCATED,
                   "Topics: count 4294967294 of at least 2 bytes each, 1 are left");
     refuse_decode(flexible, 9, "ffffffff1f 00", HR_E_INVALID, "Topics: a varint of more than 32 bits");
     refuse_decode(flexible, 9, "02 818008 6161", HR_E_INVALID, "Topics[0].Name: length 131072 of a string");
-    refuse_decode(hr_krequest_find(KEY_PRODUCE, 3), 3, "ffff 0001 00000000 00000001 0001 74 00000001 00000000 fffffffe",
-                  HR_E_INVALID, "TopicData[0].PartitionData[0].Records: length -2");
+    refuse_decode(hr_krequest_find(KEY_PRODUCE, 3), 3,
+                  "ffff 0001 00000000 00000001 0001 74 00000001 00000000 fffffffe", HR_E_INVALID,
+                  "TopicData[0].PartitionData[0].Records: length -2");
     refuse_decode(plain, 9, "00", HR_E_TRUNCATED, "AllowAutoTopicCreation: needs 1 bytes, 0 are left");
     refuse_decode(plain, 99, "00", HR_E_VERSION, "MetadataRequest has no version 99 here");
 }
@@ -229,7 +233,8 @@ static void test_bad_tags_are_refused(void **state)
     refuse_decode(message, 3, "0000 01 00000000 02 09 00 09 00", HR_E_INVALID, "tag 9 after tag 9");
     refuse_decode(message, 3, "0000 01 00000000 02 09 00 07 00", HR_E_INVALID, "tag 7 after tag 9");
     refuse_decode(message, 3, "0000 01 00000000 01 09 05 00", HR_E_TRUNCATED, "needs 5 bytes, 1 are left");
-    refuse_decode(message, 3, "0000 01 00000000 01 03 02 01 00", HR_E_INVALID, "tag 3 is longer than its value");
+    refuse_decode(message, 3, "0000 01 00000000 01 03 02 01 00", HR_E_INVALID,
+                  "tag 3 is longer than its value");
     refuse_decode(message, 3, "0000 01 00000000 01 01 04 00000000 00000000", HR_E_TRUNCATED,
                   "FinalizedFeaturesEpoch: needs 8 bytes, 4 are left");
     refuse_decode(message, 3, "0000 01 00000000 ffffffff0f", HR_E_TRUNCATED, "needs 1 bytes, 0 are left");
@@ -242,17 +247,19 @@ static void test_bad_json_is_refused(void **state)
     refuse_encode(metadata, 9, "{\"Topics\":5}", HR_E_INVALID, "Topics: wants an array");
     refuse_encode(metadata, 9, "{\"Topics\":[{\"Name\":null}]}", HR_E_INVALID,
                   "Topics[0].Name: null, which version 9 does not allow");
-    refuse_encode(metadata, 9, "{\"Topics\":[{\"Name\":\"a\"},7]}", HR_E_INVALID, "Topics[1]: wants an object");
+    refuse_encode(metadata, 9, "{\"Topics\":[{\"Name\":\"a\"},7]}", HR_E_INVALID,
+                  "Topics[1]: wants an object");
     refuse_encode(metadata, 9, "{\"AllowAutoTopicCreation\":1}", HR_E_INVALID,
                   "AllowAutoTopicCreation: wants true or false");
     refuse_encode(metadata, 9, "{\"_tags\":{\"x\":\"\"}}", HR_E_INVALID, "\"x\" in _tags is no tag");
-    refuse_encode(metadata, 9, "{\"_tags\":{\"5\":\"abc\"}}", HR_E_INVALID, "tag 5 wants a string of hex digits");
+    refuse_encode(metadata, 9, "{\"_tags\":{\"5\":\"abc\"}}", HR_E_INVALID,
+                  "tag 5 wants a string of hex digits");
     refuse_encode(metadata, 9, "{\"_tags\":{\"5\":\"\",\"05\":\"\"}}", HR_E_INVALID, "tag 5 twice");
     refuse_encode(hr_kresponse_find(KEY_FIND_COORDINATOR, 0), 0, "{\"Port\":4294967296}", HR_E_INVALID,
                   "Port: 4294967296 is outside -2147483648 to 2147483647");
     /* Not ignorable, and not of this version. */
-    refuse_encode(hr_krequest_find(KEY_METADATA, 3), 3, "{\"AllowAutoTopicCreation\":false}", HR_E_UNSUPPORTED,
-                  "version 3 cannot carry AllowAutoTopicCreation");
+    refuse_encode(hr_krequest_find(KEY_METADATA, 3), 3, "{\"AllowAutoTopicCreation\":false}",
+                  HR_E_UNSUPPORTED, "version 3 cannot carry AllowAutoTopicCreation");
     refuse_encode(metadata, 99, "{}", HR_E_VERSION, "MetadataRequest has no version 99 here");
 }
 
@@ -262,7 +269,8 @@ static void test_ignorable_is_dropped(void **state)
     char why[HR_KJSON_WHY_MAX];
     uint32_t n = 0;
     json_t *object = json_of("{\"ThrottleTimeMs\":7,\"ErrorCode\":0,\"ApiKeys\":[]}");
-    assert_int_equal(hr_kjson_encode(hr_kresponse_find(KEY_API_VERSIONS, 0), 0, object, out, sizeof(out), &n, why), 0);
+    assert_int_equal(
+        hr_kjson_encode(hr_kresponse_find(KEY_API_VERSIONS, 0), 0, object, out, sizeof(out), &n, why), 0);
     assert_int_equal(n, 6);
     json_decref(object);
 }
@@ -273,7 +281,8 @@ static void test_empty_object_of_every_version(void **state)
     for (uint16_t i = 0; i < hr_kapis_n; i++) {
         const struct hr_kapi *api = &hr_kapis[i];
         for (int16_t v = api->versions.min; v <= api->versions.max; v++) {
-            const struct hr_kmessage *both[] = {hr_krequest_find(api->key, v), hr_kresponse_find(api->key, v)};
+            const struct hr_kmessage *both[] = {hr_krequest_find(api->key, v),
+                                                hr_kresponse_find(api->key, v)};
             for (int k = 0; k < 2; k++) {
                 uint8_t first[1024], second[1024];
                 uint32_t n = 0, used = 0, m = 0;

@@ -15,7 +15,8 @@ const struct hr_kapi *hr_kapi_find(int16_t key)
 }
 
 /* The ranges of an API's messages do not overlap, so the first that has the version is the one. */
-static const struct hr_kmessage *message_of_version(const struct hr_kmessage *const messages[], int16_t version)
+static const struct hr_kmessage *message_of_version(const struct hr_kmessage *const messages[],
+                                                    int16_t version)
 {
     for (int i = 0; i < HR_KAPI_MAX_MESSAGES && messages[i] != NULL; i++) {
         if (hr_krange_has(messages[i]->versions, version))

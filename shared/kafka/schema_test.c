@@ -21,7 +21,8 @@ static const struct hr_kfield *child(const struct hr_kfield *fields, uint16_t n,
     return NULL;
 }
 
-static const struct hr_kfield *at(const struct hr_kmessage *message, const char *a, const char *b, const char *c)
+static const struct hr_kfield *at(const struct hr_kmessage *message, const char *a, const char *b,
+                                  const char *c)
 {
     assert_non_null(message);
     const struct hr_kfield *f = child(message->fields, message->n_fields, a);
@@ -164,9 +165,12 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table_is_sound), cmocka_unit_test(test_unknown_is_null),
-        cmocka_unit_test(test_both_lines_are_covered), cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_roles), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_table_is_sound),
+        cmocka_unit_test(test_unknown_is_null),
+        cmocka_unit_test(test_both_lines_are_covered),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* The JSON codec on hostile bytes. The first four bytes choose API, version, direction and the size of
  * pieces; the rest is the message. What decodes must encode; the result is canonical, so a second round must
- * change neither the JSON nor the bytes, and it is never longer than the input. And the walker, which reads the
- * same schema in another way and in pieces, must find the message's end where the codec finds it. */
+ * change neither the JSON nor the bytes, and it is never longer than the input. And the walker, which reads
+ * the same schema in another way and in pieces, must find the message's end where the codec finds it. */
 #include "shared/kafka/json.h"
 #include "shared/kafka/walk.h"
 
@@ -18,7 +18,8 @@ static void check(bool holds)
         abort();
 }
 
-/* The walker is the more lenient of the two (it looks at neither UTF-8 nor the order of tags), never the stricter. */
+/* The walker is the more lenient of the two (it looks at neither UTF-8 nor the order of tags), never the
+ * stricter. */
 static void walk_too(const struct hr_kmessage *message, int16_t version, const uint8_t *data, uint32_t len,
                      uint32_t piece, uint32_t want_end)
 {

@@ -233,7 +233,8 @@ static int decode_one(const struct options *o)
     if (o->frame) {
         if (len < 4)
             die(EXIT_BAD_MESSAGE, "too short for a frame");
-        uint32_t size = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+        uint32_t size =
+            (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
         bytes += 4;
         len -= 4;
         if (size != len) {
@@ -342,10 +343,10 @@ static int list(bool as_json)
         json_t *all = json_array();
         for (uint16_t i = 0; i < hr_kapis_n; i++) {
             const struct hr_kapi *api = &hr_kapis[i];
-            json_array_append_new(all, json_pack("{s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "key", api->key, "name",
-                                                 api->name, "min", api->versions.min, "max", api->versions.max,
-                                                 "stable_min", api->latest_stable.min, "stable_max",
-                                                 api->latest_stable.max, "flexible",
+            json_array_append_new(all, json_pack("{s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "key", api->key,
+                                                 "name", api->name, "min", api->versions.min, "max",
+                                                 api->versions.max, "stable_min", api->latest_stable.min,
+                                                 "stable_max", api->latest_stable.max, "flexible",
                                                  api->requests[0]->flexible.min));
         }
         json_dumpf(all, stdout, JSON_INDENT(2));
@@ -386,7 +387,8 @@ static void batch_headers(int16_t key, int16_t version)
     if (hr_krequest_find(key, version) == NULL)
         puts("error no such API or version");
     else
-        printf("ok %d %d\n", hr_krequest_header_version(key, version), hr_kresponse_header_version(key, version));
+        printf("ok %d %d\n", hr_krequest_header_version(key, version),
+               hr_kresponse_header_version(key, version));
 }
 
 static void batch_job(const char *verb, const struct hr_kmessage *message, int16_t version, char *data)
@@ -457,8 +459,10 @@ static int batch(void)
         line[strcspn(line, "\r\n")] = '\0';
         if (sscanf(line, "headers %hd %hd", &key, &version) == 2) {
             batch_headers(key, version);
-        } else if (sscanf(line, "%15s %hd %hd %15s %n", verb, &key, &version, direction, &at) != 4 || at == 0 ||
-                   (strcmp(verb, "decode") != 0 && strcmp(verb, "encode") != 0 && strcmp(verb, "round") != 0)) {
+        } else if (sscanf(line, "%15s %hd %hd %15s %n", verb, &key, &version, direction, &at) != 4 ||
+                   at == 0 ||
+                   (strcmp(verb, "decode") != 0 && strcmp(verb, "encode") != 0 &&
+                    strcmp(verb, "round") != 0)) {
             puts("error the job is not understood");
         } else {
             const struct hr_kmessage *message = batch_message(direction, key, version);
@@ -478,10 +482,14 @@ static int batch(void)
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"api", required_argument, NULL, 'a'},  {"version", required_argument, NULL, 'v'},
-        {"request", no_argument, NULL, 'q'},    {"response", no_argument, NULL, 'r'},
-        {"header", no_argument, NULL, 'H'},     {"frame", no_argument, NULL, 'F'},
-        {"json", no_argument, NULL, 'j'},       {"help", no_argument, NULL, 'h'},
+        {"api", required_argument, NULL, 'a'},
+        {"version", required_argument, NULL, 'v'},
+        {"request", no_argument, NULL, 'q'},
+        {"response", no_argument, NULL, 'r'},
+        {"header", no_argument, NULL, 'H'},
+        {"frame", no_argument, NULL, 'F'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct options o = {.version = -1};
