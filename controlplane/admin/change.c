@@ -2,7 +2,6 @@
  * undrain or restart. Everything reaches the workers as a new policy snapshot. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,39 +11,136 @@
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/sessions/sessions.h"
 #include "shared/base/log.h"
+#include "shared/config/keys.h"
 
 /* -- set ---------------------------------------------------------------------------------------------- */
 
-/* Bounds are those of the configuration file; 0 as upper bound: what the process was started with, because
- * memory was laid out for it. */
-struct number_key {
-    const char *key;
-    size_t offset;
-    uint32_t min, max;
-};
-
-static const struct number_key global_keys[] = {
-    {"limits.max_connections", offsetof(struct hr_config, limits.max_connections), 1, 0},
-    {"limits.hold_max_bytes", offsetof(struct hr_config, limits.hold_max_bytes), HR_HOLD_MAX_MIN, 0},
-    {"limits.drain_timeout_ms", offsetof(struct hr_config, limits.drain_timeout_ms), 0, HR_TIMEOUT_MAX_MS},
-    {"cluster.refresh_ms", offsetof(struct hr_config, cluster.refresh_ms), 1000, HR_TIMEOUT_MAX_MS},
-    {"cluster.refresh_min_ms", offsetof(struct hr_config, cluster.refresh_min_ms), 50, HR_TIMEOUT_MAX_MS},
-};
-
-static const struct number_key listener_keys[] = {
-    {"max_connections", offsetof(struct hr_policy_listener, max_connections), 1, HR_MAX_SESSIONS_MAX},
-    {"max_frame_bytes", offsetof(struct hr_policy_listener, max_frame_bytes), 1024, INT32_MAX},
-    {"max_in_flight", offsetof(struct hr_policy_listener, max_in_flight), 1, HR_MAX_IN_FLIGHT},
-    {"connect_timeout_ms", offsetof(struct hr_policy_listener, connect_timeout_ms), HR_CONNECT_TIMEOUT_MIN_MS,
-     HR_TIMEOUT_MAX_MS},
-    {"idle_timeout_ms", offsetof(struct hr_policy_listener, idle_timeout_ms), 0, HR_TIMEOUT_MAX_MS},
-    {"request_timeout_ms", offsetof(struct hr_policy_listener, request_timeout_ms), 0, HR_TIMEOUT_MAX_MS},
-};
-
-static uint32_t *number_at(void *base, const struct number_key *key)
+/* The key's field of the section's struct, as the configuration file would have it set. */
+static void set_field(struct hr_daemon *d, struct hr_admin_request *request, const char *full_key,
+                      const struct hr_cfg_key *key, void *base, const void *base_at_start, const char *value)
 {
-    return (uint32_t *)(void *)((char *)base + key->offset);
+    int64_t number = 0, max = key->max;
+    char from[64], to[64], *end;
+    uint32_t n;
+
+    if (key->apply == HR_CFG_RESTART) {
+        hr_admin_fail(request, HR_E_UNSUPPORTED, "%s: takes effect only with a restart: change the file", full_key);
+        return;
+    }
+    switch (key->type) {
+    case HR_CFG_NUMBER:
+        /* Memory was laid out for the value at start. */
+        if (key->apply == HR_CFG_LIVE_LOWER && base_at_start && hr_cfg_fetch(key, base_at_start) < max)
+            max = hr_cfg_fetch(key, base_at_start);
+        errno = 0;
+        number = strtoll(value, &end, 10);
+        if (*value < '0' || *value > '9' || *end || errno || number < key->min || number > max) {
+            hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be %" PRId64 "..%" PRId64 "%s", full_key, value,
+                          key->min, max, max < key->max ? " (the value at start; more needs a restart)" : "");
+            return;
+        }
+        break;
+    case HR_CFG_BOOL:
+        if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0) {
+            hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be true or false", full_key, value);
+            return;
+        }
+        number = strcmp(value, "true") == 0;
+        break;
+    case HR_CFG_CHOICE:
+        for (n = 0; key->choices[n] && strcmp(key->choices[n], value) != 0; n++)
+            ;
+        if (!key->choices[n]) {
+            char all[128] = "";
+
+            for (n = 0; key->choices[n] && strlen(all) + strlen(key->choices[n]) + 5 < sizeof(all); n++) {
+                strcat(all, n ? " or " : "");
+                strcat(all, key->choices[n]);
+            }
+            hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be %s", full_key, value, all);
+            return;
+        }
+        number = key->min + n;
+        break;
+    case HR_CFG_NONE:
+    case HR_CFG_STRING:
+    case HR_CFG_MAX:
+        hr_admin_fail(request, HR_E_UNSUPPORTED, "%s: cannot be set while running: change the file and reload",
+                      full_key);
+        return;
+    }
+    hr_cfg_format(key, base, from, sizeof(from));
+    hr_cfg_store(key, base, number);
+    hr_cfg_format(key, base, to, sizeof(to));
+    hr_log_info("set %s: %s -> %s", full_key, from, to);
+    hr_daemon_apply(d);
+    hr_admin_reply(request, json_pack("{s:s, s:s, s:s}", "key", full_key, "from", from, "to", to));
 }
+
+static const struct hr_cfg_key *find_key(const struct hr_cfg_section *section, const char *name)
+{
+    for (const struct hr_cfg_key *key = section->keys; key->name; key++) {
+        if (strcmp(key->name, name) == 0)
+            return key;
+    }
+    return NULL;
+}
+
+/* listeners.NAME.KEY; a name may itself contain dots. */
+static void set_listener(struct hr_daemon *d, struct hr_admin_request *request, const char *full_key,
+                         const char *value)
+{
+    const char *name = full_key + strlen("listeners.");
+    const char *dot = strrchr(name, '.');
+
+    for (uint32_t i = 0; dot && i < d->config->n_listeners; i++) {
+        struct hr_config_listener *listener = &d->config->listeners[i];
+        const struct hr_cfg_key *key;
+
+        if (strlen(listener->policy.name) != (size_t)(dot - name) ||
+            strncmp(listener->policy.name, name, (size_t)(dot - name)) != 0)
+            continue;
+        key = find_key(&hr_cfg_listener_section, dot + 1);
+        if (key && key->type == HR_CFG_NUMBER)
+            set_field(d, request, full_key, key, listener, NULL, value);
+        else
+            hr_admin_fail(request, HR_E_NOT_FOUND, "%s: not a limit of a listener; see headracectl set --help",
+                          full_key);
+        return;
+    }
+    hr_admin_fail(request, HR_E_NOT_FOUND, "%s: no such listener; keys are listeners.NAME.KEY", full_key);
+}
+
+void hr_command_set(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
+{
+    const char *full_key = json_string_value(json_object_get(args, "key"));
+    const char *value = json_string_value(json_object_get(args, "value"));
+    const char *dot = full_key ? strchr(full_key, '.') : NULL;
+
+    if (!full_key || !value || strlen(full_key) > 128) {
+        hr_admin_fail(request, HR_E_INVALID, "set needs a key and a value, both as strings");
+        return;
+    }
+    if (strncmp(full_key, "listeners.", strlen("listeners.")) == 0) {
+        set_listener(d, request, full_key, value);
+        return;
+    }
+    for (const struct hr_cfg_section *section = hr_cfg_sections; dot && section->name; section++) {
+        const struct hr_cfg_key *key;
+
+        if (strlen(section->name) != (size_t)(dot - full_key) ||
+            strncmp(section->name, full_key, (size_t)(dot - full_key)) != 0)
+            continue;
+        key = find_key(section, dot + 1);
+        if (key) {
+            set_field(d, request, full_key, key, d->config, d->at_start, value);
+            return;
+        }
+    }
+    hr_admin_fail(request, HR_E_NOT_FOUND, "%s: no such key; see headracectl set --help", full_key);
+}
+
+/* -- drain -------------------------------------------------------------------------------------------- */
 
 static bool parse_number(const char *value, uint64_t *ret_number)
 {
@@ -56,118 +152,6 @@ static bool parse_number(const char *value, uint64_t *ret_number)
     *ret_number = strtoull(value, &end, 10);
     return *end == '\0' && errno == 0;
 }
-
-static void done_set(struct hr_daemon *d, struct hr_admin_request *request, const char *key, const char *from,
-                     const char *to)
-{
-    hr_log_info("set %s: %s -> %s", key, from, to);
-    hr_daemon_apply(d);
-    hr_admin_reply(request, json_pack("{s:s, s:s, s:s}", "key", key, "from", from, "to", to));
-}
-
-static void set_number(struct hr_daemon *d, struct hr_admin_request *request, const char *full_key,
-                       const struct number_key *key, void *base, uint32_t max, const char *value)
-{
-    uint32_t *at = number_at(base, key);
-    char from[16], to[16];
-    uint64_t number;
-
-    if (!parse_number(value, &number) || number < key->min || number > max) {
-        hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be %u..%u%s", full_key, value, key->min, max,
-                      key->max ? "" : " (the value at start; more needs a restart)");
-        return;
-    }
-    snprintf(from, sizeof(from), "%u", *at);
-    snprintf(to, sizeof(to), "%" PRIu64, number);
-    *at = (uint32_t)number;
-    done_set(d, request, full_key, from, to);
-}
-
-static void set_log_level(struct hr_daemon *d, struct hr_admin_request *request, const char *value)
-{
-    enum hr_log_level level = hr_log_level_parse(value), from = d->config->log.level;
-
-    if (level == HR_LOG_NONE) {
-        hr_admin_fail(request, HR_E_INVALID, "log.level = %.40s: must be error, warn, info or debug", value);
-        return;
-    }
-    d->config->log.level = level;
-    done_set(d, request, "log.level", hr_log_level_name(from), hr_log_level_name(level));
-}
-
-static void set_idle(struct hr_daemon *d, struct hr_admin_request *request, const char *value)
-{
-    bool from = d->config->dataplane.idle_busy;
-
-    if (strcmp(value, "busy") != 0 && strcmp(value, "adaptive") != 0) {
-        hr_admin_fail(request, HR_E_INVALID, "dataplane.idle = %.40s: must be busy or adaptive", value);
-        return;
-    }
-    d->config->dataplane.idle_busy = strcmp(value, "busy") == 0;
-    done_set(d, request, "dataplane.idle", from ? "busy" : "adaptive", value);
-}
-
-/* listeners.NAME.KEY; a name may itself contain dots. */
-static void set_listener(struct hr_daemon *d, struct hr_admin_request *request, const char *full_key,
-                         const char *value)
-{
-    const char *name = full_key + strlen("listeners.");
-    const char *dot = strrchr(name, '.');
-
-    for (uint32_t i = 0; dot && i < d->config->n_listeners; i++) {
-        struct hr_policy_listener *listener = &d->config->listeners[i].policy;
-
-        if (strlen(listener->name) != (size_t)(dot - name) || strncmp(listener->name, name, (size_t)(dot - name)) != 0)
-            continue;
-        for (size_t k = 0; k < sizeof(listener_keys) / sizeof(listener_keys[0]); k++) {
-            if (strcmp(listener_keys[k].key, dot + 1) == 0) {
-                set_number(d, request, full_key, &listener_keys[k], listener, listener_keys[k].max, value);
-                return;
-            }
-        }
-        hr_admin_fail(request, HR_E_NOT_FOUND,
-                      "%s: not a key that can be set while running; max_connections, max_frame_bytes, max_in_flight, "
-                      "connect_timeout_ms, idle_timeout_ms and request_timeout_ms of a listener can",
-                      full_key);
-        return;
-    }
-    hr_admin_fail(request, HR_E_NOT_FOUND, "%s: no such listener; keys are listeners.NAME.KEY", full_key);
-}
-
-void hr_command_set(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
-{
-    const char *key = json_string_value(json_object_get(args, "key"));
-    const char *value = json_string_value(json_object_get(args, "value"));
-
-    if (!key || !value || strlen(key) > 128) {
-        hr_admin_fail(request, HR_E_INVALID, "set needs a key and a value, both as strings");
-        return;
-    }
-    if (strcmp(key, "log.level") == 0) {
-        set_log_level(d, request, value);
-        return;
-    }
-    if (strcmp(key, "dataplane.idle") == 0) {
-        set_idle(d, request, value);
-        return;
-    }
-    if (strncmp(key, "listeners.", strlen("listeners.")) == 0) {
-        set_listener(d, request, key, value);
-        return;
-    }
-    for (size_t i = 0; i < sizeof(global_keys) / sizeof(global_keys[0]); i++) {
-        if (strcmp(global_keys[i].key, key) == 0) {
-            uint32_t max = global_keys[i].max ? global_keys[i].max : *number_at(d->at_start, &global_keys[i]);
-
-            set_number(d, request, key, &global_keys[i], d->config, max, value);
-            return;
-        }
-    }
-    hr_admin_fail(request, HR_E_NOT_FOUND, "%s: not a key that can be set while running; see headracectl set --help",
-                  key);
-}
-
-/* -- drain -------------------------------------------------------------------------------------------- */
 
 /* No target: everything. A target is a node id, or else a listener's name. */
 static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args, bool drain)

@@ -64,7 +64,7 @@ static json_t *policy_status(struct hr_daemon *d)
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
 
     return json_pack("{s:I, s:I, s:I, s:s}", "published", (json_int_t)(policy ? policy->generation : 0), "adopted",
-                     (json_int_t)hr_attach_client_adopted(d->attach), "refused", (json_int_t)d->policy_bad, "error",
+                     (json_int_t)hr_daemon_adopted(d), "refused", (json_int_t)d->policy_bad, "error",
                      d->policy_error);
 }
 

@@ -41,15 +41,12 @@ static const struct command {
     {"drops", "", 0, 0, OPT_WORKER | OPT_ALL, cli_drops, "why packets and connections were dropped, and what to do",
      "Sums over all workers; reasons that never occurred are left out.\n"},
     {"set", "KEY VALUE", 2, 2, 0, cli_set, "changes a value while traffic flows",
-     "Holds until the next reload or restart. Keys:\n"
-     "  log.level                        error, warn, info or debug\n"
-     "  dataplane.idle                   busy or adaptive\n"
-     "  limits.max_connections           up to its value at start\n"
-     "  limits.hold_max_bytes            up to its value at start\n"
-     "  limits.drain_timeout_ms\n"
-     "  cluster.refresh_ms, cluster.refresh_min_ms\n"
-     "  listeners.NAME.KEY               KEY is max_connections, max_frame_bytes, max_in_flight,\n"
-     "                                   connect_timeout_ms, idle_timeout_ms or request_timeout_ms\n"},
+     "Holds until the next reload or restart. Keys and ranges are those of the configuration file, those marked\n"
+     "live there with a number or a choice as value:\n"
+     "  log.level, dataplane.idle\n"
+     "  limits.KEY, cluster.KEY          \"live down\": up to the value at start\n"
+     "  listeners.NAME.KEY               max_connections, max_frame_bytes, max_in_flight,\n"
+     "                                   connect_timeout_ms, idle_timeout_ms, request_timeout_ms\n"},
     {"drain", "[NODE|LISTENER]", 0, 1, 0, cli_drain, "takes the instance, a broker or a listener out of service",
      "New sessions are refused; open ones end when no request is without its answer, at the latest at\n"
      "limits.drain_timeout_ms. Without an argument the whole instance drains and /ready says no. A listener's name\n"

@@ -143,7 +143,7 @@ static void on_attached(void *owner)
     d->doorbell = (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = on_doorbell, .arg = d};
     if (hr_loop_add(d->loop, &d->doorbell, EPOLLIN) != 0)
         hr_log_error("cannot watch the workers' doorbell, errno %d", errno);
-    hr_publisher_attached(d->publisher, hr_attach_client_adopted(d->attach));
+    hr_publisher_attached(d->publisher, hr_daemon_adopted(d));
     hr_metadata_start(d->metadata);
     drain_events(d);
 }
@@ -259,15 +259,27 @@ static void on_dns_changed(void *owner)
 
 void hr_daemon_apply(struct hr_daemon *d)
 {
-    hr_log_set_level(d->config->log.level);
+    hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
     hr_metadata_configure(d->metadata, d->config);
     hr_publisher_touch(d->publisher);
 }
 
+struct reload {
+    const struct hr_daemon *daemon;
+    const struct hr_config *next;
+    json_t *changes;
+};
+
 static void emit_change(void *arg, const char *key, const char *from, const char *to, bool needs_restart)
 {
-    json_t *changes = arg;
+    struct reload *reload = arg;
+    json_t *changes = reload->changes;
 
+    /* These are bounded by what memory was laid out for at start, not by what `set` has made of them since. */
+    if (strcmp(key, "limits.max_connections") == 0)
+        needs_restart = reload->next->limits.max_connections > reload->daemon->at_start->limits.max_connections;
+    else if (strcmp(key, "limits.hold_max_bytes") == 0)
+        needs_restart = reload->next->limits.hold_max_bytes > reload->daemon->at_start->limits.hold_max_bytes;
     hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");
     json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:b}", "key", key, "from", from, "to", to, "restart",
                                              needs_restart));
@@ -293,7 +305,7 @@ int hr_daemon_reload(struct hr_daemon *d, json_t **ret_changes, json_t **ret_err
         hr_notify_ready("the last reload was refused");
         goto out;
     }
-    hr_config_diff(d->config, next, emit_change, changes);
+    hr_config_diff(d->config, next, emit_change, &(struct reload){d, next, changes});
     if (json_array_size(changes) == 0)
         hr_log_info("reload: nothing has changed");
     *d->config = *next;
@@ -342,11 +354,11 @@ bool hr_daemon_ready(const struct hr_daemon *d, const char **ret_why)
     }
     if (!d->attached_us)
         *ret_why = "no dataplane is attached";
-    else if (hr_attach_client_adopted(d->attach) == 0)
+    else if (hr_daemon_adopted(d) == 0)
         *ret_why = "the dataplane has not adopted a policy yet";
     else if (!policy)
         *ret_why = "no policy was published since the control plane started";
-    else if (hr_attach_client_adopted(d->attach) < policy->generation && d->policy_error[0])
+    else if (hr_daemon_adopted(d) < policy->generation && d->policy_error[0])
         *ret_why = "the dataplane refused the newest policy";
     else if (kafka && !policy->cluster_known)
         *ret_why = "the cluster's metadata is not known yet";
@@ -380,6 +392,20 @@ bool hr_daemon_stats(const struct hr_daemon *d, uint32_t worker, struct hr_stats
     for (uint32_t i = 0; i < HR_DROP_MAX; i++)
         ret_stats->drops[i] = __atomic_load_n(&stats->drops[i], __ATOMIC_RELAXED);
     return true;
+}
+
+uint64_t hr_daemon_adopted(const struct hr_daemon *d)
+{
+    uint64_t lowest = UINT64_MAX;
+
+    for (uint32_t w = 0; w < hr_daemon_workers(d); w++) {
+        const struct hr_stats *stats = hr_region_stats(hr_attach_client_region(d->attach), w);
+        uint64_t generation = __atomic_load_n(&stats->gauges[HR_GAUGE_policy_generation], __ATOMIC_RELAXED);
+
+        if (generation < lowest)
+            lowest = generation;
+    }
+    return lowest == UINT64_MAX ? 0 : lowest;
 }
 
 /* -- life --------------------------------------------------------------------------------------------- */

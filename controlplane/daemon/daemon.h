@@ -80,3 +80,6 @@ bool hr_daemon_ready(const struct hr_daemon *daemon, const char **ret_why);
 /* A copy of a worker's counters; false when not attached or there is no such worker. */
 bool hr_daemon_stats(const struct hr_daemon *daemon, uint32_t worker, struct hr_stats *ret_stats);
 uint32_t hr_daemon_workers(const struct hr_daemon *daemon);
+/* The generation of the snapshot that every worker uses, 0 if one has none. Also right after attaching to a
+ * dataplane that works by the snapshot of an earlier control plane. */
+uint64_t hr_daemon_adopted(const struct hr_daemon *daemon);

@@ -181,6 +181,19 @@ static bool take_frame(struct hr_kclient *client)
     return !leave(client);
 }
 
+/* False: the client has failed, and may be gone. */
+static bool size_ok(struct hr_kclient *client)
+{
+    uint32_t size = be32(client->size_bytes);
+    char why[96];
+
+    if (size >= 4 && size <= client->max_frame_bytes)
+        return true;
+    snprintf(why, sizeof(why), "response size %d is not within 4..%u", (int32_t)size, client->max_frame_bytes);
+    fail(client, HR_E_TOO_LARGE, why);
+    return false;
+}
+
 static void on_data(void *owner, const uint8_t *data, uint32_t len)
 {
     struct hr_kclient *client = owner;
@@ -191,17 +204,11 @@ static void on_data(void *owner, const uint8_t *data, uint32_t len)
         if (client->n_size < 4) {
             client->size_bytes[client->n_size++] = *data++;
             len--;
+            if (client->n_size == 4 && !size_ok(client))
+                return;
             continue;
         }
         size = be32(client->size_bytes);
-        if (size < 4 || size > client->max_frame_bytes) {
-            char why[96];
-
-            snprintf(why, sizeof(why), "response size %d is not within 4..%u", (int32_t)size,
-                     client->max_frame_bytes);
-            fail(client, HR_E_TOO_LARGE, why);
-            return;
-        }
         n = size - client->n_frame < len ? size - client->n_frame : len;
         if (client->n_frame + n > client->cap) {
             uint32_t cap = client->cap ? client->cap : FIRST_CAP;

@@ -140,7 +140,7 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
     one(t, "policy_published_generation", "gauge", "generation of the newest policy snapshot published",
         policy ? (double)policy->generation : 0);
     one(t, "policy_adopted_generation", "gauge", "generation of the policy snapshot that every worker uses",
-        (double)hr_attach_client_adopted(d->attach));
+        (double)hr_daemon_adopted(d));
     one(t, "policy_refused_total", "counter", "policy snapshots that the dataplane refused", (double)d->policy_bad);
     write_cluster(d, t);
     write_listeners(d, t);

@@ -1,0 +1,656 @@
+/* The refresh state machine against a broker made of this file's own hr_conn_*(): requests are decoded, answers
+ * encoded, time is a variable. */
+#include "controlplane/metadata/metadata.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controlplane/conn/conn.h"
+#include "controlplane/dns/dns.h"
+#include "controlplane/loop/loop.h"
+#include "shared/base/clock.h"
+#include "shared/config/config.h"
+#include "shared/kafka/json.h"
+#include "shared/kafka/schema.h"
+
+/* -- the stream --------------------------------------------------------------------------------------- */
+
+struct hr_conn {
+    const struct hr_conn_ops *ops;
+    void *owner;
+    struct hr_addr addr;
+    uint16_t port;
+    bool released;
+    uint8_t sent[65536];
+    uint32_t n_sent;
+};
+
+static struct hr_conn *current; /* the newest connection */
+static int n_opened;
+static int open_error;
+
+int hr_conn_open(struct hr_conns *conns, const struct hr_addr *addr, uint16_t port, uint32_t timeout_ms,
+                 const struct hr_conn_ops *ops, void *owner, struct hr_conn **ret_conn)
+{
+    (void)conns;
+    (void)timeout_ms;
+    n_opened++;
+    if (open_error)
+        return open_error;
+    current = calloc(1, sizeof(*current));
+    *current = (struct hr_conn){.ops = ops, .owner = owner, .addr = *addr, .port = port};
+    *ret_conn = current;
+    return 0;
+}
+
+int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len)
+{
+    assert_false(conn->released);
+    assert_true(conn->n_sent + len <= sizeof(conn->sent));
+    memcpy(conn->sent + conn->n_sent, data, len);
+    conn->n_sent += len;
+    return 0;
+}
+
+void hr_conn_release(struct hr_conn *conn)
+{
+    if (!conn)
+        return;
+    assert_false(conn->released);
+    if (conn == current)
+        current = NULL;
+    conn->released = true;
+    free(conn);
+}
+
+/* -- the fixture -------------------------------------------------------------------------------------- */
+
+static uint64_t fake_now;
+static struct hr_loop *loop;
+static struct hr_dns *dns;
+static struct hr_metadata *md;
+static struct hr_config *config;
+static int n_changed;
+
+static uint64_t fake_clock(void)
+{
+    return fake_now;
+}
+
+static void no_dns(struct hr_resolver *resolver, struct hr_dns *cache, const char *host)
+{
+    (void)resolver;
+    (void)cache;
+    (void)host;
+}
+
+static struct hr_resolver resolver = {.start = no_dns};
+
+static void on_dns_changed(void *owner)
+{
+    (void)owner;
+    hr_metadata_dns_changed(md);
+}
+
+static void on_changed(void *owner)
+{
+    (void)owner;
+    n_changed++;
+}
+
+static void turn(void)
+{
+    for (int i = 0; i < 10; i++)
+        hr_loop_turn(loop, 0);
+}
+
+static void pass_ms(uint64_t ms)
+{
+    fake_now += ms * HR_US_PER_MS;
+    turn();
+}
+
+static enum hr_metadata_state state_now(void)
+{
+    struct hr_metadata_info info;
+
+    hr_metadata_get_info(md, &info);
+    return info.state;
+}
+
+static const char *last_error(void)
+{
+    static struct hr_metadata_info info;
+
+    hr_metadata_get_info(md, &info);
+    return info.last_error;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_now = 1000 * HR_US_PER_S;
+    n_changed = n_opened = open_error = 0;
+    current = NULL;
+    config = calloc(1, sizeof(*config));
+    config->cluster.n_bootstrap = 2;
+    strcpy(config->cluster.bootstrap[0].host, "10.0.0.1");
+    config->cluster.bootstrap[0].port = 9092;
+    strcpy(config->cluster.bootstrap[1].host, "10.0.0.2");
+    config->cluster.bootstrap[1].port = 9092;
+    config->cluster.refresh_ms = 30000;
+    config->cluster.refresh_min_ms = 1000;
+    config->cluster.request_timeout_ms = 10000;
+    assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
+    assert_int_equal(hr_dns_create(loop, &resolver, on_dns_changed, NULL, &dns), 0);
+    assert_int_equal(hr_metadata_create(loop, NULL, dns, on_changed, NULL, &md), 0);
+    hr_metadata_configure(md, config);
+    assert_int_equal(state_now(), HR_METADATA_STOPPED);
+    hr_metadata_start(md);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    hr_metadata_destroy(md);
+    hr_dns_destroy(dns);
+    hr_loop_destroy(loop);
+    free(config);
+    return 0;
+}
+
+/* -- the broker --------------------------------------------------------------------------------------- */
+
+struct request {
+    int16_t key, version;
+    int32_t correlation_id;
+    json_t *body;
+};
+
+static struct request take_request(void)
+{
+    const struct hr_kmessage *message;
+    struct request request = {.key = -1};
+    char why[HR_KJSON_WHY_MAX] = "";
+    uint32_t used, size;
+    json_t *header;
+
+    assert_non_null(current);
+    assert_true(current->n_sent >= 12);
+    size = (uint32_t)current->sent[0] << 24 | (uint32_t)current->sent[1] << 16 | (uint32_t)current->sent[2] << 8 |
+           current->sent[3];
+    assert_int_equal(size + 4, current->n_sent);
+    request.key = (int16_t)(current->sent[4] << 8 | current->sent[5]);
+    request.version = (int16_t)(current->sent[6] << 8 | current->sent[7]);
+    if (hr_kjson_decode(&hr_krequest_header, hr_krequest_header_version(request.key, request.version),
+                        current->sent + 4, size, &header, &used, why) != 0)
+        fail_msg("request header: %s", why);
+    request.correlation_id = (int32_t)json_integer_value(json_object_get(header, "CorrelationId"));
+    assert_string_equal(json_string_value(json_object_get(header, "ClientId")), "headrace");
+    json_decref(header);
+    message = hr_krequest_find(request.key, request.version);
+    assert_non_null(message);
+    if (hr_kjson_decode(message, request.version, current->sent + 4 + used, size - used, &request.body, &used, why) != 0)
+        fail_msg("%s: %s", message->name, why);
+    current->n_sent = 0;
+    return request;
+}
+
+/* The frame of an answer; returns its length. */
+static uint32_t encode(int16_t key, int16_t version, int32_t correlation_id, const char *body, uint8_t *frame)
+{
+    const struct hr_kmessage *message = hr_kresponse_find(key, version);
+    json_t *header = json_pack("{s:i}", "CorrelationId", correlation_id), *json = json_loads(body, 0, NULL);
+    char why[HR_KJSON_WHY_MAX] = "";
+    uint32_t n_header = 0, n_body = 0, size;
+
+    assert_non_null(json);
+    if (hr_kjson_encode(&hr_kresponse_header, hr_kresponse_header_version(key, version), header, frame + 4, 65000,
+                        &n_header, why) != 0 ||
+        hr_kjson_encode(message, version, json, frame + 4 + n_header, 65000 - n_header, &n_body, why) != 0)
+        fail_msg("%s: %s", message->name, why);
+    size = n_header + n_body;
+    frame[0] = (uint8_t)(size >> 24);
+    frame[1] = (uint8_t)(size >> 16);
+    frame[2] = (uint8_t)(size >> 8);
+    frame[3] = (uint8_t)size;
+    json_decref(header);
+    json_decref(json);
+    return size + 4;
+}
+
+/* In pieces of `piece` bytes, as TCP may deliver them. */
+static void deliver(const uint8_t *bytes, uint32_t n, uint32_t piece)
+{
+    struct hr_conn *conn = current;
+
+    for (uint32_t at = 0; at < n && current == conn; at += piece)
+        conn->ops->data(conn->owner, bytes + at, n - at < piece ? n - at : piece);
+}
+
+static void reply(const struct request *request, int16_t version, const char *body)
+{
+    static uint8_t frame[65536];
+
+    deliver(frame, encode(request->key, version, request->correlation_id, body, frame), 7);
+}
+
+static const char versions_body[] =
+    "{\"ErrorCode\":0,\"ApiKeys\":[{\"ApiKey\":3,\"MinVersion\":0,\"MaxVersion\":13},"
+    "{\"ApiKey\":18,\"MinVersion\":0,\"MaxVersion\":4},{\"ApiKey\":60,\"MinVersion\":0,\"MaxVersion\":2}]}";
+
+static const char *metadata_body(int n_brokers)
+{
+    static char text[2000];
+    size_t len = 0;
+
+    len += (size_t)snprintf(text + len, sizeof(text) - len, "{\"ClusterId\":\"c1\",\"ControllerId\":1,\"Brokers\":[");
+    for (int i = 1; i <= n_brokers; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len,
+                                "%s{\"NodeId\":%d,\"Host\":\"10.0.1.%d\",\"Port\":9092,\"Rack\":\"z%d\"}",
+                                i > 1 ? "," : "", i, i, i);
+    snprintf(text + len, sizeof(text) - len,
+             "],\"Topics\":[{\"ErrorCode\":0,\"Name\":\"t\",\"Partitions\":[{\"ErrorCode\":0,\"PartitionIndex\":0,"
+             "\"LeaderId\":1,\"ReplicaNodes\":[1],\"IsrNodes\":[1]}]}]}");
+    return text;
+}
+
+static const char describe_body[] = "{\"ErrorCode\":0,\"ClusterId\":\"c1\",\"Brokers\":[]}";
+
+/* Answers whatever is asked until the state machine is READY again. */
+static void serve(int n_brokers)
+{
+    for (int i = 0; i < 6 && state_now() != HR_METADATA_READY; i++) {
+        struct request request;
+
+        if (state_now() == HR_METADATA_CONNECTING)
+            current->ops->opened(current->owner);
+        request = take_request();
+        if (request.key == 18)
+            reply(&request, request.version, versions_body);
+        else if (request.key == 3)
+            reply(&request, request.version, metadata_body(n_brokers));
+        else
+            reply(&request, request.version, describe_body);
+        json_decref(request.body);
+    }
+    assert_int_equal(state_now(), HR_METADATA_READY);
+}
+
+/* -- tests -------------------------------------------------------------------------------------------- */
+
+static void it_learns_the_cluster_over_one_connection(void **state)
+{
+    struct request request;
+
+    (void)state;
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    assert_int_equal(current->port, 9092);
+    current->ops->opened(current->owner);
+    request = take_request();
+    assert_int_equal(request.key, 18);
+    assert_int_equal(request.version, 3);
+    reply(&request, 3, versions_body);
+    json_decref(request.body);
+    request = take_request();
+    assert_int_equal(request.key, 3);
+    assert_int_equal(request.version, 12);
+    assert_true(json_is_null(json_object_get(request.body, "Topics"))); /* all of them */
+    assert_true(json_is_false(json_object_get(request.body, "AllowAutoTopicCreation")));
+    reply(&request, 12, metadata_body(3));
+    json_decref(request.body);
+    assert_int_equal(n_changed, 0);
+    request = take_request();
+    assert_int_equal(request.key, 60);
+    assert_int_equal(request.version, 2);
+    assert_true(json_is_true(json_object_get(request.body, "IncludeFencedBrokers")));
+    reply(&request, 2, describe_body);
+    json_decref(request.body);
+    assert_int_equal(n_changed, 1);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    assert_string_equal(hr_metadata_cluster(md)->id, "c1");
+    assert_int_equal(n_opened, 1);
+}
+
+static void it_refreshes_in_time_on_the_same_connection(void **state)
+{
+    (void)state;
+    serve(3);
+    pass_ms(29999);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    pass_ms(2);
+    assert_int_equal(state_now(), HR_METADATA_ASKING);
+    serve(3);
+    assert_int_equal(n_changed, 2);
+    assert_int_equal(n_opened, 1);
+}
+
+static void hints_hasten_it_but_not_beyond_the_limit(void **state)
+{
+    struct request request;
+
+    (void)state;
+    serve(3);
+    for (int i = 0; i < 100; i++)
+        hr_metadata_hint(md);
+    turn();
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    pass_ms(1000);
+    assert_int_equal(state_now(), HR_METADATA_ASKING);
+    hr_metadata_hint(md); /* while asking: once more, later */
+    serve(3);
+    turn();
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    pass_ms(1000);
+    assert_int_equal(state_now(), HR_METADATA_ASKING);
+    serve(3);
+    pass_ms(5000);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    pass_ms(25000);
+    request = take_request();
+    assert_int_equal(request.key, 3);
+    json_decref(request.body);
+}
+
+static void an_old_broker_is_asked_in_its_own_versions(void **state)
+{
+    struct request request;
+
+    (void)state;
+    current->ops->opened(current->owner);
+    request = take_request();
+    /* KIP-511: error 35 in a version 0 body. */
+    reply(&request, 0, "{\"ErrorCode\":35,\"ApiKeys\":[{\"ApiKey\":18,\"MinVersion\":0,\"MaxVersion\":2}]}");
+    json_decref(request.body);
+    request = take_request();
+    assert_int_equal(request.key, 18);
+    assert_int_equal(request.version, 0);
+    reply(&request, 0, "{\"ErrorCode\":0,\"ApiKeys\":[{\"ApiKey\":3,\"MinVersion\":0,\"MaxVersion\":1}]}");
+    json_decref(request.body);
+    request = take_request();
+    assert_int_equal(request.key, 3);
+    assert_int_equal(request.version, 1);
+    reply(&request, 1, metadata_body(2));
+    json_decref(request.body);
+    assert_int_equal(state_now(), HR_METADATA_READY); /* no DescribeCluster there */
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 2);
+}
+
+/* What a broken or hostile broker may send to the first request; each ends the connection and moves on. */
+static void bad_answers_move_on_to_the_next_broker(void **state)
+{
+    static const struct {
+        const char *bytes;
+        uint32_t n;
+        const char *why;
+    } cases[] = {
+        {"\xff\xff\xff\xff", 4, "size -1"},
+        {"\x80\x00\x00\x00", 4, "size -2147483648"},
+        {"\x00\x00\x00\x00", 4, "size 0"},
+        {"\x00\x00\x00\x03", 4, "size 3"},
+        {"\x7f\xff\xff\xff", 4, "size 2147483647"},
+        {"HTTP/1.1 400 Bad Request\r\n", 26, "size"},
+        {"\x00\x00\x00\x04\x00\x00\x00\x63", 8, "another request"},
+        {"\x00\x00\x00\x04\x00\x00\x00\x01", 8, ""},
+        {"\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x7f\xff\xff\xff", 14, "ApiKeys"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int opened = n_opened;
+        struct hr_metadata_info info;
+        uint64_t failures;
+
+        hr_metadata_get_info(md, &info);
+        failures = info.failures;
+        if (state_now() == HR_METADATA_WAITING)
+            pass_ms(6000);
+        opened = n_opened;
+        assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+        current->ops->opened(current->owner);
+        json_decref(take_request().body);
+        deliver((const uint8_t *)cases[i].bytes, cases[i].n, cases[i].n);
+        hr_metadata_get_info(md, &info);
+        assert_int_equal(info.failures, failures + 1);
+        if (!strstr(last_error(), cases[i].why))
+            fail_msg("case %zu: \"%s\" does not say \"%s\"", i, last_error(), cases[i].why);
+        assert_true(n_opened > opened || state_now() == HR_METADATA_WAITING);
+        assert_null(hr_metadata_cluster(md));
+    }
+    if (state_now() == HR_METADATA_WAITING)
+        pass_ms(6000);
+    serve(1);
+    assert_string_equal(last_error(), "");
+}
+
+static void a_frame_that_ends_early_is_a_close(void **state)
+{
+    static uint8_t frame[65536];
+    struct request request;
+    uint32_t n;
+
+    (void)state;
+    current->ops->opened(current->owner);
+    request = take_request();
+    n = encode(18, 3, request.correlation_id, versions_body, frame);
+    json_decref(request.body);
+    deliver(frame, n - 1, 1);
+    assert_int_equal(state_now(), HR_METADATA_VERSIONS);
+    current->ops->eof(current->owner);
+    assert_non_null(strstr(last_error(), "closed"));
+    assert_int_equal(n_opened, 2);
+}
+
+static void bytes_nobody_asked_for_end_the_connection(void **state)
+{
+    static uint8_t frame[65536];
+
+    (void)state;
+    serve(3);
+    deliver(frame, encode(3, 12, 1, metadata_body(1), frame), 100);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    assert_true(n_opened > 1);
+}
+
+static void a_silent_broker_times_out(void **state)
+{
+    (void)state;
+    current->ops->opened(current->owner);
+    json_decref(take_request().body);
+    pass_ms(10001);
+    assert_non_null(strstr(last_error(), "in time"));
+    assert_int_equal(n_opened, 2);
+}
+
+static void when_all_fail_it_waits_longer_each_time(void **state)
+{
+    int opened;
+
+    (void)state;
+    for (int round = 0; round < 8; round++) {
+        while (state_now() == HR_METADATA_CONNECTING)
+            current->ops->closed(current->owner, HR_E_REFUSED, "connection refused");
+        assert_int_equal(state_now(), HR_METADATA_WAITING);
+        if (round < 7)
+            pass_ms(5000);
+    }
+    assert_int_equal(n_opened, 16);
+    opened = n_opened;
+    pass_ms(4000);
+    assert_int_equal(n_opened, opened); /* the longest pause is 5 s */
+    pass_ms(1000);
+    assert_int_equal(n_opened, opened + 1);
+    serve(2);
+}
+
+static void a_lost_connection_takes_nothing_away(void **state)
+{
+    (void)state;
+    serve(3);
+    current->ops->closed(current->owner, HR_E_CLOSED, "closed by the peer");
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    assert_int_equal(n_opened, 2);
+    /* A known broker first, not the bootstrap list. */
+    assert_int_equal(current->addr.b[14], 1);
+    serve(3);
+    hr_metadata_stop(md);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    assert_null(current);
+    hr_metadata_start(md);
+    serve(3);
+}
+
+static void a_vanished_broker_is_watched_for_and_remembered(void **state)
+{
+    uint32_t n;
+
+    (void)state;
+    serve(3);
+    pass_ms(30001);
+    serve(2);
+    assert_int_equal(hr_metadata_departed(md, &n)->id, 3);
+    assert_int_equal(n, 1);
+    for (int i = 0; i < 5; i++) {
+        pass_ms(1000);
+        assert_int_equal(state_now(), HR_METADATA_ASKING);
+        serve(2);
+    }
+    pass_ms(1000);
+    serve(3);
+    hr_metadata_departed(md, &n);
+    assert_int_equal(n, 0);
+    pass_ms(2000);
+    assert_int_equal(state_now(), HR_METADATA_READY); /* back to the interval */
+    pass_ms(30001);
+    serve(2);
+    for (int i = 0; i < 60; i++) {
+        pass_ms(1000);
+        if (state_now() == HR_METADATA_ASKING)
+            serve(2);
+    }
+    pass_ms(2000);
+    assert_int_equal(state_now(), HR_METADATA_READY); /* it gives up hurrying after a minute */
+    for (int i = 0; i < 25; i++) {
+        pass_ms(30001);
+        serve(2);
+    }
+    hr_metadata_departed(md, &n);
+    assert_int_equal(n, 0); /* and forgets after ten */
+}
+
+static void a_broker_that_hangs_up_on_describe_cluster_is_not_asked_again(void **state)
+{
+    struct request request;
+
+    (void)state;
+    current->ops->opened(current->owner);
+    request = take_request();
+    reply(&request, 3, versions_body);
+    json_decref(request.body);
+    request = take_request();
+    reply(&request, 12, metadata_body(3));
+    json_decref(request.body);
+    assert_int_equal(state_now(), HR_METADATA_DESCRIBING);
+    current->ops->closed(current->owner, HR_E_CLOSED, "closed by the peer");
+    assert_int_equal(n_changed, 1);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    current->ops->opened(current->owner);
+    request = take_request();
+    reply(&request, 3, versions_body);
+    json_decref(request.body);
+    request = take_request();
+    reply(&request, 12, metadata_body(3));
+    json_decref(request.body);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+}
+
+static void metadata_without_brokers_is_a_failure(void **state)
+{
+    struct request request;
+
+    (void)state;
+    serve(3);
+    pass_ms(30001);
+    request = take_request();
+    reply(&request, 12, "{\"Brokers\":[],\"Topics\":[]}");
+    json_decref(request.body);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    assert_non_null(strstr(last_error(), "no usable broker"));
+    assert_int_equal(n_changed, 1);
+}
+
+static void names_are_resolved_first(void **state)
+{
+    struct hr_addr addr = hr_addr_from_v4(htonl(0x0a000909));
+
+    (void)state;
+    hr_metadata_stop(md);
+    strcpy(config->cluster.bootstrap[0].host, "b.example");
+    config->cluster.n_bootstrap = 1;
+    hr_metadata_configure(md, config);
+    hr_metadata_start(md);
+    assert_int_equal(state_now(), HR_METADATA_RESOLVING);
+    hr_dns_answer(dns, "b.example", 0, &addr, 1, 60);
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    assert_true(hr_addr_equal(&current->addr, &addr));
+    serve(1);
+    /* And a name that never resolves is given up for the next. */
+    hr_metadata_stop(md);
+    strcpy(config->cluster.bootstrap[0].host, "never.example");
+    hr_metadata_start(md);
+    current->ops->closed(current->owner, HR_E_REFUSED, "connection refused");
+    hr_metadata_configure(md, config);
+    assert_int_equal(state_now(), HR_METADATA_RESOLVING);
+    pass_ms(3001);
+    assert_int_equal(state_now(), HR_METADATA_WAITING);
+    assert_non_null(strstr(last_error(), "resolved"));
+}
+
+static void a_reloaded_bootstrap_list_is_asked_at_once(void **state)
+{
+    (void)state;
+    serve(3);
+    strcpy(config->cluster.bootstrap[0].host, "10.7.7.7");
+    config->cluster.n_bootstrap = 1;
+    hr_metadata_configure(md, config);
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    assert_int_equal(current->addr.b[15], 7);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 3);
+    serve(2);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 2);
+    /* The same list again disturbs nothing. */
+    hr_metadata_configure(md, config);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(it_learns_the_cluster_over_one_connection),
+        T(it_refreshes_in_time_on_the_same_connection),
+        T(hints_hasten_it_but_not_beyond_the_limit),
+        T(an_old_broker_is_asked_in_its_own_versions),
+        T(bad_answers_move_on_to_the_next_broker),
+        T(a_frame_that_ends_early_is_a_close),
+        T(bytes_nobody_asked_for_end_the_connection),
+        T(a_silent_broker_times_out),
+        T(when_all_fail_it_waits_longer_each_time),
+        T(a_lost_connection_takes_nothing_away),
+        T(a_vanished_broker_is_watched_for_and_remembered),
+        T(a_broker_that_hangs_up_on_describe_cluster_is_not_asked_again),
+        T(metadata_without_brokers_is_a_failure),
+        T(names_are_resolved_first),
+        T(a_reloaded_bootstrap_list_is_asked_at_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
