@@ -81,11 +81,11 @@ static const struct api {
      "{'PartitionIndex':1,'ErrorCode':6,'HighWatermark':-1,'AbortedTransactions':[{'ProducerId':1,'"
      "FirstOffset':2}],"
      "'Records':null,'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9}}]}]"},
-    {78, 1, 2,
+    {78, 0, 2,
      "'ErrorCode':0,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions':["
      "{'PartitionIndex':1,'ErrorCode':6,'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9},'Records':'0011',"
      "'AcquiredRecords':[]}]}]"},
-    {79, 1, 2,
+    {79, 0, 2,
      "'ErrorCode':0,'Responses':[{'TopicId':'01020304-0506-0708-090a-0b0c0d0e0f10','Partitions':["
      "{'PartitionIndex':1,'ErrorCode':6,'CurrentLeader':{'LeaderId':1,'LeaderEpoch':9}}]}]"},
 };
