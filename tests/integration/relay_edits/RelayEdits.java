@@ -444,7 +444,8 @@ public final class RelayEdits {
             throw new Wrong("a real host remains");
         Message got = Messages.decode(message.getClass(), newBody, bodyVersion);
         Message expected = Messages.decode(message.getClass(), body, bodyVersion);
-        boolean hint = has(expected, bodyVersion, "nodeendpoints") && anyPartitionMoved(expected, bodyVersion);
+        boolean hint = Set.of(PRODUCE, FETCH, SHARE_FETCH, SHARE_ACKNOWLEDGE).contains(key)
+            && anyPartitionMoved(expected, bodyVersion);
         judge(key, bodyVersion, expected, got, answer.counters(), body.length);
         if (answer.counters().get("hint") != (hint ? 1 : 0))
             throw new Wrong("the hint is " + answer.counters().get("hint"));
