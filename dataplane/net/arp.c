@@ -91,7 +91,7 @@ void hr_arp_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         goto bad;
     const uint8_t *sha = arp->arp_data.arp_sha.addr_bytes;
     uint32_t sip = arp->arp_data.arp_sip;
-    if (memcmp(sha, port->mac.addr_bytes, RTE_ETHER_ADDR_LEN) == 0) {
+    if (hr_net_local_index(net, sip) >= 0 && memcmp(sha, port->mac.addr_bytes, RTE_ETHER_ADDR_LEN) == 0) {
         rte_pktmbuf_free(m); /* our own, come back */
         return;
     }

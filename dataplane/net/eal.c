@@ -231,9 +231,13 @@ int hr_eal_start(const struct hr_config *cfg, char why[HR_WHY_MAX])
     args.argv[args.n] = NULL;
 
     capture_log();
-    if (rte_eal_init(args.n, args.argv) >= 0)
-        return 0;
+    int n = rte_eal_init(args.n, args.argv);
     int eal_errno = rte_errno;
+    /* Nothing is kept under /run/dpdk in the modes used here; the EAL makes its directory all the same. Away
+     * with it now, so that a killed process leaves nothing behind. */
+    rmdir(rte_eal_get_runtime_dir());
+    if (n >= 0)
+        return 0;
     const char *hint = "";
     if (geteuid() != 0)
         hint = "; start it as root (privileges are dropped later)";
@@ -246,16 +250,5 @@ int hr_eal_start(const struct hr_config *cfg, char why[HR_WHY_MAX])
 
 void hr_eal_stop(void)
 {
-    /* The EAL leaves its directory under /run/dpdk; what it has put there is ours. */
-    char pattern[256];
-    const char *dir = rte_eal_get_runtime_dir();
-    snprintf(pattern, sizeof(pattern), "%s/*", dir);
     rte_eal_cleanup();
-    glob_t g;
-    if (glob(pattern, 0, NULL, &g) == 0) {
-        for (size_t i = 0; i < g.gl_pathc; i++)
-            unlink(g.gl_pathv[i]);
-        globfree(&g);
-    }
-    rmdir(dir);
 }

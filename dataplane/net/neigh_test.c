@@ -89,6 +89,9 @@ static void malformed(void **state)
     make_arp(f, 1, mac_peer, "10.1.0.2", NULL, "10.1.0.1", mac_bcast); /* claims our address */
     wire_rx(0, f, 42);
     assert_int_equal(DROPS(arp_bad), n + 2);
+    make_arp(f, 1, wire.ports[0].mac.addr_bytes, "10.1.0.1", NULL, "10.1.0.1", mac_bcast); /* our own, reflected */
+    wire_rx(0, f, 42);
+    assert_int_equal(DROPS(arp_bad), n + 2);
     assert_int_equal(wire.n_tx, 0);
 }
 

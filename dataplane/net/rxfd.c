@@ -58,14 +58,16 @@ enum hr_port_sleep hr_rxfd_find(struct hr_port *port, const struct hr_rxfd_mark 
     }
     if (!interrupts)
         return HR_PORT_SLEEP_NONE;
+    bool tap = port->kind == HR_PORT_KIND_TAP; /* its "interrupt" is the packets' own descriptor, always armed */
     for (; q < port->n_queues; q++) {
         int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(port->port_id, q);
-        if (fd < 0 || rte_eth_dev_rx_intr_enable(port->port_id, q) != 0)
+        if (fd < 0 || (!tap && rte_eth_dev_rx_intr_enable(port->port_id, q) != 0))
             return HR_PORT_SLEEP_NONE;
-        (void)rte_eth_dev_rx_intr_disable(port->port_id, q);
+        if (!tap)
+            (void)rte_eth_dev_rx_intr_disable(port->port_id, q);
         port->rx_fd[q] = fd;
     }
-    return HR_PORT_SLEEP_INTR;
+    return tap ? HR_PORT_SLEEP_SOCKET : HR_PORT_SLEEP_INTR;
 }
 
 int hr_port_rx_fd(const struct hr_port *port, uint16_t queue)
@@ -95,10 +97,8 @@ void hr_port_sleep_disarm(const struct hr_port *port, uint16_t queue)
     if (port->sleep != HR_PORT_SLEEP_INTR)
         return;
     (void)rte_eth_dev_rx_intr_disable(port->port_id, queue);
-    if (port->kind == HR_PORT_KIND_PCI) {
-        /* The card's eventfd counts until it is read (non-blocking); tap's descriptor is the packets' own. */
-        uint64_t count;
-        if (read(port->rx_fd[queue], &count, sizeof(count)) < 0)
-            return;
-    }
+    /* The card's eventfd counts until it is read (it does not block). */
+    uint64_t count;
+    if (read(port->rx_fd[queue], &count, sizeof(count)) < 0)
+        return;
 }
