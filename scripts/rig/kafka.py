@@ -220,7 +220,8 @@ def metadata(sock):
             take("h")
             p, leader = take("i"), take("i")
             for _ in range(2):
-                pos += 4 * take("i")
+                n = take("i")
+                pos += 4 * n
             parts[p] = leader
     return brokers, topics
 

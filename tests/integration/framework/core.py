@@ -129,7 +129,7 @@ class Runner:
             return
         cli.up(with_kafka=False, with_headrace=False)
         if "kafka" in spec["needs"]:
-            if self.kafka_version not in (None, version):
+            if kafka.version() not in (None, version):
                 self.stop_headrace()
                 self.close_jvms()
                 kafka.down()
