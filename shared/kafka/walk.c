@@ -72,6 +72,8 @@ static uint32_t room(const struct hr_kwalk *w)
 
 static void consume(struct hr_kwalk *w, struct run *r, uint32_t n)
 {
+    if (n == 0) /* the run may be empty and r->p NULL, to which not even 0 may be added (C11 6.5.6) */
+        return;
     r->p += n;
     r->left -= n;
     w->pos += n;
