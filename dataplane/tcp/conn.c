@@ -1,0 +1,584 @@
+/* Life of a connection: creation, the state machine, the end in its several forms, and the owner's calls.
+ *
+ * A block is free, or in use and in the flow table, or CLOSED: out of the table, holding nothing but what the
+ * owner may still read, until the owner releases it. A connection that the owner does not know yet, or knows
+ * no more, is freed as soon as it is CLOSED. */
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_mempool.h>
+#include <string.h>
+
+#include "dataplane/tcp/impl.h"
+
+#define QUICKACKS 16
+#define RTO_INITIAL_US 1000000     /* RFC 6298 2.1 */
+#define RTO_AFTER_LOST_SYN 3000000 /* RFC 6298 5.7 */
+
+const char *hr_tcp_state_name(enum hr_tcp_state state)
+{
+    static const char *const names[HR_TCP_STATE_MAX] = {
+#define X(name) [HR_TCP_##name] = #name,
+        HR_TCP_STATES(X)
+#undef X
+    };
+    return (unsigned)state < HR_TCP_STATE_MAX ? names[state] : "?";
+}
+
+const char *hr_tcp_failure_text(enum hr_tcp_failure failure)
+{
+    static const char *const texts[HR_TCP_FAIL_MAX] = {
+        [HR_TCP_FAIL_NONE] = "none",
+#define X(name, text) [HR_TCP_FAIL_##name] = text,
+        HR_TCP_FAILURES(X)
+#undef X
+    };
+    return (unsigned)failure < HR_TCP_FAIL_MAX ? texts[failure] : "?";
+}
+
+void hr_tcp_config_default(struct hr_tcp_config *cfg)
+{
+    *cfg = (struct hr_tcp_config){
+        .socket_id = SOCKET_ID_ANY,
+        .max_conns = 4096,
+        .max_half_open = 1024,
+        .rcv_wnd_initial = 64 << 10,
+        .rcv_wnd_max = 4 << 20,
+        .snd_buf_max = 4 << 20,
+        .ooo_max_pieces = 512,
+        .conn_bufs_max = 4096,
+        .rx_pool_reserve = 1024,
+        .initial_cwnd_segs = 10,
+        .rto_min_us = 200000,
+        .rto_max_us = 60000000,
+        .delayed_ack_us = 40000,
+        .msl_us = 5000000,
+        .keepalive_us = 240000000,
+        .keepalive_interval_us = 15000000,
+        .keepalive_probes = 4,
+        .syn_retries = 5,
+        .data_retries = 12,
+        .fin_wait_2_us = 60000000,
+        .persist_max_us = 600000000,
+        .max_tx_segs = 16,
+    };
+}
+
+/* ---- slabs ---- */
+
+static int slab_init(struct hr_tcp_slab *s, const char *name, uint32_t n, size_t size, int socket_id)
+{
+    s->mem = rte_zmalloc_socket(name, n * size, RTE_CACHE_LINE_SIZE, socket_id);
+    if (s->mem == NULL)
+        return HR_E_NOMEM;
+    for (uint32_t i = n; i-- > 0;)
+        hr_tcp_slab_put(s, (char *)s->mem + i * size);
+    s->n = n;
+    return 0;
+}
+
+void *hr_tcp_slab_get(struct hr_tcp_slab *s)
+{
+    void *obj = s->free;
+    if (obj == NULL)
+        return NULL;
+    memcpy(&s->free, obj, sizeof(s->free));
+    s->n_free--;
+    return obj;
+}
+
+void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj)
+{
+    memcpy(obj, &s->free, sizeof(s->free));
+    s->free = obj;
+    s->n_free++;
+}
+
+/* ---- the stack ---- */
+
+static bool config_ok(const struct hr_tcp_config *cfg)
+{
+    return cfg->max_conns > 0 && cfg->max_conns < UINT32_MAX / 4 && cfg->max_tx_segs >= 2 && cfg->bufs != NULL &&
+           cfg->stats != NULL && cfg->on_syn != NULL && cfg->path_mss != NULL && cfg->emit_take != NULL &&
+           cfg->ooo_max_pieces <= UINT16_MAX && cfg->rcv_wnd_max <= 1u << 30 && cfg->initial_cwnd_segs > 0;
+}
+
+int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tcp **ret_tcp)
+{
+    if (!config_ok(cfg))
+        return HR_E_INVALID;
+    struct hr_tcp *tcp = rte_zmalloc_socket("hr_tcp", sizeof(*tcp), RTE_CACHE_LINE_SIZE, cfg->socket_id);
+    if (tcp == NULL)
+        return HR_E_NOMEM;
+    tcp->cfg = *cfg;
+    tcp->bufs = cfg->bufs;
+    tcp->stats = cfg->stats;
+    TAILQ_INIT(&tcp->dirty);
+    TAILQ_INIT(&tcp->events);
+    TAILQ_INIT(&tcp->time_wait);
+
+    uint32_t n_buckets = rte_align32pow2(cfg->max_conns * 2);
+    uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
+    uint32_t n_sb = RTE_MAX(cfg->max_conns / 8, 64u);
+    tcp->bucket_mask = n_buckets - 1;
+    tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", n_buckets * sizeof(uint32_t), RTE_CACHE_LINE_SIZE,
+                                      cfg->socket_id);
+    tcp->conns = rte_zmalloc_socket("hr_tcp_conns", (size_t)cfg->max_conns * sizeof(*tcp->conns),
+                                    RTE_CACHE_LINE_SIZE, cfg->socket_id);
+    if (tcp->buckets == NULL || tcp->conns == NULL ||
+        slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
+        slab_init(&tcp->sb_slab, "hr_tcp_sack", n_sb, sizeof(struct hr_tcp_scoreboard), cfg->socket_id) != 0) {
+        hr_tcp_destroy(tcp);
+        return HR_E_NOMEM;
+    }
+    for (uint32_t i = cfg->max_conns; i-- > 0;) {
+        tcp->conns[i].index = i;
+        tcp->conns[i].hash_next = tcp->free_head;
+        tcp->free_head = i + 1;
+    }
+    /* The smallest scale that can say the largest window (RFC 7323 2.2). */
+    while (tcp->rcv_wscale < HR_TCP_WSCALE_MAX && cfg->rcv_wnd_max >> tcp->rcv_wscale > 65535)
+        tcp->rcv_wscale++;
+    hr_wheel_init(&tcp->wheel, now_us / 1000);
+    hr_tcp_set_now(tcp, now_us);
+    *ret_tcp = tcp;
+    return 0;
+}
+
+void hr_tcp_destroy(struct hr_tcp *tcp)
+{
+    if (tcp == NULL)
+        return;
+    for (uint32_t i = 0; tcp->conns != NULL && tcp->n_conns > 0 && i < tcp->cfg.max_conns; i++) {
+        if (tcp->conns[i].generation & 1)
+            hr_tcp_conn_free(tcp, &tcp->conns[i]);
+    }
+    rte_free(tcp->sb_slab.mem);
+    rte_free(tcp->ooo_slab.mem);
+    rte_free(tcp->conns);
+    rte_free(tcp->buckets);
+    rte_free(tcp);
+}
+
+void hr_tcp_set_now(struct hr_tcp *tcp, uint64_t now_us)
+{
+    struct rte_mempool *pool = tcp->bufs->rx_pool;
+    const struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+
+    tcp->now_us = now_us;
+    tcp->now_ms = (uint32_t)(now_us / 1000);
+    /* Buffers in other lcores' caches are left out: a low estimate, and cheap to have. */
+    tcp->pool_free = rte_mempool_get_ops(pool->ops_index)->get_count(pool) +
+                     (cache == NULL ? 0 : cache->len);
+}
+
+/* ---- blocks ---- */
+
+struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *flow)
+{
+    if (tcp->free_head == 0) { /* the oldest entry in TIME-WAIT gives way */
+        struct hr_tcp_conn *old = TAILQ_FIRST(&tcp->time_wait);
+        if (old == NULL)
+            return NULL;
+        hr_tcp_closed(tcp, old);
+    }
+    struct hr_tcp_conn *c = &tcp->conns[tcp->free_head - 1];
+    tcp->free_head = c->hash_next;
+
+    uint32_t index = c->index, generation = c->generation;
+    memset(c, 0, sizeof(*c));
+    c->index = index;
+    c->generation = generation + 1; /* odd: in use */
+    c->flow = *flow;
+    c->hash = hr_tcp_flow_hash(tcp, flow);
+    hr_tcp_flow_insert(tcp, c);
+
+    hr_tcp_flow_secrets(tcp, flow, &c->iss, &c->ts_offset);
+    c->snd_una = c->snd_nxt = c->recover = c->iss;
+    c->adv_mss = RTE_MAX(tcp->cfg.path_mss(tcp->cfg.owner, &flow->local, &flow->remote), HR_TCP_MSS_MIN);
+    c->ts_on = c->sack_on = c->wscale_on = true; /* offered; the peer's SYN decides */
+    c->rcv_wscale = tcp->rcv_wscale;
+    hr_tcp_set_mss(c, HR_TCP_MSS_DEFAULT);
+    c->rcv_target = tcp->cfg.rcv_wnd_initial;
+    c->rcv_adv = RTE_MIN(c->rcv_target, 65535u); /* on top of RCV.NXT, once there is one */
+    c->rcv_seg = c->adv_mss;
+    c->rcv_seg_max = 1;
+    c->quickacks = QUICKACKS;
+    c->rto_us = RTO_INITIAL_US;
+    c->snd_buf_max = tcp->cfg.snd_buf_max;
+    c->last_rx_us = tcp->now_us;
+    c->drained_since_us = tcp->now_us;
+    hr_pieceq_init(&c->rcvq);
+    hr_pieceq_init(&c->sndq);
+    tcp->n_conns++;
+    HR_GAUGE_SET(tcp->stats, tcp_conns, tcp->n_conns);
+    return c;
+}
+
+/* Out of the table and of every list but the events; nothing held but the receive queue. */
+static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->state == HR_TCP_CLOSED)
+        return;
+    if (c->state == HR_TCP_SYN_RECEIVED && !c->active) {
+        tcp->n_half_open--;
+        HR_GAUGE_SET(tcp->stats, tcp_half_open, tcp->n_half_open);
+    }
+    if (c->state == HR_TCP_TIME_WAIT) {
+        tcp->n_time_wait--;
+        HR_GAUGE_SET(tcp->stats, tcp_time_wait, tcp->n_time_wait);
+    }
+    if (c->time_wait_listed) {
+        TAILQ_REMOVE(&tcp->time_wait, c, event_link);
+        c->time_wait_listed = false;
+    }
+    hr_tcp_flow_remove(tcp, c);
+    hr_tcp_timer_stop(tcp, c);
+    hr_tcp_unmark_dirty(tcp, c);
+    hr_pieceq_clear(tcp->bufs, &c->sndq);
+    hr_tcp_reass_clear(tcp, c);
+    if (c->sb != NULL) {
+        hr_tcp_slab_put(&tcp->sb_slab, c->sb);
+        c->sb = NULL;
+    }
+    hr_tcp_set_state(tcp, c, HR_TCP_CLOSED);
+    hr_tcp_window_account(tcp, c);
+}
+
+void hr_tcp_conn_free(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    leave(tcp, c);
+    if (c->event_listed)
+        TAILQ_REMOVE(&tcp->events, c, event_link);
+    c->event_listed = false;
+    hr_pieceq_clear(tcp->bufs, &c->rcvq);
+    c->generation++;
+    c->hash_next = tcp->free_head;
+    tcp->free_head = c->index + 1;
+    tcp->n_conns--;
+    HR_GAUGE_SET(tcp->stats, tcp_conns, tcp->n_conns);
+}
+
+/* ---- state ---- */
+
+#define TO(name) (1u << HR_TCP_##name)
+static const uint16_t legal[HR_TCP_STATE_MAX] = {
+    [HR_TCP_CLOSED] = TO(SYN_SENT) | TO(SYN_RECEIVED),
+    [HR_TCP_SYN_SENT] = TO(SYN_RECEIVED) | TO(ESTABLISHED) | TO(CLOSED),
+    [HR_TCP_SYN_RECEIVED] = TO(ESTABLISHED) | TO(CLOSED),
+    [HR_TCP_ESTABLISHED] = TO(FIN_WAIT_1) | TO(CLOSE_WAIT) | TO(CLOSED),
+    [HR_TCP_FIN_WAIT_1] = TO(FIN_WAIT_2) | TO(CLOSING) | TO(CLOSED),
+    [HR_TCP_FIN_WAIT_2] = TO(TIME_WAIT) | TO(CLOSED),
+    [HR_TCP_CLOSE_WAIT] = TO(LAST_ACK) | TO(CLOSED),
+    [HR_TCP_CLOSING] = TO(TIME_WAIT) | TO(CLOSED),
+    [HR_TCP_LAST_ACK] = TO(CLOSED),
+    [HR_TCP_TIME_WAIT] = TO(CLOSED),
+};
+
+void hr_tcp_set_state(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_state state)
+{
+    if (!(legal[c->state] & 1u << state))
+        tcp->illegal_transitions++; /* a bug; the tests look at it. What a peer sent never stops a worker. */
+    c->state = (uint8_t)state;
+}
+
+void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events)
+{
+    if (c->released || !c->announced)
+        return;
+    c->events |= events;
+    if (c->event_listed)
+        return;
+    c->event_listed = true;
+    TAILQ_INSERT_TAIL(&tcp->events, c, event_link);
+}
+
+struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events)
+{
+    struct hr_tcp_conn *c = TAILQ_FIRST(&tcp->events);
+    *ret_events = 0;
+    if (c == NULL)
+        return NULL;
+    TAILQ_REMOVE(&tcp->events, c, event_link);
+    c->event_listed = false;
+    *ret_events = c->events;
+    c->events = 0;
+    return c;
+}
+
+void hr_tcp_set_mss(struct hr_tcp_conn *c, uint16_t mss)
+{
+    c->mss = mss;
+    c->smss = (uint16_t)(mss - (c->ts_on ? HR_TCP_TS_OPT_BYTES : 0)); /* RFC 6691 */
+}
+
+void hr_tcp_apply_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    const struct hr_tcp_opts *o = &seg->opts;
+    uint16_t peer_mss = o->has_mss ? RTE_MAX(o->mss, HR_TCP_MSS_MIN) : HR_TCP_MSS_DEFAULT;
+
+    c->irs = seg->seq;
+    c->rcv_nxt = c->last_ack_sent = seg->seq + 1;
+    c->rcv_adv = c->rcv_nxt + RTE_MIN(c->rcv_target, 65535u);
+    c->ts_on = o->has_ts;
+    c->ts_recent = o->tsval;
+    c->ts_recent_ms = tcp->now_ms;
+    c->sack_on = o->sack_ok;
+    c->wscale_on = o->has_wscale;
+    c->snd_wscale = o->has_wscale ? o->wscale : 0;
+    if (!o->has_wscale)
+        c->rcv_wscale = 0;
+    c->snd_wnd = c->snd_wnd_max = seg->wnd; /* never scaled in a SYN */
+    c->snd_wl1 = seg->seq;
+    c->snd_wl2 = seg->ack;
+    hr_tcp_set_mss(c, RTE_MIN(peer_mss, c->adv_mss));
+    hr_tcp_window_account(tcp, c);
+}
+
+/* The owner's FIN starts its way (RFC 9293 3.10.4). */
+static void begin_close(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->state == HR_TCP_ESTABLISHED)
+        hr_tcp_set_state(tcp, c, HR_TCP_FIN_WAIT_1);
+    else if (c->state == HR_TCP_CLOSE_WAIT)
+        hr_tcp_set_state(tcp, c, HR_TCP_LAST_ACK);
+    hr_tcp_mark_dirty(tcp, c);
+}
+
+void hr_tcp_established(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    hr_tcp_set_state(tcp, c, HR_TCP_ESTABLISHED);
+    c->announced = true;
+    c->rtx_at = c->end_at = 0;
+    c->backoff = c->retries = 0;
+    c->recover = c->snd_una;
+    c->last_rx_us = c->last_tx_us = tcp->now_us;
+    if (c->syn_lost && c->srtt_us == 0)
+        c->rto_us = RTO_AFTER_LOST_SYN;
+    hr_tcp_cong_init(tcp, c);
+    hr_tcp_ka_restart(tcp, c);
+    if (c->active) {
+        HR_COUNT(tcp->stats, tcp_connected);
+        hr_tcp_post(tcp, c, HR_TCP_EV_CONNECTED);
+    } else {
+        HR_COUNT(tcp->stats, tcp_accepted);
+        hr_tcp_post(tcp, c, HR_TCP_EV_ACCEPTED);
+    }
+    if (c->fin_queued)
+        begin_close(tcp, c);
+    hr_tcp_mark_dirty(tcp, c);
+}
+
+void hr_tcp_fail(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_failure failure)
+{
+    if (c->active && !hr_tcp_synchronized(c))
+        HR_COUNT(tcp->stats, tcp_connect_failed);
+    leave(tcp, c);
+    c->failure = (uint8_t)failure;
+    if (c->released || !c->announced)
+        hr_tcp_conn_free(tcp, c);
+    else
+        hr_tcp_post(tcp, c, HR_TCP_EV_FAILED);
+}
+
+void hr_tcp_closed(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    bool told = c->state == HR_TCP_TIME_WAIT;
+
+    leave(tcp, c);
+    if (!told)
+        HR_COUNT(tcp->stats, tcp_closed);
+    if (c->released || !c->announced)
+        hr_tcp_conn_free(tcp, c);
+    else if (!told)
+        hr_tcp_post(tcp, c, HR_TCP_EV_CLOSED);
+}
+
+static void list_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->time_wait_listed = true;
+    TAILQ_INSERT_TAIL(&tcp->time_wait, c, event_link);
+}
+
+void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    hr_tcp_set_state(tcp, c, HR_TCP_TIME_WAIT);
+    HR_COUNT(tcp->stats, tcp_closed);
+    tcp->n_time_wait++;
+    HR_GAUGE_SET(tcp->stats, tcp_time_wait, tcp->n_time_wait);
+    hr_tcp_timer_stop(tcp, c);
+    c->end_at = tcp->now_us + 2ULL * tcp->cfg.msl_us;
+    hr_tcp_timer_arm(tcp, c);
+    if (c->released)
+        list_time_wait(tcp, c);
+    else
+        hr_tcp_post(tcp, c, HR_TCP_EV_CLOSED);
+}
+
+/* ---- the owner's calls ---- */
+
+int hr_tcp_connect(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t timeout_us,
+                   struct hr_tcp_conn **ret_conn)
+{
+    struct hr_tcp_conn *old = hr_tcp_flow_find(tcp, flow, hr_tcp_flow_hash(tcp, flow));
+    uint32_t after = 0;
+    bool reuse = false;
+
+    if (old != NULL) {
+        /* RFC 6191 2: with timestamps the peer can tell the two apart. */
+        if (old->state != HR_TCP_TIME_WAIT || !old->released || !old->ts_on)
+            return HR_E_EXISTS;
+        after = old->snd_nxt + 65536;
+        reuse = true;
+        HR_COUNT(tcp->stats, tcp_time_wait_reused);
+        hr_tcp_closed(tcp, old);
+    }
+    struct hr_tcp_conn *c = hr_tcp_conn_new(tcp, flow);
+    if (c == NULL)
+        return HR_E_FULL;
+    if (reuse && hr_seq_leq(c->iss, after))
+        c->iss = c->snd_una = c->snd_nxt = c->recover = after + 1;
+    c->active = c->announced = true;
+    hr_tcp_set_state(tcp, c, HR_TCP_SYN_SENT);
+    if (timeout_us != 0) {
+        c->end_at = tcp->now_us + timeout_us;
+        hr_tcp_timer_arm(tcp, c);
+    }
+    HR_COUNT(tcp->stats, tcp_connect);
+    c->syn_due = true;
+    hr_tcp_mark_dirty(tcp, c);
+    *ret_conn = c;
+    return 0;
+}
+
+struct hr_pieceq *hr_tcp_rcvq(struct hr_tcp_conn *c)
+{
+    return &c->rcvq;
+}
+
+uint32_t hr_tcp_send_bytes(const struct hr_tcp_conn *c)
+{
+    return c->sndq.bytes;
+}
+
+uint32_t hr_tcp_send_bufs(const struct hr_tcp_conn *c)
+{
+    return c->sndq.n_pieces;
+}
+
+static bool may_queue(const struct hr_tcp_conn *c)
+{
+    return !c->fin_queued && !c->released &&
+           (c->state == HR_TCP_SYN_SENT || c->state == HR_TCP_SYN_RECEIVED ||
+            c->state == HR_TCP_ESTABLISHED || c->state == HR_TCP_CLOSE_WAIT);
+}
+
+uint32_t hr_tcp_send_room(const struct hr_tcp_conn *c)
+{
+    return may_queue(c) && c->snd_buf_max > c->sndq.bytes ? c->snd_buf_max - c->sndq.bytes : 0;
+}
+
+int hr_tcp_send_move(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_pieceq *src, uint32_t n)
+{
+    if (!may_queue(c))
+        return HR_E_CLOSED;
+    int err = hr_pieceq_move(tcp->bufs, &c->sndq, src, n);
+    if (err == 0 && n > 0)
+        hr_tcp_mark_dirty(tcp, c);
+    return err;
+}
+
+int hr_tcp_send_bytes_copy(struct hr_tcp *tcp, struct hr_tcp_conn *c, const void *data, uint32_t n)
+{
+    if (!may_queue(c))
+        return HR_E_CLOSED;
+    int err = hr_pieceq_push_bytes(tcp->bufs, &c->sndq, data, n);
+    if (err == 0 && n > 0)
+        hr_tcp_mark_dirty(tcp, c);
+    return err;
+}
+
+void hr_tcp_shutdown(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->fin_queued || c->state == HR_TCP_CLOSED)
+        return;
+    c->fin_queued = true;
+    if (hr_tcp_synchronized(c))
+        begin_close(tcp, c);
+}
+
+void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    /* RFC 9293 3.10.5: where the peer believes in a connection it is told. */
+    if (c->state != HR_TCP_CLOSED && c->state != HR_TCP_SYN_SENT && c->state != HR_TCP_TIME_WAIT)
+        hr_tcp_send_conn_rst(tcp, c);
+    hr_tcp_conn_free(tcp, c);
+}
+
+void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->state == HR_TCP_CLOSED || c->state == HR_TCP_SYN_SENT) {
+        hr_tcp_conn_free(tcp, c);
+        return;
+    }
+    if (c->state == HR_TCP_SYN_RECEIVED) {
+        hr_tcp_abort(tcp, c);
+        return;
+    }
+    if (c->event_listed)
+        TAILQ_REMOVE(&tcp->events, c, event_link);
+    c->event_listed = false;
+    c->released = true;
+    c->user = NULL;
+    hr_pieceq_clear(tcp->bufs, &c->rcvq);
+    hr_tcp_reass_clear(tcp, c);
+    if (c->state == HR_TCP_TIME_WAIT) {
+        list_time_wait(tcp, c);
+    } else if (c->state == HR_TCP_FIN_WAIT_2) {
+        c->end_at = tcp->now_us + tcp->cfg.fin_wait_2_us;
+        hr_tcp_timer_arm(tcp, c);
+    } else {
+        hr_tcp_shutdown(tcp, c);
+    }
+}
+
+void hr_tcp_set_user(struct hr_tcp_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *hr_tcp_user(const struct hr_tcp_conn *c)
+{
+    return c->user;
+}
+
+uint32_t hr_tcp_cookie(const struct hr_tcp_conn *c)
+{
+    return c->cookie;
+}
+
+const struct hr_flow *hr_tcp_flow(const struct hr_tcp_conn *c)
+{
+    return &c->flow;
+}
+
+void hr_tcp_conn_get_info(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct hr_tcp_conn_info *ret)
+{
+    *ret = (struct hr_tcp_conn_info){
+        .state = c->state,
+        .error = c->failure,
+        .srtt_us = c->srtt_us,
+        .rto_us = hr_tcp_rto(tcp, c),
+        .cwnd = c->cwnd,
+        .ssthresh = c->ssthresh,
+        .snd_wnd = c->snd_wnd,
+        .rcv_wnd = c->rcv_adv - c->rcv_nxt,
+        .mss = c->mss,
+        .in_flight = c->snd_nxt - c->snd_una,
+        .snd_queued = c->sndq.bytes,
+        .rcv_queued = c->rcvq.bytes,
+        .bytes_rx = c->bytes_rx,
+        .bytes_tx = c->bytes_tx,
+        .retransmits = c->retransmits,
+        .last_rx_us = c->last_rx_us,
+    };
+}

@@ -1,0 +1,337 @@
+/* What the files of this folder share: the connection block, the stack, and one section per file.
+ *
+ *   conn.c      life of a connection, its state machine, the owner's calls
+ *   flow.c      the keyed flow table, initial sequence numbers, timestamp offsets
+ *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
+ *   ack.c       what an acknowledgement does
+ *   recovery.c  what is lost, and what is sent next because of it (RFC 6675, RFC 6582)
+ *   sack.c      the scoreboard of what the peer has above SND.UNA
+ *   reass.c     payload in order, and out of order until it is
+ *   window.c    the receive window
+ *   output.c    segments out
+ *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
+ *   rtt.c       RFC 6298
+ *   cong.c      when the congestion window may change; cong_reno.c says by how much
+ *   options.c, wheel.c, seq.h  without any of the above
+ *
+ * A connection is in the flow table from its SYN until CLOSED. While it has something to send it is in the
+ * dirty list, while it has news for its owner in the event list, and its one timer entry stands in the wheel
+ * at or before the earliest of its deadlines. */
+#pragma once
+
+#include <rte_tcp.h>
+#include <sys/queue.h>
+
+#include "dataplane/tcp/options.h"
+#include "dataplane/tcp/seq.h"
+#include "dataplane/tcp/tcp.h"
+#include "dataplane/tcp/wheel.h"
+
+/* Fixed-size objects, allocated at creation. */
+struct hr_tcp_slab {
+    void *mem;
+    void *free; /* linked through the objects' first word */
+    uint32_t n_free, n;
+};
+
+/* A piece received out of order, in a list sorted by seq; pieces do not overlap. */
+struct hr_tcp_ooo {
+    struct hr_tcp_ooo *next;
+    struct rte_mbuf *mbuf;
+    uint32_t seq;
+    uint16_t off, len; /* as struct hr_piece */
+};
+
+/* What the peer has received above SND.UNA: disjoint ranges in rising order, never touching. Held only
+ * while there is something in it. */
+#define HR_TCP_SACK_RANGES 64
+struct hr_tcp_scoreboard {
+    uint32_t n;
+    uint32_t bytes; /* in all ranges */
+    struct hr_tcp_range range[HR_TCP_SACK_RANGES];
+};
+
+/* Loss recovery. */
+enum hr_tcp_recovery {
+    HR_TCP_RECOVERY_NONE = 0,
+    HR_TCP_RECOVERY_FAST, /* RFC 6675, RFC 6582 */
+    HR_TCP_RECOVERY_RTO,  /* after a timeout: everything that is not SACKed counts as lost */
+};
+
+struct hr_tcp_conn {
+    struct hr_flow flow;
+    uint32_t hash;
+    uint32_t hash_next;  /* index + 1 of the next in the bucket */
+    uint32_t index;
+    uint32_t generation; /* counts the uses of the block */
+    uint8_t state;       /* enum hr_tcp_state */
+    uint8_t failure;     /* enum hr_tcp_failure */
+    uint8_t recovery;    /* enum hr_tcp_recovery */
+    uint8_t rcv_wscale, snd_wscale;
+    uint8_t backoff;     /* doublings of the RTO, also of the persist interval */
+    uint8_t retries;     /* unanswered retransmissions of SND.UNA */
+    uint8_t dupacks;
+    uint8_t quickacks;   /* segments still to be acknowledged at once */
+    uint8_t ka_probes;
+    uint8_t challenges;  /* challenge ACKs sent in the second that starts at challenge_ms */
+
+    bool active : 1;         /* opened by hr_tcp_connect() */
+    bool announced : 1;      /* the owner knows it (ACCEPTED is queued, or it called connect) */
+    bool released : 1;       /* the owner has left */
+    bool ts_on : 1;          /* RFC 7323 timestamps */
+    bool sack_on : 1;
+    bool wscale_on : 1;
+    bool fin_queued : 1;     /* by the owner */
+    bool fin_sent : 1;
+    bool rcv_fin_known : 1;  /* the peer's FIN is at rcv_fin_seq */
+    bool paused : 1;
+    bool syn_due : 1;        /* SYN or SYN-ACK is to be sent */
+    bool ack_now : 1;
+    bool rtx_force : 1;      /* the next retransmission goes out whatever cwnd says */
+    bool rescue_done : 1;    /* RFC 6675 rescue retransmission, once per recovery */
+    bool probe_due : 1;      /* zero-window probe */
+    bool ka_due : 1;         /* keepalive probe */
+    bool persist : 1;        /* rtx_at is the persist timer */
+    bool rtt_pending : 1;    /* a segment is being timed */
+    bool cwnd_limited : 1;   /* cwnd held something back the last time */
+    bool dirty : 1;
+    bool event_listed : 1;
+    bool time_wait_listed : 1;
+    bool dsack_due : 1;      /* RFC 2883: dsack is to be reported */
+    bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
+
+    /* Receive. */
+    uint32_t irs;
+    uint32_t rcv_nxt;
+    uint32_t rcv_adv;        /* right edge offered; never moves back */
+    uint32_t rcv_fin_seq;
+    uint32_t rcv_target;     /* bytes of window that the budget grants now */
+    uint32_t last_ack_sent;
+    uint32_t ack_bytes;      /* in-order bytes not acknowledged yet */
+    uint32_t ts_recent;      /* RFC 7323 */
+    uint32_t ts_recent_ms;   /* when it was set, in our clock */
+    uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
+    uint16_t rcv_seg_max;    /* largest so far */
+    uint16_t adv_mss;        /* our MSS option */
+    uint16_t ooo_n;
+    struct hr_pieceq rcvq;
+    struct hr_tcp_ooo *ooo, *ooo_last;
+    uint32_t sack_recent[HR_TCP_SACK_BLOCKS - 1]; /* starts of the pieces received last, newest first */
+    struct hr_tcp_range dsack;
+    uint32_t down_bytes, down_bufs; /* held by the owner elsewhere */
+    uint32_t want;
+    uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
+    uint32_t drained;        /* bytes consumed since drained_since_us */
+    uint64_t drained_since_us;
+
+    /* Send. Sequence numbers of the send queue's bytes start at snd_una. */
+    uint32_t iss;
+    uint32_t snd_una;
+    uint32_t snd_nxt;        /* the highest sent, plus one */
+    uint32_t snd_wnd;
+    uint32_t snd_wnd_max;
+    uint32_t snd_wl1, snd_wl2;
+    uint16_t mss;            /* of the path and the peer, options not deducted */
+    uint16_t smss;           /* payload of a full segment */
+    uint32_t ts_offset;
+    uint32_t snd_buf_max;
+    struct hr_pieceq sndq;
+    struct hr_piece_iter nxt_it; /* at snd_nxt; chunk NULL: not known */
+    struct hr_piece_iter rtx_it; /* at rtx_it_seq, likewise */
+    uint32_t rtx_it_seq;
+
+    /* Loss and congestion. */
+    uint32_t cwnd, ssthresh; /* bytes */
+    uint32_t cong_acked;     /* congestion avoidance: bytes acknowledged toward the next step */
+    uint32_t recover;        /* RecoveryPoint */
+    uint32_t high_rxt;       /* what has been retransmitted ends here */
+    uint32_t lost_edge;      /* what is below and not SACKed is lost */
+    struct hr_tcp_scoreboard *sb; /* NULL: empty */
+    uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
+    uint32_t rtt_seq;        /* RTT is taken when this is acknowledged */
+    uint64_t rtt_start_us;
+
+    /* Deadlines, 0 = none. */
+    uint64_t rtx_at;         /* retransmission, persist */
+    uint64_t ack_at;         /* delayed ACK */
+    uint64_t ka_at;          /* keepalive */
+    uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
+    uint64_t persist_since_us;
+    uint64_t last_rx_us, last_tx_us;
+    uint32_t challenge_ms;
+    struct hr_wheel_entry timer;
+
+    void *user;
+    uint32_t cookie;
+    uint32_t events;
+    TAILQ_ENTRY(hr_tcp_conn) dirty_link;
+    TAILQ_ENTRY(hr_tcp_conn) event_link; /* event list, or the list of released TIME-WAIT entries */
+    uint64_t bytes_rx, bytes_tx, retransmits;
+};
+
+TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
+
+struct hr_tcp {
+    struct hr_tcp_config cfg;
+    struct hr_buf_ctx *bufs;
+    struct hr_stats *stats;
+    uint64_t now_us;
+    uint32_t now_ms;
+
+    struct hr_tcp_conn *conns;
+    uint32_t free_head; /* index + 1, linked through hash_next */
+    uint32_t n_conns, n_half_open, n_time_wait;
+    uint32_t *buckets;  /* index + 1 */
+    uint32_t bucket_mask;
+
+    struct hr_tcp_conn_list dirty, events, time_wait;
+    struct hr_wheel wheel;
+    struct hr_tcp_slab ooo_slab, sb_slab;
+
+    uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
+    uint32_t offered_bufs; /* windows offered, in buffers */
+    uint8_t rcv_wscale;
+    bool no_mbuf;          /* the header pool was empty in this flush */
+    uint32_t illegal_transitions; /* a bug if it is not 0 */
+};
+
+/* A segment on its way in. */
+struct hr_tcp_seg {
+    struct rte_mbuf *m; /* the payload; NULL once taken */
+    uint32_t seq, ack;
+    uint32_t len;       /* payload bytes */
+    uint32_t wnd;       /* not scaled */
+    uint8_t flags;      /* RTE_TCP_*_FLAG; FIN is cleared when it is trimmed off */
+    struct hr_tcp_opts opts;
+};
+
+/* conn.c */
+struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *flow);
+void hr_tcp_conn_free(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_set_state(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_state state);
+void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events);
+/* Ends it for cause; c may be freed by this. */
+void hr_tcp_fail(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_failure failure);
+/* Ends it in good order; c may be freed by this. */
+void hr_tcp_closed(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* The handshake is complete. */
+void hr_tcp_established(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* MSS, scale, timestamps and SACK as the peer's SYN says. */
+void hr_tcp_apply_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg);
+void hr_tcp_set_mss(struct hr_tcp_conn *c, uint16_t mss);
+void *hr_tcp_slab_get(struct hr_tcp_slab *s);
+void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj);
+
+static inline bool hr_tcp_synchronized(const struct hr_tcp_conn *c)
+{
+    return c->state >= HR_TCP_ESTABLISHED;
+}
+
+/* May the peer still send data? */
+static inline bool hr_tcp_can_receive(const struct hr_tcp_conn *c)
+{
+    return c->state == HR_TCP_ESTABLISHED || c->state == HR_TCP_FIN_WAIT_1 || c->state == HR_TCP_FIN_WAIT_2;
+}
+
+/* flow.c */
+uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow);
+struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
+void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* RFC 6528 sequence number and RFC 7323 timestamp offset of a flow. */
+void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t *ret_iss,
+                         uint32_t *ret_ts_offset);
+
+/* input.c: an ACK that may answer an attack; a few per second and connection (RFC 5961 7). */
+void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* ack.c: false: the segment is to be dropped (c may be gone if it returns false) */
+bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old);
+
+/* recovery.c */
+void hr_tcp_recovery_dupack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* An ACK of new data also brought SACK blocks. */
+void hr_tcp_recovery_sacked(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_recovery_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked);
+void hr_tcp_recovery_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Everything in flight is to be sent again, without a verdict on the path's capacity (smaller MTU). */
+void hr_tcp_recovery_resend(struct hr_tcp_conn *c);
+uint32_t hr_tcp_recovery_pipe(const struct hr_tcp_conn *c);
+/* The next lost range, at most a segment long. */
+bool hr_tcp_recovery_lost(const struct hr_tcp_conn *c, struct hr_tcp_range *ret);
+/* A range that may be lost, for when there is nothing better to send (RFC 6675 NextSeg 3 and 4). */
+bool hr_tcp_recovery_maybe_lost(struct hr_tcp_conn *c, struct hr_tcp_range *ret, bool *ret_mark);
+
+/* sack.c */
+/* Adds a range; returns how many of its bytes are news. */
+uint32_t hr_tcp_sack_add(struct hr_tcp_scoreboard *sb, uint32_t start, uint32_t end);
+/* Forgets what is below una. */
+void hr_tcp_sack_trim(struct hr_tcp_scoreboard *sb, uint32_t una);
+/* Bytes of [start, end) that are SACKed; sb may be NULL. */
+uint32_t hr_tcp_sack_bytes(const struct hr_tcp_scoreboard *sb, uint32_t start, uint32_t end);
+/* The first range at or after from and before limit that is not SACKed; sb may be NULL. */
+bool hr_tcp_sack_hole(const struct hr_tcp_scoreboard *sb, uint32_t from, uint32_t limit,
+                      struct hr_tcp_range *ret);
+/* IsLost (RFC 6675 4): holes below the result are lost; una if none is. */
+uint32_t hr_tcp_sack_lost_edge(const struct hr_tcp_scoreboard *sb, uint32_t una, uint32_t smss);
+
+/* reass.c */
+void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg);
+void hr_tcp_reass_clear(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* The blocks to report, newest first; returns how many (at most max). */
+uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max);
+/* Cuts bytes off a chain; returns the chain that is left. */
+struct rte_mbuf *hr_tcp_trim_head(struct rte_mbuf *m, uint32_t n);
+struct rte_mbuf *hr_tcp_trim_to(struct rte_mbuf *m, uint32_t len);
+
+/* window.c */
+/* Moves the right edge as far as the budget allows; called before a segment leaves. */
+void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Asks for a window update where the peer needs to know. */
+void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* RCV.NXT or the edge changed. */
+void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* output.c */
+void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next flush */
+void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* A segment without connection, at once. */
+void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack);
+void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Is there anything that has not been sent once? */
+static inline uint32_t hr_tcp_unsent(const struct hr_tcp_conn *c)
+{
+    return c->fin_sent ? 0 : c->snd_una + c->sndq.bytes - c->snd_nxt;
+}
+
+/* timers.c */
+/* The deadlines changed: sees to it that the wheel fires in time. */
+void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Starts the retransmission timer anew if anything is in flight, else stops it. */
+void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* rtt.c */
+void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t rtt_us);
+/* RTO with its backoff. */
+uint32_t hr_tcp_rto(const struct hr_tcp *tcp, const struct hr_tcp_conn *c);
+
+/* cong.c, cong_reno.c */
+struct hr_tcp_cong_ops {
+    const char *name;
+    /* acked bytes left the network and the window was in use: grow it. */
+    void (*acked)(struct hr_tcp_conn *c, uint32_t acked);
+    /* Loss with so much in flight: the new ssthresh. */
+    uint32_t (*ssthresh)(const struct hr_tcp_conn *c, uint32_t flight);
+};
+extern const struct hr_tcp_cong_ops hr_tcp_cong_reno;
+
+void hr_tcp_cong_init(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_cong_acked(struct hr_tcp_conn *c, uint32_t acked, uint32_t flight_before);
+void hr_tcp_cong_loss(struct hr_tcp_conn *c);    /* fast recovery begins */
+void hr_tcp_cong_timeout(struct hr_tcp_conn *c);
+void hr_tcp_cong_recovered(struct hr_tcp_conn *c);
+void hr_tcp_cong_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* about to send with nothing in flight */

@@ -1,0 +1,412 @@
+/* Segments out. hr_tcp_flush() goes round the dirty connections, a quantum each, so that none starves.
+ *
+ * A connection sends in this order: its SYN; what is lost; what is new and fits both windows; probes; and an
+ * ACK alone if nothing carried it. Whatever is sent carries the newest acknowledgement and window. */
+#include <rte_mbuf.h>
+#include <string.h>
+
+#include "dataplane/tcp/impl.h"
+
+/* Segments of one connection in a row. */
+#define QUANTUM 16
+
+void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->dirty)
+        return;
+    c->dirty = true;
+    TAILQ_INSERT_TAIL(&tcp->dirty, c, dirty_link);
+}
+
+void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (!c->dirty)
+        return;
+    c->dirty = false;
+    TAILQ_REMOVE(&tcp->dirty, c, dirty_link);
+}
+
+void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->ack_now = true;
+    hr_tcp_mark_dirty(tcp, c);
+}
+
+/* A header mbuf with ports, numbers and options; the payload is chained behind by the caller. */
+static struct rte_mbuf *header(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack,
+                               uint8_t flags, uint16_t wnd, const struct hr_tcp_opts *opts)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(tcp->bufs->hdr_pool);
+    if (m == NULL) {
+        HR_COUNT(tcp->stats, mbuf_alloc_failed);
+        HR_DROP(tcp->stats, tx_nombuf);
+        tcp->no_mbuf = true;
+        return NULL;
+    }
+    struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    uint32_t len = sizeof(*th) + (opts == NULL ? 0 : hr_tcp_opts_write((uint8_t *)(th + 1), opts));
+    th->src_port = rte_cpu_to_be_16(flow->local_port);
+    th->dst_port = rte_cpu_to_be_16(flow->remote_port);
+    th->sent_seq = rte_cpu_to_be_32(seq);
+    th->recv_ack = rte_cpu_to_be_32(ack);
+    th->data_off = (uint8_t)(len / 4 << 4);
+    th->tcp_flags = flags;
+    th->rx_win = rte_cpu_to_be_16(wnd);
+    th->cksum = 0;
+    th->tcp_urp = 0;
+    m->data_len = (uint16_t)len;
+    m->pkt_len = len;
+    m->l4_len = len;
+    return m;
+}
+
+static void emit(struct hr_tcp *tcp, const struct hr_flow *flow, struct rte_mbuf *m)
+{
+    HR_COUNT(tcp->stats, tcp_segs_tx);
+    tcp->cfg.emit_take(tcp->cfg.owner, flow, m);
+}
+
+void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack)
+{
+    uint8_t flags = RTE_TCP_RST_FLAG | (with_ack ? RTE_TCP_ACK_FLAG : 0);
+    struct rte_mbuf *m = header(tcp, flow, seq, ack, flags, 0, NULL);
+    if (m == NULL)
+        return;
+    HR_COUNT(tcp->stats, tcp_rst_tx);
+    emit(tcp, flow, m);
+}
+
+void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    hr_tcp_send_rst(tcp, &c->flow, c->snd_nxt, c->rcv_nxt, true);
+}
+
+/* What every segment of a connection says about its receiving half. */
+static uint16_t window_field(const struct hr_tcp_conn *c)
+{
+    uint32_t wnd = hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
+    return (uint16_t)RTE_MIN(wnd >> c->rcv_wscale, 65535u);
+}
+
+static void timestamps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct hr_tcp_opts *o)
+{
+    o->has_ts = c->ts_on;
+    o->tsval = tcp->now_ms + c->ts_offset;
+    o->tsecr = c->ts_recent;
+}
+
+/* The acknowledgement left with a segment. */
+static void ack_is_out(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->ack_now = false;
+    c->ack_at = 0;
+    c->ack_bytes = 0;
+    c->last_ack_sent = c->rcv_nxt;
+}
+
+static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    bool reply = c->state == HR_TCP_SYN_RECEIVED;
+    struct hr_tcp_opts o = {
+        .has_mss = true,
+        .mss = c->adv_mss,
+        .has_wscale = c->wscale_on,
+        .wscale = c->rcv_wscale,
+        .sack_ok = c->sack_on,
+    };
+    timestamps(tcp, c, &o);
+    if (!reply)
+        o.tsecr = 0;
+    uint32_t wnd = RTE_MIN(c->rcv_adv - c->rcv_nxt, 65535u); /* not scaled (RFC 7323 2.2) */
+    struct rte_mbuf *m = header(tcp, &c->flow, c->iss, reply ? c->rcv_nxt : 0,
+                                RTE_TCP_SYN_FLAG | (reply ? RTE_TCP_ACK_FLAG : 0), (uint16_t)wnd, &o);
+    if (m == NULL)
+        return false;
+    c->syn_due = false;
+    if (reply)
+        ack_is_out(tcp, c);
+    if (c->snd_nxt == c->iss) {
+        c->snd_nxt = c->iss + 1;
+        c->rtt_start_us = tcp->now_us;
+    }
+    if (c->rtx_at == 0) {
+        c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+        hr_tcp_timer_arm(tcp, c);
+    }
+    emit(tcp, &c->flow, m);
+    return true;
+}
+
+/* A segment without payload at seq. */
+static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint8_t flags, bool with_sack)
+{
+    struct hr_tcp_opts o = {0};
+    timestamps(tcp, c, &o);
+    if (with_sack)
+        o.n_sack = (uint8_t)hr_tcp_reass_sack(c, o.sack, c->ts_on ? 3 : 4);
+    struct rte_mbuf *m =
+        header(tcp, &c->flow, seq, c->rcv_nxt, flags | RTE_TCP_ACK_FLAG, window_field(c), &o);
+    if (m == NULL)
+        return false;
+    if (with_sack)
+        c->dsack_due = false;
+    ack_is_out(tcp, c);
+    emit(tcp, &c->flow, m);
+    return true;
+}
+
+/* An iterator at sequence number seq of the send queue. */
+static struct hr_piece_iter *iter_at(struct hr_tcp_conn *c, uint32_t seq)
+{
+    if (seq == c->snd_nxt) {
+        if (c->nxt_it.chunk == NULL)
+            hr_piece_iter_at(&c->nxt_it, &c->sndq, seq - c->snd_una);
+        return &c->nxt_it;
+    }
+    if (c->rtx_it.chunk == NULL || hr_seq_gt(c->rtx_it_seq, seq)) {
+        hr_piece_iter_at(&c->rtx_it, &c->sndq, seq - c->snd_una);
+    } else {
+        hr_piece_iter_advance(&c->rtx_it, seq - c->rtx_it_seq);
+    }
+    c->rtx_it_seq = seq;
+    return &c->rtx_it;
+}
+
+/* Sends len bytes of the queue from seq on, and the FIN behind them if fin. Returns the bytes that went (the
+ * port's segment limit may cut), the FIN counted; 0 when buffers are short. */
+static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t len, bool fin)
+{
+    uint32_t queue_end = c->snd_una + c->sndq.bytes;
+    struct rte_mbuf *payload = NULL;
+    uint32_t sent = 0;
+
+    if (len > 0) {
+        struct hr_piece_iter *it = iter_at(c, seq);
+        struct hr_piece_iter before = *it;
+        payload = hr_buf_attach(tcp->bufs, it, len, (uint16_t)(tcp->cfg.max_tx_segs - 1), &sent);
+        if (payload == NULL || sent == 0) {
+            *it = before;
+            tcp->no_mbuf = true;
+            return 0;
+        }
+        if (it == &c->rtx_it)
+            c->rtx_it_seq = seq + sent;
+    }
+    uint8_t flags = RTE_TCP_ACK_FLAG;
+    if (fin && sent == len)
+        flags |= RTE_TCP_FIN_FLAG;
+    if (sent > 0 && seq + sent == queue_end)
+        flags |= RTE_TCP_PSH_FLAG;
+    struct hr_tcp_opts o = {0};
+    timestamps(tcp, c, &o);
+    struct rte_mbuf *m = header(tcp, &c->flow, seq, c->rcv_nxt, flags, window_field(c), &o);
+    if (m == NULL) {
+        rte_pktmbuf_free(payload);
+        c->nxt_it.chunk = NULL;
+        c->rtx_it.chunk = NULL;
+        return 0;
+    }
+    if (payload != NULL) {
+        m->next = payload;
+        m->nb_segs = (uint16_t)(1 + payload->nb_segs);
+        m->pkt_len += sent;
+    }
+    ack_is_out(tcp, c);
+    c->last_tx_us = tcp->now_us;
+    emit(tcp, &c->flow, m);
+    return sent + !!(flags & RTE_TCP_FIN_FLAG);
+}
+
+/* mark: the range counts as sent again; a rescue retransmission does not (RFC 6675 5 NextSeg 4). */
+static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r, bool mark)
+{
+    uint32_t queue_end = c->snd_una + c->sndq.bytes;
+    bool fin = c->fin_sent && r->end == c->snd_nxt;
+    uint32_t len = hr_seq_min(r->end, queue_end) - r->start;
+    uint32_t sent = send_data(tcp, c, r->start, len, fin);
+
+    if (sent == 0)
+        return false;
+    if (mark)
+        c->high_rxt = hr_seq_max(c->high_rxt, r->start + sent);
+    c->rtt_pending = false; /* Karn (RFC 6298 3) */
+    c->rtx_force = false;
+    c->retransmits++;
+    HR_COUNT(tcp->stats, tcp_retransmit_segs);
+    HR_COUNT_N(tcp->stats, tcp_retransmit_bytes, sent);
+    if (c->rtx_at == 0 || c->persist)
+        hr_tcp_rtx_restart(tcp, c);
+    return true;
+}
+
+static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bool fin)
+{
+    if (c->snd_nxt == c->snd_una && c->recovery == HR_TCP_RECOVERY_NONE)
+        hr_tcp_cong_idle(tcp, c);
+    uint32_t sent = send_data(tcp, c, c->snd_nxt, len, fin);
+    if (sent == 0)
+        return false;
+    c->snd_nxt += sent;
+    uint32_t bytes = RTE_MIN(sent, len);
+    if (sent > bytes)
+        c->fin_sent = true;
+    c->bytes_tx += bytes;
+    HR_COUNT_N(tcp->stats, tcp_bytes_tx, bytes);
+    if (!c->rtt_pending && c->recovery == HR_TCP_RECOVERY_NONE) {
+        c->rtt_pending = true;
+        c->rtt_seq = c->snd_nxt;
+        c->rtt_start_us = tcp->now_us;
+    }
+    if (c->rtx_at == 0 || c->persist)
+        hr_tcp_rtx_restart(tcp, c);
+    return true;
+}
+
+/* How much new data may go now: SND.WND, cwnd and the sender's side of the silly window (RFC 9293
+ * 3.8.6.2.1, without Nagle: a small segment goes if it is all there is). 0: none; *ret_fin: a FIN goes. */
+static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
+{
+    uint32_t unsent = hr_tcp_unsent(c);
+    uint32_t wnd_end = c->snd_una + c->snd_wnd;
+    uint32_t wnd = hr_seq_gt(wnd_end, c->snd_nxt) ? wnd_end - c->snd_nxt : 0;
+    uint32_t cwnd = c->cwnd;
+
+    *ret_fin = false;
+    if (c->recovery == HR_TCP_RECOVERY_NONE && !c->sack_on)
+        cwnd += RTE_MIN(c->dupacks, 2u) * c->smss; /* limited transmit, RFC 3042; with SACK pipe shrinks */
+    uint32_t credit = cwnd > pipe ? cwnd - pipe : 0;
+    uint32_t len = RTE_MIN(unsent, (uint32_t)c->smss);
+
+    if (len > credit) {
+        c->cwnd_limited = true;
+        return 0;
+    }
+    if (len > wnd) {
+        if (wnd == 0 || wnd < c->snd_wnd_max / 2)
+            return 0;
+        return wnd;
+    }
+    *ret_fin = c->fin_queued && !c->fin_sent && len == unsent && wnd > len;
+    return len;
+}
+
+/* Nothing is in flight and yet something waits: the window is closed or too small. */
+static void arm_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    bool waiting = hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
+    if (!waiting || c->snd_nxt != c->snd_una || c->persist)
+        return;
+    c->persist = true;
+    c->backoff = 0;
+    c->persist_since_us = tcp->now_us;
+    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_timer_arm(tcp, c);
+}
+
+/* The persist timer fired: what fits the window goes although it is small; into a closed window goes a
+ * segment without data below SND.UNA, which has to be answered. RFC 9293 3.8.6.1 asks for an octet of new
+ * data; this asks the same question without a byte in flight that the peer has no room for. */
+static bool send_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint32_t len = RTE_MIN(hr_tcp_unsent(c), RTE_MIN(c->snd_wnd, (uint32_t)c->smss));
+    c->probe_due = false;
+    if (c->snd_nxt == c->snd_una && (len > 0 || (c->snd_wnd > 0 && hr_tcp_unsent(c) == 0))) {
+        bool fin = c->fin_queued && !c->fin_sent && len == hr_tcp_unsent(c) && c->snd_wnd > len;
+        return send_new(tcp, c, len, fin);
+    }
+    HR_COUNT(tcp->stats, tcp_persist_probe);
+    return send_bare(tcp, c, c->snd_una - 1, 0, false);
+}
+
+/* Sends up to budget segments; returns how many. *ret_more: the budget was the limit. */
+static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budget, bool *ret_more)
+{
+    uint32_t n = 0;
+
+    *ret_more = false;
+    if (c->state == HR_TCP_CLOSED)
+        return 0;
+    if (!hr_tcp_synchronized(c)) {
+        if (c->syn_due && send_syn(tcp, c))
+            n++;
+        c->ack_now = false;
+        return n;
+    }
+    hr_tcp_window_advance(tcp, c);
+    /* News of gaps goes by itself: SACK blocks would not fit beside a full segment. */
+    if (c->ack_now && c->sack_on && (c->ooo != NULL || c->dsack_due)) {
+        if (!send_bare(tcp, c, c->snd_nxt, 0, true))
+            return n;
+        n++;
+    }
+    bool may_send = c->state != HR_TCP_TIME_WAIT && c->state != HR_TCP_FIN_WAIT_2;
+    uint32_t pipe = may_send ? hr_tcp_recovery_pipe(c) : 0;
+    if (may_send)
+        c->cwnd_limited = false;
+    while (may_send && !tcp->no_mbuf) {
+        struct hr_tcp_range r;
+        bool fin, mark;
+        uint32_t len;
+        if (n >= budget) {
+            *ret_more = true;
+            return n;
+        }
+        if (hr_tcp_recovery_lost(c, &r)) {
+            if (!c->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
+                c->cwnd_limited = true;
+                break;
+            }
+            if (!send_again(tcp, c, &r, true))
+                break;
+            pipe += r.end - r.start;
+        } else if ((len = new_data(c, pipe, &fin)) > 0 || fin) {
+            if (!send_new(tcp, c, len, fin))
+                break;
+            pipe += len;
+        } else if (c->recovery == HR_TCP_RECOVERY_FAST && pipe + c->smss <= c->cwnd &&
+                   hr_tcp_recovery_maybe_lost(c, &r, &mark)) {
+            if (!send_again(tcp, c, &r, mark))
+                break;
+            pipe += r.end - r.start;
+        } else {
+            break;
+        }
+        n++;
+    }
+    if (c->probe_due && send_probe(tcp, c))
+        n++;
+    if (c->ka_due) {
+        c->ka_due = false;
+        HR_COUNT(tcp->stats, tcp_keepalive_tx);
+        if (send_bare(tcp, c, c->snd_una - 1, 0, false))
+            n++;
+    }
+    if (c->ack_now && send_bare(tcp, c, c->snd_nxt, 0, c->sack_on))
+        n++;
+    if (may_send && !tcp->no_mbuf)
+        arm_persist(tcp, c);
+    return n;
+}
+
+bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
+{
+    uint32_t sent = 0;
+
+    tcp->no_mbuf = false;
+    while (sent < max_segments) {
+        struct hr_tcp_conn *c = TAILQ_FIRST(&tcp->dirty);
+        bool more;
+        if (c == NULL)
+            return false;
+        hr_tcp_unmark_dirty(tcp, c);
+        sent += output(tcp, c, RTE_MIN((uint32_t)QUANTUM, max_segments - sent), &more);
+        if (tcp->no_mbuf) { /* the port will give buffers back: first in line then */
+            c->dirty = true;
+            TAILQ_INSERT_HEAD(&tcp->dirty, c, dirty_link);
+            return true;
+        }
+        if (more)
+            hr_tcp_mark_dirty(tcp, c);
+    }
+    return !TAILQ_EMPTY(&tcp->dirty);
+}

@@ -1,0 +1,91 @@
+/* For tests: two stacks in one process, joined by a link that loses, delays, reorders and duplicates by a
+ * seed, under a virtual clock; and an application at each end that sends a known byte pattern and checks what
+ * it receives.
+ *
+ * A segment stays on the wire by reference until it is delivered, as in a transmit ring, and its bytes must
+ * not have changed by then. The receiver gets a copy in a buffer of its own pool, sometimes as a chain. */
+#pragma once
+
+#include "dataplane/tcp/impl.h"
+
+struct tl_app {
+    struct hr_tcp_conn *conn;
+    uint64_t to_send, sent;
+    uint64_t received;
+    uint8_t salt;         /* of the pattern that it sends; it expects the other's */
+    uint8_t expect_salt;
+    bool shutdown_when_sent; /* FIN after the last byte */
+    bool read_paused;     /* leaves bytes in the receive queue */
+    uint32_t write_max;   /* bytes per turn, 0 = as the room allows */
+    bool is_shutdown;
+    bool accepted, connected, fin, closed, failed, released;
+    enum hr_tcp_failure failure;
+    bool corrupt;         /* a received byte was not as expected */
+    unsigned n_acked_events;
+};
+
+struct tl_end {
+    struct hr_buf_ctx bufs;
+    struct hr_stats stats;
+    struct hr_tcp *tcp;
+    struct hr_tcp_config cfg;
+    struct hr_addr addr;
+    struct tl_app app;      /* of the one connection that most tests use */
+    bool refuse;            /* answer SYNs by RST */
+    uint16_t path_mss;
+    uint64_t segs_out;
+    uint32_t offered_max;   /* largest window seen in a segment, bytes as scaled by the stack's own scale */
+};
+
+struct tl_packet {
+    uint64_t at, order;
+    int to;
+    struct rte_mbuf *m;
+    uint32_t crc;
+    struct hr_flow flow; /* as the sender sees it */
+};
+
+#define TL_PACKETS 65536
+struct tl_link {
+    struct tl_end end[2];
+    uint64_t now, order;
+    uint64_t seed, rng;
+    /* Faults. */
+    double loss[2];          /* probability, by direction (index of the sender) */
+    double dup, reorder;
+    uint32_t delay_us, jitter_us;
+    unsigned drop_next[2];   /* so many segments of that sender are lost for sure */
+    /* Returns true to drop; called for each segment. */
+    bool (*filter)(struct tl_link *l, int from, const struct rte_tcp_hdr *th, uint32_t payload);
+    void *filter_arg;
+    struct tl_packet *heap;
+    uint32_t n_heap;
+    uint64_t changed_on_wire; /* segments whose bytes changed while they were referenced */
+    uint64_t lost;
+};
+
+/* Once per process. */
+void tl_global_init(void);
+
+/* Fresh stacks. tweak, if given, changes the configuration of either end. */
+void tl_open(struct tl_link *l, uint64_t seed, void (*tweak)(int end, struct hr_tcp_config *cfg));
+
+/* Active open from end 0 to end 1. */
+void tl_connect(struct tl_link *l);
+
+/* Runs until done() holds (true) or the virtual time passes limit_us from now (false). */
+bool tl_run(struct tl_link *l, uint64_t limit_us, bool (*done)(struct tl_link *l));
+/* One turn at the next point in time at which anything happens, at most limit; false if that is reached. */
+bool tl_turn(struct tl_link *l, uint64_t limit);
+
+bool tl_both_closed(struct tl_link *l);
+bool tl_both_done(struct tl_link *l); /* all bytes arrived, both ways */
+bool tl_established(struct tl_link *l);
+bool tl_never(struct tl_link *l);
+
+/* Destroys the stacks and checks what must be left: nothing. Returns a text about the first thing wrong. */
+const char *tl_close(struct tl_link *l);
+
+uint64_t tl_random(struct tl_link *l);
+double tl_uniform(struct tl_link *l);
+uint8_t tl_pattern(uint8_t salt, uint64_t pos);

@@ -1,0 +1,191 @@
+/* Timers: each connection keeps its deadlines and one entry in the wheel, which stands at or before the
+ * earliest of them. A deadline that moves back leaves the entry where it is; when that fires too early it is
+ * armed again (RFC 9293 3.8, RFC 6298 5, RFC 1122 4.2.3.6). */
+#include <stddef.h>
+
+#include "dataplane/tcp/impl.h"
+
+/* Entries fired per call of hr_tcp_advance(). */
+#define FIRE_MAX 512
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 ? b : b == 0 ? a : RTE_MIN(a, b);
+}
+
+void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint64_t at = earlier(earlier(c->rtx_at, c->ack_at), earlier(c->ka_at, c->end_at));
+    if (at == 0)
+        return;
+    uint64_t tick = (at + 999) / 1000;
+    if (!hr_wheel_armed(&c->timer) || tick < c->timer.tick)
+        hr_wheel_arm(&tcp->wheel, &c->timer, tick);
+}
+
+void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->rtx_at = c->ack_at = c->ka_at = c->end_at = 0;
+    c->persist = false;
+    hr_wheel_disarm(&tcp->wheel, &c->timer);
+}
+
+void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->persist) {
+        c->persist = false;
+        c->backoff = 0;
+    }
+    c->rtx_at = c->snd_una == c->snd_nxt ? 0 : tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_timer_arm(tcp, c);
+}
+
+void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (tcp->cfg.keepalive_us == 0)
+        return;
+    c->ka_at = tcp->now_us + tcp->cfg.keepalive_us;
+    c->ka_probes = 0;
+    hr_tcp_timer_arm(tcp, c);
+}
+
+/* False: c is gone or going. */
+static bool fire_end(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->end_at = 0;
+    switch ((enum hr_tcp_state)c->state) {
+    case HR_TCP_SYN_SENT:
+    case HR_TCP_SYN_RECEIVED:
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
+        return false;
+    case HR_TCP_FIN_WAIT_2:
+        HR_DROP(tcp->stats, tcp_fin_wait);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
+        return false;
+    case HR_TCP_TIME_WAIT:
+        hr_tcp_closed(tcp, c);
+        return false;
+    case HR_TCP_CLOSED:
+    case HR_TCP_ESTABLISHED:
+    case HR_TCP_FIN_WAIT_1:
+    case HR_TCP_CLOSE_WAIT:
+    case HR_TCP_CLOSING:
+    case HR_TCP_LAST_ACK:
+    case HR_TCP_STATE_MAX:
+        return true;
+    }
+    return true;
+}
+
+static bool fire_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->retries >= tcp->cfg.syn_retries) {
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
+        return false;
+    }
+    c->retries++;
+    c->backoff++;
+    c->syn_lost = true;
+    c->syn_due = true;
+    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_mark_dirty(tcp, c);
+    return true;
+}
+
+static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (tcp->now_us - c->persist_since_us >= tcp->cfg.persist_max_us) {
+        HR_DROP(tcp->stats, tcp_persist);
+        hr_tcp_send_conn_rst(tcp, c);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
+        return false;
+    }
+    if (c->backoff < UINT8_MAX)
+        c->backoff++;
+    c->probe_due = true;
+    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_mark_dirty(tcp, c);
+    return true;
+}
+
+static bool fire_rtx(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->rtx_at = 0;
+    if (!hr_tcp_synchronized(c))
+        return fire_syn(tcp, c);
+    if (c->persist)
+        return fire_persist(tcp, c);
+    if (c->snd_una == c->snd_nxt)
+        return true;
+    if (c->retries >= tcp->cfg.data_retries) {
+        HR_DROP(tcp->stats, tcp_retries);
+        hr_tcp_send_conn_rst(tcp, c);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
+        return false;
+    }
+    HR_COUNT(tcp->stats, tcp_rto);
+    hr_tcp_recovery_timeout(tcp, c);
+    c->retries++;
+    c->backoff++;
+    c->rtt_pending = false;
+    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_mark_dirty(tcp, c);
+    return true;
+}
+
+static bool fire_keepalive(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint64_t idle_end = c->last_rx_us + tcp->cfg.keepalive_us;
+
+    if (c->ka_probes == 0 && idle_end > tcp->now_us) {
+        c->ka_at = idle_end;
+        return true;
+    }
+    c->ka_at = tcp->now_us + tcp->cfg.keepalive_interval_us;
+    if (c->snd_una != c->snd_nxt || c->persist) /* those timers find out by themselves */
+        return true;
+    if (c->ka_probes >= tcp->cfg.keepalive_probes) {
+        HR_DROP(tcp->stats, tcp_keepalive);
+        hr_tcp_send_conn_rst(tcp, c);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_KEEPALIVE);
+        return false;
+    }
+    c->ka_probes++;
+    c->ka_due = true;
+    hr_tcp_mark_dirty(tcp, c);
+    return true;
+}
+
+static bool due(const struct hr_tcp *tcp, uint64_t at)
+{
+    return at != 0 && at <= tcp->now_us;
+}
+
+static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (due(tcp, c->end_at) && !fire_end(tcp, c))
+        return;
+    if (due(tcp, c->rtx_at) && !fire_rtx(tcp, c))
+        return;
+    if (due(tcp, c->ka_at) && !fire_keepalive(tcp, c))
+        return;
+    if (due(tcp, c->ack_at)) {
+        c->ack_at = 0;
+        HR_COUNT(tcp->stats, tcp_delayed_ack);
+        hr_tcp_ack_soon(tcp, c);
+    }
+    hr_tcp_timer_arm(tcp, c);
+}
+
+uint64_t hr_tcp_advance(struct hr_tcp *tcp)
+{
+    for (unsigned i = 0; i < FIRE_MAX; i++) {
+        struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
+        if (e == NULL) {
+            uint64_t next = hr_wheel_next(&tcp->wheel);
+            return next == UINT64_MAX ? next : next * 1000;
+        }
+        fire(tcp, (struct hr_tcp_conn *)(void *)((char *)e - offsetof(struct hr_tcp_conn, timer)));
+    }
+    return tcp->now_us;
+}

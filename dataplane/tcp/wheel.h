@@ -1,0 +1,42 @@
+/* A hierarchical timer wheel with a tick of one millisecond: three levels of 256 slots (256 ms, 65 s, 4.6 h).
+ * An entry stands on the level that its distance needs and moves down as its time comes near. Arming,
+ * disarming and firing are constant time; a bitmap of used slots skips empty ones. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HR_WHEEL_LEVELS 3
+#define HR_WHEEL_SLOTS 256
+
+struct hr_wheel_entry {
+    struct hr_wheel_entry *next, **pprev; /* pprev NULL: not armed */
+    uint64_t tick;
+    uint16_t slot; /* level * HR_WHEEL_SLOTS + index */
+};
+
+struct hr_wheel {
+    uint64_t tick; /* the next tick to be fired: everything before it has been */
+    uint32_t armed;
+    struct hr_wheel_entry *slot[HR_WHEEL_LEVELS * HR_WHEEL_SLOTS];
+    uint64_t used[HR_WHEEL_LEVELS * HR_WHEEL_SLOTS / 64];
+};
+
+void hr_wheel_init(struct hr_wheel *w, uint64_t tick);
+
+static inline bool hr_wheel_armed(const struct hr_wheel_entry *e)
+{
+    return e->pprev != NULL;
+}
+
+/* Arms or moves an entry; a tick that has passed fires at the next turn. */
+void hr_wheel_arm(struct hr_wheel *w, struct hr_wheel_entry *e, uint64_t tick);
+void hr_wheel_disarm(struct hr_wheel *w, struct hr_wheel_entry *e);
+
+/* The next entry due at or before tick now, disarmed; NULL when there is none (then the wheel stands behind
+ * now). */
+struct hr_wheel_entry *hr_wheel_expire(struct hr_wheel *w, uint64_t now);
+
+/* A tick not later than that of the first entry to fire; UINT64_MAX if none is armed. */
+uint64_t hr_wheel_next(const struct hr_wheel *w);

@@ -1,0 +1,119 @@
+/* The receive window: what the budgets leave, offered so that nothing has to be taken back.
+ *
+ * Three limits: rcv_target bytes less what waits in the receive queue and downstream; conn_bufs_max buffers
+ * less those held, at the mean segment size; and, beyond the initial window, what the pool can back. The
+ * offered edge only moves forward. A held frame's want goes over the first two, or both sides would wait for
+ * ever. */
+#include "dataplane/tcp/impl.h"
+
+static uint32_t offered(const struct hr_tcp_conn *c)
+{
+    return hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
+}
+
+/* What could be offered now, from RCV.NXT on. */
+static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    uint32_t old = offered(c);
+    if (c->paused)
+        return old;
+    if (tcp->pool_free <= tcp->cfg.rx_pool_reserve)
+        return RTE_MAX(old, RTE_MIN(c->want, (uint32_t)c->rcv_seg));
+
+    uint32_t used = c->rcvq.bytes + c->down_bytes;
+    uint32_t bytes = c->rcv_target > used ? c->rcv_target - used : 0;
+
+    uint32_t held = c->rcvq.n_pieces + c->ooo_n + c->down_bufs;
+    uint32_t bufs = held < tcp->cfg.conn_bufs_max ? tcp->cfg.conn_bufs_max - held : 0;
+    bytes = (uint32_t)RTE_MIN((uint64_t)bytes, (uint64_t)bufs * c->rcv_seg);
+
+    /* More than the initial window only where the pool stands behind all that is offered. */
+    uint32_t base = tcp->cfg.rcv_wnd_initial > used ? tcp->cfg.rcv_wnd_initial - used : 0;
+    if (bytes > base) {
+        uint32_t others = tcp->offered_bufs - c->offered_bufs;
+        uint32_t backed = tcp->pool_free - tcp->cfg.rx_pool_reserve;
+        uint64_t left = backed > others ? (uint64_t)(backed - others) * c->rcv_seg : 0;
+        bytes = (uint32_t)RTE_MAX((uint64_t)base, RTE_MIN((uint64_t)bytes, left));
+    }
+    return RTE_MAX(bytes, c->want);
+}
+
+/* The window field is 16 bits and a scale. */
+static uint32_t representable(const struct hr_tcp_conn *c, uint32_t wnd)
+{
+    uint32_t max = hr_tcp_synchronized(c) ? 65535u << c->rcv_wscale : 65535u;
+    return RTE_MIN(wnd, max);
+}
+
+void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint32_t bufs = c->state == HR_TCP_CLOSED ? 0 : (offered(c) + c->rcv_seg - 1) / c->rcv_seg;
+    tcp->offered_bufs += bufs - c->offered_bufs;
+    c->offered_bufs = bufs;
+}
+
+void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint32_t old = offered(c);
+    uint32_t wnd = representable(c, room(tcp, c));
+
+    if (wnd <= old)
+        return;
+    /* Receiver side of the silly window (RFC 9293 3.8.6.2.2): by a segment or half the buffer at least. */
+    if (wnd - old < RTE_MIN((uint32_t)c->adv_mss, c->rcv_target / 2) && c->want <= old)
+        return;
+    c->rcv_adv = c->rcv_nxt + wnd;
+    hr_tcp_window_account(tcp, c);
+}
+
+void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (!hr_tcp_can_receive(c) || c->rcv_fin_known)
+        return;
+    uint32_t old = offered(c);
+    uint32_t wnd = representable(c, room(tcp, c));
+    if (wnd <= old)
+        return;
+    uint32_t more = wnd - old;
+    uint32_t step = RTE_MIN((uint32_t)c->adv_mss, c->rcv_target / 2);
+    bool large = more >= 2 * step && more >= c->rcv_target / 4;
+    bool stuck = old < step && more >= step; /* the peer may be waiting */
+    if (large || stuck || c->want > old)
+        hr_tcp_ack_soon(tcp, c);
+}
+
+/* The window follows what the owner drains in a round trip (as dynamic right-sizing does): twice that. */
+static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
+{
+    uint64_t rtt_us = RTE_MAX(c->srtt_us, 1000u);
+
+    c->drained += n;
+    if (tcp->now_us - c->drained_since_us < rtt_us)
+        return;
+    if (c->drained > c->rcv_target / 2 && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
+        c->rcv_target = (uint32_t)RTE_MIN(2ULL * c->drained, (uint64_t)tcp->cfg.rcv_wnd_max);
+    c->drained = 0;
+    c->drained_since_us = tcp->now_us;
+}
+
+void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint32_t downstream_bytes,
+                     uint32_t downstream_bufs)
+{
+    c->down_bytes = downstream_bytes;
+    c->down_bufs = downstream_bufs;
+    if (n > 0)
+        grow(tcp, c, n);
+    hr_tcp_window_check(tcp, c);
+}
+
+void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
+{
+    c->want = bytes;
+    hr_tcp_window_check(tcp, c);
+}
+
+void hr_tcp_pause(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool paused)
+{
+    c->paused = paused;
+    hr_tcp_window_check(tcp, c);
+}
