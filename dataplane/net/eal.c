@@ -87,7 +87,7 @@ static int add_lcores(const struct hr_config_dataplane *dp, char why[HR_WHY_MAX]
     int err = check_cpu("main_lcore", dp->main_lcore, why);
     int n = snprintf(list, sizeof(list), "0@%u", dp->main_lcore);
     for (uint32_t i = 0; err == 0 && i < dp->n_workers; i++) {
-        err = check_cpu("worker_lcores", dp->worker_lcores[i], why);
+        err = check_cpu("workers", dp->worker_lcores[i], why);
         n += snprintf(list + n, sizeof(list) - (size_t)n, ",%u@%u", hr_eal_worker_lcore(i), dp->worker_lcores[i]);
     }
     add("--lcores");
