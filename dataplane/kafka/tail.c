@@ -109,7 +109,7 @@ static bool write_section(const struct section *s, const uint8_t *value, uint32_
 {
     bool had = s->endpoints_end > 0;
     uint32_t others = s->end - s->first - (s->endpoints_end - s->endpoints);
-    uint32_t tag = 0, tag_len = 0, size[2];
+    uint32_t tag = 0, tag_len = 0, size[2] = {0};
 
     if (had && value) {
         tag_len = hr_kvarint_get(s->in + s->endpoints, s->end - s->endpoints, &tag);
