@@ -1,0 +1,89 @@
+/* Who may open a session: the policy's answer to a SYN, and what happens when the handshake is done. */
+#include "dataplane/proxy/impl.h"
+
+struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flow *flow)
+{
+    struct hr_tcp_accept answer = {.accept = false};
+    const struct hr_policy *policy = proxy->policy;
+    struct hr_stats *stats = proxy->cfg.stats;
+    int32_t node_id;
+
+    if (!policy) {
+        HR_DROP(stats, no_policy);
+        return answer;
+    }
+    const struct hr_policy_listener *listener =
+        hr_policy_find_listener(policy, &flow->local, flow->local_port, &node_id);
+    if (!listener) {
+        HR_DROP(stats, tcp_no_listener);
+        return answer;
+    }
+    uint32_t index = (uint32_t)(listener - policy->listeners);
+    if (proxy->draining || listener->draining) {
+        HR_DROP(stats, draining);
+        return answer;
+    }
+    if (listener->mode == HR_LISTENER_KAFKA) {
+        if (!policy->cluster_known) {
+            HR_DROP(stats, no_policy);
+            return answer;
+        }
+        if (node_id >= 0) {
+            const struct hr_policy_broker *broker = hr_policy_find_broker(policy, node_id);
+            if (!broker || !(broker->flags & HR_BROKER_ALIVE)) {
+                HR_DROP(stats, unknown_node);
+                proxy->cfg.hint(proxy->cfg.owner, (uint16_t)index, node_id);
+                return answer;
+            }
+            if (broker->flags & HR_BROKER_DRAINING) {
+                HR_DROP(stats, draining);
+                return answer;
+            }
+        }
+    } else if (!listener->target_valid) {
+        HR_DROP(stats, no_broker);
+        return answer;
+    }
+    if (proxy->n_open >= policy->max_sessions || !proxy->free) {
+        HR_DROP(stats, session_limit);
+        return answer;
+    }
+    if (proxy->listener_open[index] >= listener->max_connections) {
+        HR_DROP(stats, listener_limit);
+        return answer;
+    }
+    answer.accept = true;
+    answer.cookie = index;
+    return answer;
+}
+
+void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us)
+{
+    const struct hr_flow *flow = hr_tcp_flow(conn);
+    int32_t node_id;
+    const struct hr_policy_listener *listener =
+        hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
+    struct hr_session *s = listener ? hr_session_take(proxy) : NULL;
+
+    if (!s) {
+        /* The listener went away, or a burst of handshakes completed at the limit. */
+        proxy->cfg.stats->drops[listener ? HR_DROP_session_limit : HR_DROP_tcp_no_listener]++;
+        hr_tcp_abort(proxy->cfg.tcp, conn);
+        return;
+    }
+    s->client.conn = conn;
+    hr_tcp_set_user(conn, &s->client);
+    s->listener = (uint16_t)(listener - proxy->policy->listeners);
+    s->mode = listener->mode;
+    s->asked_node_id = node_id;
+    s->opened_us = s->last_active_us = now_us;
+    s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
+    s->state = HR_SESSION_CONNECTING;
+    proxy->listener_open[s->listener]++;
+    if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
+        s->relay = NULL;
+        hr_session_end(proxy, s, HR_DROP_session_limit, HR_END_RST, HR_END_RST);
+        return;
+    }
+    hr_session_connect(proxy, s, now_us);
+}

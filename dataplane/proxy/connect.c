@@ -1,0 +1,138 @@
+/* The broker leg: which broker, from which source port, and what to do when it does not answer. */
+#include "dataplane/proxy/impl.h"
+
+#include <string.h>
+
+/* Source ports are tried in sequence from a random start (RFC 6056 3.3.1 with a per-process offset); this
+ * many occupied ones in a row mean that the range is exhausted towards this broker. */
+#define HR_PORT_TRIES 512
+
+int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint16_t port, uint32_t timeout_us,
+                     struct hr_tcp_conn **ret_conn)
+{
+    struct hr_flow flow = {.remote = *remote, .remote_port = port};
+    uint32_t range = (uint32_t)proxy->cfg.source_port_max - proxy->cfg.source_port_min + 1;
+    uint32_t tries = range < HR_PORT_TRIES ? range : HR_PORT_TRIES;
+
+    if (proxy->cfg.source_addr(proxy->cfg.owner, remote, &flow.local) != 0)
+        return HR_E_NOT_FOUND;
+    for (uint32_t i = 0; i < tries; i++) {
+        flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
+        int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
+        if (err != HR_E_EXISTS)
+            return err;
+    }
+    return HR_E_FULL;
+}
+
+static bool suspect(const struct hr_proxy *proxy, int32_t node_id, uint64_t now_us)
+{
+    for (uint32_t i = 0; i < HR_MAX_SUSPECTS; i++)
+        if (proxy->suspects[i].until_us > now_us && proxy->suspects[i].node_id == node_id)
+            return true;
+    return false;
+}
+
+static void make_suspect(struct hr_proxy *proxy, int32_t node_id, uint64_t now_us)
+{
+    struct hr_suspect *slot = &proxy->suspects[proxy->next_suspect++ % HR_MAX_SUSPECTS];
+    for (uint32_t i = 0; i < HR_MAX_SUSPECTS; i++)
+        if (proxy->suspects[i].node_id == node_id && proxy->suspects[i].until_us)
+            slot = &proxy->suspects[i];
+    slot->node_id = node_id;
+    slot->until_us = now_us + HR_SUSPECT_US;
+}
+
+static bool tried(const struct hr_session *s, int32_t node_id)
+{
+    for (uint32_t i = 0; i < s->tries; i++)
+        if (s->tried[i] == node_id)
+            return true;
+    return false;
+}
+
+/* For a bootstrap connection: a live broker that was not tried yet, in our zone if there is one; suspects
+ * only when nobody else is left. Equal candidates are chosen among at random. */
+static const struct hr_policy_broker *choose_broker(struct hr_proxy *proxy, const struct hr_session *s,
+                                                    uint64_t now_us)
+{
+    const struct hr_policy *policy = proxy->policy;
+    const struct hr_policy_broker *best = NULL;
+    int best_rank = -1;
+    uint32_t equals = 0;
+
+    for (uint32_t i = 0; i < policy->n_brokers; i++) {
+        const struct hr_policy_broker *b = &policy->brokers[i];
+        if (!(b->flags & HR_BROKER_ALIVE) || (b->flags & HR_BROKER_DRAINING) || tried(s, b->node_id))
+            continue;
+        int rank = suspect(proxy, b->node_id, now_us) ? 0 : 2;
+        if (policy->zone[0] && strcmp(policy->zone, b->zone) == 0)
+            rank++;
+        equals = rank == best_rank ? equals + 1 : 1;
+        if (rank > best_rank || (rank == best_rank && hr_proxy_random(proxy) % equals == 0)) {
+            best = b;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+{
+    const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
+    enum hr_drop reason = HR_DROP_no_broker;
+    struct hr_addr addr;
+    uint16_t port;
+
+    if (!listener)
+        goto refuse;
+    if (s->mode == HR_LISTENER_TCP) {
+        addr = listener->target;
+        port = listener->target_port;
+    } else {
+        const struct hr_policy_broker *broker = s->asked_node_id >= 0
+                                                    ? hr_policy_find_broker(proxy->policy, s->asked_node_id)
+                                                    : choose_broker(proxy, s, now_us);
+        if (!broker)
+            goto refuse;
+        addr = broker->addr;
+        port = broker->port;
+        s->node_id = broker->node_id;
+    }
+    if (s->tries < HR_SESSION_MAX_TRIES)
+        s->tried[s->tries] = s->node_id;
+    s->tries++;
+
+    uint64_t left_us = s->connect_deadline_us > now_us ? s->connect_deadline_us - now_us : 1;
+    int err = hr_proxy_connect(proxy, &addr, port, (uint32_t)left_us, &s->broker.conn);
+    if (err == 0) {
+        hr_tcp_set_user(s->broker.conn, &s->broker);
+        return;
+    }
+    s->broker.conn = NULL;
+    reason = err == HR_E_NOT_FOUND ? HR_DROP_ip_no_route
+             : err == HR_E_FULL    ? HR_DROP_no_source_port
+                                   : HR_DROP_tcp_conn_limit;
+refuse:
+    hr_proxy_log(proxy, HR_LOGEV_SESSION_OPEN_FAILED, s, reason, 0, 0);
+    hr_session_end(proxy, s, reason, HR_END_RST, HR_END_RST);
+}
+
+void hr_session_connect_failed(struct hr_proxy *proxy, struct hr_session *s, enum hr_tcp_failure failure,
+                               uint64_t now_us)
+{
+    enum hr_drop reason = failure == HR_TCP_FAIL_TIMEOUT ? HR_DROP_broker_timeout : HR_DROP_broker_refused;
+
+    hr_tcp_release(proxy->cfg.tcp, s->broker.conn);
+    s->broker.conn = NULL;
+    if (s->mode == HR_LISTENER_KAFKA)
+        make_suspect(proxy, s->node_id, now_us);
+    proxy->cfg.hint(proxy->cfg.owner, s->listener, s->node_id);
+    if (s->mode == HR_LISTENER_KAFKA && s->asked_node_id < 0 && s->tries < HR_SESSION_MAX_TRIES &&
+        now_us < s->connect_deadline_us && choose_broker(proxy, s, now_us)) {
+        hr_session_connect(proxy, s, now_us);
+        return;
+    }
+    hr_proxy_log(proxy, HR_LOGEV_SESSION_OPEN_FAILED, s, reason, 0, 0);
+    hr_session_end(proxy, s, reason, HR_END_RST, HR_END_RST);
+}

@@ -1,0 +1,84 @@
+/* Private to dataplane/proxy: the proxy's own state and the calls between its files.
+ *
+ *   proxy.c    creation, the session table, listing
+ *   accept.c   SYN policy, opening a session
+ *   connect.c  choice of broker, source ports
+ *   relay.c    moving bytes, ends of legs
+ *   sweep.c    timeouts and drain */
+#pragma once
+
+#include "dataplane/kafka/relay.h"
+#include "dataplane/proxy/proxy.h"
+#include "dataplane/proxy/session.h"
+
+/* A broker that refused or did not answer is not chosen for bootstrap connections for this long. */
+#define HR_SUSPECT_US (5 * 1000 * 1000ULL)
+/* The sweep visits every session about once in this time. */
+#define HR_SWEEP_US (200 * 1000ULL)
+#define HR_SWEEP_STEPS 8
+
+struct hr_suspect {
+    int32_t node_id;
+    uint64_t until_us;
+};
+#define HR_MAX_SUSPECTS 16
+
+struct hr_proxy {
+    struct hr_proxy_config cfg;
+    const struct hr_policy *policy;
+    struct hr_session *sessions; /* max_sessions of them */
+    struct hr_session *free;
+    uint32_t n_open;
+    uint32_t listener_open[HR_POLICY_MAX_LISTENERS];
+    struct hr_session *run_first, *run_last;
+    struct hr_suspect suspects[HR_MAX_SUSPECTS];
+    uint32_t next_suspect;
+    uint32_t next_port; /* offset in the source port range */
+    uint64_t rng;
+    uint32_t sweep_index;
+    uint64_t next_sweep_us;
+    bool draining;
+    uint64_t drain_deadline_us;
+    struct hr_pieceq out; /* what a relay call produced, on its way into a send queue; empty between calls */
+};
+
+enum hr_leg_end {
+    HR_END_FIN, /* FIN after what is queued; TCP finishes on its own */
+    HR_END_RST
+};
+
+static inline const struct hr_policy_listener *hr_session_listener(const struct hr_proxy *proxy,
+                                                                   const struct hr_session *s)
+{
+    return proxy->policy && s->listener < proxy->policy->n_listeners ? &proxy->policy->listeners[s->listener]
+                                                                     : NULL;
+}
+
+uint64_t hr_session_id(const struct hr_proxy *proxy, const struct hr_session *s);
+struct hr_session *hr_session_find(const struct hr_proxy *proxy, uint64_t id);
+
+/* Takes a session from the free list, NULL if none. */
+struct hr_session *hr_session_take(struct hr_proxy *proxy);
+/* Gives both legs' connections back to TCP, each ended as said, counts why, frees the session.
+ * HR_DROP_MAX: an orderly end that is no drop. */
+void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop reason,
+                    enum hr_leg_end client_end, enum hr_leg_end broker_end);
+
+/* Opens the broker leg; on failure the session has been ended. */
+void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
+/* The broker leg could not be opened: tries another broker or ends the session. */
+void hr_session_connect_failed(struct hr_proxy *proxy, struct hr_session *s, enum hr_tcp_failure failure,
+                               uint64_t now_us);
+
+/* Moves what can be moved in both directions; may end the session. */
+void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
+/* True when no frame is under way and no answer is owed. */
+bool hr_session_at_boundary(const struct hr_session *s);
+/* True when the session must not start another request. */
+bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *s);
+
+/* splitmix64: spreads source ports and bootstrap choices; no secret depends on it. */
+uint64_t hr_proxy_random(struct hr_proxy *proxy);
+
+void hr_proxy_log(struct hr_proxy *proxy, enum hr_log_event event, const struct hr_session *s,
+                  enum hr_drop reason, uint64_t a, uint64_t b);

@@ -1,0 +1,20 @@
+/* What a TCP connection's user pointer points to: who owns the connection. */
+#pragma once
+
+#include <stdint.h>
+
+struct hr_tcp_conn;
+
+enum hr_leg_kind {
+    HR_LEG_NONE = 0,
+    HR_LEG_CLIENT,  /* of a session (dataplane/proxy) */
+    HR_LEG_BROKER,  /* of a session */
+    HR_LEG_CONTROL, /* the control plane's (dataplane/control) */
+    HR_LEG_MAX
+};
+
+struct hr_leg {
+    enum hr_leg_kind kind;
+    struct hr_tcp_conn *conn; /* NULL when the leg is gone */
+    void *owner;              /* struct hr_session or struct hr_control_conn */
+};

@@ -1,0 +1,280 @@
+/* The session table: creation, ids, ends, listing. Everything is allocated once. */
+#include "dataplane/proxy/proxy.h"
+
+#include <rte_malloc.h>
+#include <string.h>
+
+#include "dataplane/proxy/impl.h"
+
+const char *hr_session_state_name(uint8_t state)
+{
+    static const char *const names[HR_SESSION_STATE_MAX] = {
+#define X(name, text) [HR_SESSION_##name] = #name,
+        HR_SESSION_STATES(X)
+#undef X
+    };
+    return state < HR_SESSION_STATE_MAX ? names[state] : "?";
+}
+
+int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct hr_proxy **ret_proxy)
+{
+    struct hr_proxy *proxy = rte_zmalloc_socket("hr_proxy", sizeof(*proxy), 64, cfg->socket_id);
+    if (!proxy)
+        return HR_E_NOMEM;
+    proxy->cfg = *cfg;
+    proxy->sessions =
+        rte_zmalloc_socket("hr_sessions", sizeof(struct hr_session) * cfg->max_sessions, 64, cfg->socket_id);
+    if (!proxy->sessions) {
+        rte_free(proxy);
+        return HR_E_NOMEM;
+    }
+    for (uint32_t i = cfg->max_sessions; i-- > 0;) {
+        struct hr_session *s = &proxy->sessions[i];
+        s->index = i;
+        s->next = proxy->free;
+        proxy->free = s;
+    }
+    proxy->rng = now_us ^ ((uint64_t)cfg->worker_id << 56);
+    proxy->next_port = (uint32_t)hr_proxy_random(proxy);
+    proxy->next_sweep_us = now_us;
+    hr_pieceq_init(&proxy->out);
+    *ret_proxy = proxy;
+    return 0;
+}
+
+void hr_proxy_destroy(struct hr_proxy *proxy)
+{
+    if (!proxy)
+        return;
+    for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++)
+        if (proxy->sessions[i].state != HR_SESSION_FREE)
+            hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_RST, HR_END_RST);
+    rte_free(proxy->sessions);
+    rte_free(proxy);
+}
+
+uint64_t hr_proxy_random(struct hr_proxy *proxy)
+{
+    uint64_t z = (proxy->rng += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+
+/* Sessions name their listener by index; a reload may have moved it. Listeners keep their identity by name. */
+void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
+{
+    uint16_t moved_to[HR_POLICY_MAX_LISTENERS];
+    const struct hr_policy *old = proxy->policy;
+
+    memset(moved_to, 0xff, sizeof(moved_to));
+    for (uint32_t i = 0; old && i < old->n_listeners; i++)
+        for (uint32_t j = 0; j < policy->n_listeners; j++)
+            if (strcmp(old->listeners[i].name, policy->listeners[j].name) == 0)
+                moved_to[i] = (uint16_t)j;
+    proxy->policy = policy;
+    if (!old)
+        return;
+    memset(proxy->listener_open, 0, sizeof(proxy->listener_open));
+    for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++) {
+        struct hr_session *s = &proxy->sessions[i];
+        if (s->state == HR_SESSION_FREE || s->listener >= HR_POLICY_MAX_LISTENERS)
+            continue;
+        s->listener = moved_to[s->listener];
+        if (s->listener < HR_POLICY_MAX_LISTENERS)
+            proxy->listener_open[s->listener]++;
+    }
+}
+
+uint32_t hr_proxy_sessions(const struct hr_proxy *proxy)
+{
+    return proxy->n_open;
+}
+
+uint64_t hr_session_id(const struct hr_proxy *proxy, const struct hr_session *s)
+{
+    return (uint64_t)proxy->cfg.worker_id << 56 | (uint64_t)(s->generation & 0xffffff) << 32 | s->index;
+}
+
+struct hr_session *hr_session_find(const struct hr_proxy *proxy, uint64_t id)
+{
+    uint32_t index = (uint32_t)id;
+    if (index >= proxy->cfg.max_sessions)
+        return NULL;
+    struct hr_session *s = &proxy->sessions[index];
+    return s->state != HR_SESSION_FREE && hr_session_id(proxy, s) == id ? s : NULL;
+}
+
+struct hr_session *hr_session_take(struct hr_proxy *proxy)
+{
+    struct hr_session *s = proxy->free;
+    if (!s)
+        return NULL;
+    proxy->free = s->next;
+    uint32_t index = s->index, generation = s->generation + 1;
+    bool in_run_list = s->in_run_list;
+    struct hr_session *next = s->next;
+    memset(s, 0, sizeof(*s));
+    s->index = index;
+    s->generation = generation;
+    s->in_run_list = in_run_list;
+    s->next = in_run_list ? next : NULL;
+    s->client.kind = HR_LEG_CLIENT;
+    s->client.owner = s;
+    s->broker.kind = HR_LEG_BROKER;
+    s->broker.owner = s;
+    s->close_reason = HR_DROP_MAX;
+    s->node_id = s->asked_node_id = -1;
+    proxy->n_open++;
+    HR_COUNT(proxy->cfg.stats, sessions_opened);
+    HR_GAUGE_SET(proxy->cfg.stats, sessions, proxy->n_open);
+    return s;
+}
+
+static void end_leg(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end how)
+{
+    struct hr_tcp_conn *conn = leg->conn;
+    if (!conn)
+        return;
+    leg->conn = NULL;
+    hr_tcp_set_user(conn, NULL);
+    if (how == HR_END_RST)
+        hr_tcp_abort(proxy->cfg.tcp, conn);
+    else
+        hr_tcp_release(proxy->cfg.tcp, conn);
+}
+
+static void leave_run_list(struct hr_proxy *proxy, struct hr_session *s)
+{
+    if (!s->in_run_list)
+        return;
+    struct hr_session **at = &proxy->run_first, *prev = NULL;
+    while (*at && *at != s) {
+        prev = *at;
+        at = &(*at)->next;
+    }
+    if (*at) {
+        *at = s->next;
+        if (proxy->run_last == s)
+            proxy->run_last = prev;
+    }
+    s->in_run_list = false;
+}
+
+void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop reason,
+                    enum hr_leg_end client_end, enum hr_leg_end broker_end)
+{
+    if (reason != HR_DROP_MAX) {
+        proxy->cfg.stats->drops[reason]++;
+        hr_proxy_log(proxy, HR_LOGEV_SESSION_CLOSED, s, reason, 0, 0);
+    }
+    leave_run_list(proxy, s);
+    end_leg(proxy, &s->client, client_end);
+    end_leg(proxy, &s->broker, broker_end);
+    if (s->relay)
+        hr_relay_close(proxy->cfg.relays, s->relay);
+    s->relay = NULL;
+    if (s->listener < HR_POLICY_MAX_LISTENERS && proxy->listener_open[s->listener])
+        proxy->listener_open[s->listener]--;
+    s->state = HR_SESSION_FREE;
+    s->next = proxy->free;
+    proxy->free = s;
+    proxy->n_open--;
+    HR_COUNT(proxy->cfg.stats, sessions_closed);
+    HR_GAUGE_SET(proxy->cfg.stats, sessions, proxy->n_open);
+}
+
+void hr_proxy_log(struct hr_proxy *proxy, enum hr_log_event event, const struct hr_session *s,
+                  enum hr_drop reason, uint64_t a, uint64_t b)
+{
+    struct hr_msg msg = {.type = HR_EV_LOG};
+    msg.u.log.event = (uint16_t)event;
+    msg.u.log.reason = (uint16_t)reason;
+    msg.u.log.node_id = s->node_id;
+    if (s->client.conn) {
+        const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
+        msg.u.log.addr = flow->remote;
+        msg.u.log.port = flow->remote_port;
+    }
+    msg.u.log.a = a;
+    msg.u.log.b = b;
+    proxy->cfg.log(proxy->cfg.owner, &msg);
+}
+
+static void describe(const struct hr_proxy *proxy, const struct hr_session *s, struct hr_session_info *info)
+{
+    struct hr_tcp_conn_info tcp;
+    memset(info, 0, sizeof(*info));
+    info->id = hr_session_id(proxy, s);
+    info->listener = s->listener;
+    info->node_id = s->node_id;
+    info->opened_us = s->opened_us;
+    info->last_active_us = s->last_active_us;
+    info->bytes_up = s->bytes_up;
+    info->bytes_down = s->bytes_down;
+    info->state = s->state;
+    info->mode = s->mode;
+    info->last_api_key = -1;
+    if (s->client.conn) {
+        const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
+        info->client = flow->remote;
+        info->client_port = flow->remote_port;
+        info->local_port = flow->local_port;
+        hr_tcp_conn_get_info(proxy->cfg.tcp, s->client.conn, &tcp);
+        info->client_srtt_us = tcp.srtt_us;
+        info->bufs_held += hr_tcp_rcvq(s->client.conn)->n_pieces + hr_tcp_send_bufs(s->client.conn);
+    }
+    if (s->broker.conn) {
+        const struct hr_flow *flow = hr_tcp_flow(s->broker.conn);
+        info->broker = flow->remote;
+        info->broker_port = flow->remote_port;
+        hr_tcp_conn_get_info(proxy->cfg.tcp, s->broker.conn, &tcp);
+        info->broker_srtt_us = tcp.srtt_us;
+        info->bufs_held += hr_tcp_rcvq(s->broker.conn)->n_pieces + hr_tcp_send_bufs(s->broker.conn);
+    }
+    if (s->relay) {
+        struct hr_relay_state relay;
+        hr_relay_get_state(s->relay, &relay);
+        info->in_flight = relay.in_flight;
+        info->requests = relay.requests;
+        info->responses = relay.responses;
+        info->last_api_key = relay.last_api_key;
+        memcpy(info->client_id, relay.client_id, sizeof(info->client_id));
+        info->client_id[sizeof(info->client_id) - 1] = '\0';
+    }
+}
+
+uint32_t hr_proxy_list(const struct hr_proxy *proxy, uint32_t from, struct hr_session_info *infos, uint32_t max,
+                       uint32_t *ret_next)
+{
+    uint32_t n = 0, i = from;
+    for (; i < proxy->cfg.max_sessions && n < max; i++)
+        if (proxy->sessions[i].state != HR_SESSION_FREE)
+            describe(proxy, &proxy->sessions[i], &infos[n++]);
+    *ret_next = i < proxy->cfg.max_sessions ? i : 0;
+    return n;
+}
+
+int hr_proxy_kill(struct hr_proxy *proxy, uint64_t session_id)
+{
+    struct hr_session *s = hr_session_find(proxy, session_id);
+    if (!s)
+        return HR_E_NOT_FOUND;
+    hr_session_end(proxy, s, HR_DROP_killed, HR_END_RST, HR_END_RST);
+    return 0;
+}
+
+int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id, struct hr_tcp_conn **ret_conn)
+{
+    struct hr_session *s = hr_session_find(proxy, session_id);
+    if (!s || !s->client.conn)
+        return HR_E_NOT_FOUND;
+    if (s->client_fin || s->client_shut || !hr_session_at_boundary(s))
+        return HR_E_BUSY;
+    struct hr_tcp_conn *conn = s->client.conn;
+    s->client.conn = NULL;
+    hr_tcp_set_user(conn, NULL);
+    hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
+    *ret_conn = conn;
+    return 0;
+}

@@ -1,0 +1,75 @@
+/* Sessions: accepting clients, choosing brokers, moving bytes between the legs, ending well.
+ *
+ * One struct hr_proxy serves one worker. It is driven by the worker's turn: hr_proxy_on_syn() from TCP's
+ * callback, hr_proxy_event() for each connection with news, hr_proxy_run() once per turn for sessions that
+ * could not finish their work, hr_proxy_advance() for what depends on time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/tcp/tcp.h"
+#include "shared/ipc/messages.h"
+#include "shared/ipc/policy.h"
+
+struct hr_proxy;
+struct hr_leg;
+struct hr_relay_ctx;
+
+struct hr_proxy_config {
+    unsigned worker_id;
+    int socket_id;
+    uint32_t max_sessions;
+    uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
+    struct hr_tcp *tcp;
+    struct hr_buf_ctx *bufs;
+    struct hr_stats *stats;
+    struct hr_relay_ctx *relays;
+    void *owner;
+    /* The local address for an active open to remote; NOT_FOUND without a route. */
+    int (*source_addr)(void *owner, const struct hr_addr *remote, struct hr_addr *ret_local);
+    /* A metadata hint for the control plane: something in the policy looks stale. */
+    void (*hint)(void *owner, uint16_t listener, int32_t node_id);
+    /* An event for the log; msg->u.log is filled, the rest is the callee's. */
+    void (*log)(void *owner, struct hr_msg *msg);
+};
+
+HR_MUST_CHECK int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct hr_proxy **ret_proxy);
+void hr_proxy_destroy(struct hr_proxy *proxy);
+
+/* The worker's private snapshot; valid until the next call. NULL before the first. */
+void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy);
+
+/* Ends all sessions at their next frame boundary; those left at deadline_us are reset. New connections are
+ * refused from now on. */
+void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us);
+/* Sessions that are open now. */
+uint32_t hr_proxy_sessions(const struct hr_proxy *proxy);
+
+struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flow *flow);
+/* conn has just been accepted: no leg yet. */
+void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us);
+/* News of one of a session's legs. */
+void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us);
+/* Continues sessions that were cut off by a bound; true if some are left. */
+bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us);
+/* Timeouts, a bounded number of sessions per call; returns the time to be called again. */
+uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us);
+
+/* Opens a connection from one of this worker's source ports. NOT_FOUND: no route; FULL: ports exhausted. */
+HR_MUST_CHECK int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint16_t port,
+                                   uint32_t timeout_us, struct hr_tcp_conn **ret_conn);
+
+/* Describes up to max sessions from index from on; *ret_next is where to continue, 0 when complete.
+ * Returns how many were written. */
+uint32_t hr_proxy_list(const struct hr_proxy *proxy, uint32_t from, struct hr_session_info *infos, uint32_t max,
+                       uint32_t *ret_next);
+/* Ends a session now (reset both ways). NOT_FOUND when it is gone. */
+HR_MUST_CHECK int hr_proxy_kill(struct hr_proxy *proxy, uint64_t session_id);
+/* Takes the client leg out of a session and closes the rest of it. NOT_FOUND, or BUSY when a request is
+ * partly forwarded or unanswered. The connection's user pointer is NULL afterwards. */
+HR_MUST_CHECK int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id,
+                                         struct hr_tcp_conn **ret_conn);
+
+/* The name of a session's state (struct hr_session_info.state). */
+const char *hr_session_state_name(uint8_t state);

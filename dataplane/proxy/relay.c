@@ -1,0 +1,298 @@
+/* Moving bytes between the legs of a session, and what the end of one leg means for the other.
+ *
+ * Pieces leave the receive queue of one leg and enter the send queue of the other; the window offered on the
+ * first follows what the second still holds. An orderly end (FIN) passes through after the bytes before it; a
+ * leg that dies is passed on as FIN where a frame ends and as RST inside one, so that nobody takes half a
+ * frame for a whole one. */
+#include "dataplane/proxy/impl.h"
+
+/* Moves per call before the session yields to others: what was left runs next turn. */
+#define HR_RUN_ROUNDS 4
+
+struct direction {
+    struct hr_leg *from, *to;
+    bool up; /* requests, client to broker */
+};
+
+/* What one round of one direction did. */
+struct moved {
+    uint32_t taken;       /* bytes that left the receive queue */
+    uint32_t made;        /* bytes that entered the send queue */
+    bool blocked;         /* bytes are waiting that could not move now */
+    bool again;           /* for lack of memory: no event will tell when, so run again next turn */
+    bool own_reply;
+    enum hr_drop verdict; /* HR_DROP_MAX: none */
+};
+
+bool hr_session_at_boundary(const struct hr_session *s)
+{
+    struct hr_relay_state relay;
+    if (!s->relay)
+        return false; /* an opaque stream has no boundaries */
+    hr_relay_get_state(s->relay, &relay);
+    return relay.in_flight == 0 && !relay.request_mid_frame && !relay.response_mid_frame;
+}
+
+bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *s)
+{
+    if (proxy->draining)
+        return true;
+    const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
+    if (!listener || listener->draining)
+        return true;
+    if (s->mode != HR_LISTENER_KAFKA)
+        return false;
+    const struct hr_policy_broker *broker = hr_policy_find_broker(proxy->policy, s->node_id);
+    return broker && (broker->flags & HR_BROKER_DRAINING);
+}
+
+static void move_opaque(struct hr_proxy *proxy, const struct direction *d, struct hr_pieceq *in, uint32_t room,
+                        struct moved *ret)
+{
+    uint32_t n = in->bytes < room ? in->bytes : room;
+    if (n && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, in, n) != 0) {
+        n = 0;
+        ret->again = true;
+    }
+    ret->taken = ret->made = n;
+    ret->blocked = in->bytes > 0;
+}
+
+static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struct direction *d,
+                       struct hr_pieceq *in, uint32_t room, struct moved *ret)
+{
+    const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
+    struct hr_relay_result result = {.verdict = HR_DROP_MAX};
+
+    if (d->up)
+        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, &proxy->out, room, &result);
+    else
+        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, &proxy->out, room, &result);
+    ret->taken = result.taken;
+    ret->made = proxy->out.bytes;
+    ret->blocked = result.blocked;
+    ret->own_reply = result.own_reply;
+    ret->verdict = result.verdict;
+    if (proxy->out.bytes && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, &proxy->out, proxy->out.bytes) != 0) {
+        /* The frame is broken now: nothing may follow it. */
+        hr_pieceq_clear(proxy->cfg.bufs, &proxy->out);
+        HR_COUNT(proxy->cfg.stats, mbuf_alloc_failed);
+        ret->verdict = HR_DROP_tx_nombuf;
+    }
+    hr_tcp_want(proxy->cfg.tcp, d->from->conn, result.want);
+    if (result.leader_hint)
+        proxy->cfg.hint(proxy->cfg.owner, s->listener, s->node_id);
+}
+
+static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const struct direction *d, uint64_t now_us)
+{
+    struct moved moved = {.verdict = HR_DROP_MAX};
+    struct hr_tcp *tcp = proxy->cfg.tcp;
+
+    if (!d->from->conn || !d->to->conn)
+        return moved;
+    struct hr_pieceq *in = hr_tcp_rcvq(d->from->conn);
+    uint32_t room = hr_tcp_send_room(d->to->conn);
+    if (s->relay)
+        move_kafka(proxy, s, d, in, room, &moved);
+    else
+        move_opaque(proxy, d, in, room, &moved);
+    hr_tcp_consumed(tcp, d->from->conn, moved.taken, hr_tcp_send_bytes(d->to->conn),
+                    hr_tcp_send_bufs(d->to->conn));
+    if (moved.taken) {
+        s->last_active_us = now_us;
+        if (d->up) {
+            s->bytes_up += moved.taken;
+            HR_COUNT_N(proxy->cfg.stats, relay_bytes_up, moved.taken);
+        } else {
+            s->bytes_down += moved.taken;
+            HR_COUNT_N(proxy->cfg.stats, relay_bytes_down, moved.taken);
+        }
+    }
+    return moved;
+}
+
+static bool mid_frame(const struct hr_session *s, bool request)
+{
+    struct hr_relay_state relay;
+    if (!s->relay)
+        return false;
+    hr_relay_get_state(s->relay, &relay);
+    return request ? relay.request_mid_frame : relay.response_mid_frame;
+}
+
+/* A half is over and everything before its FIN has moved: pass the FIN on. Returns true when the session
+ * ended by it. */
+static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct moved *up,
+                      const struct moved *down)
+{
+    if (s->client_fin && !s->broker_shut && !up->blocked) {
+        if (mid_frame(s, true)) {
+            hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_FIN, HR_END_RST);
+            return true;
+        }
+        hr_tcp_shutdown(proxy->cfg.tcp, s->broker.conn);
+        s->broker_shut = true;
+        s->state = HR_SESSION_CLOSING;
+    }
+    if (s->broker_fin && !s->client_shut && !down->blocked) {
+        if (mid_frame(s, false)) {
+            hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_RST, HR_END_RST);
+            return true;
+        }
+        hr_tcp_shutdown(proxy->cfg.tcp, s->client.conn);
+        s->client_shut = true;
+        s->state = HR_SESSION_CLOSING;
+        /* A Kafka broker that closes will answer nothing more: the session is over with the last byte. An
+         * opaque stream may go on in the other direction (half-close). */
+        if (s->relay) {
+            hr_session_end(proxy, s, s->client_fin ? HR_DROP_MAX : HR_DROP_broker_closed, HR_END_FIN, HR_END_FIN);
+            return true;
+        }
+    }
+    if (s->client_shut && s->broker_shut) {
+        hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
+        return true;
+    }
+    return false;
+}
+
+static void note_buffers(struct hr_proxy *proxy, const struct hr_session *s)
+{
+    uint64_t *peak = &proxy->cfg.stats->gauges[HR_GAUGE_conn_bufs_held_peak];
+    uint64_t held = 0;
+    if (s->client.conn)
+        held += hr_tcp_rcvq(s->client.conn)->n_pieces + hr_tcp_send_bufs(s->client.conn);
+    if (s->broker.conn)
+        held += hr_tcp_rcvq(s->broker.conn)->n_pieces + hr_tcp_send_bufs(s->broker.conn);
+    if (held > *peak)
+        *peak = held;
+}
+
+static void note_request_progress(struct hr_session *s, const struct moved *up, uint64_t now_us)
+{
+    bool incomplete = s->relay && (mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0);
+    if (!incomplete)
+        s->request_begun_us = 0;
+    else if (!s->request_begun_us || up->blocked)
+        s->request_begun_us = now_us; /* waiting for us is not the client's fault */
+}
+
+static void run_again(struct hr_proxy *proxy, struct hr_session *s)
+{
+    if (s->in_run_list)
+        return;
+    s->in_run_list = true;
+    s->next = NULL;
+    if (proxy->run_last)
+        proxy->run_last->next = s;
+    else
+        proxy->run_first = s;
+    proxy->run_last = s;
+}
+
+void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+{
+    const struct direction up_direction = {.from = &s->client, .to = &s->broker, .up = true};
+    const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false};
+    struct moved up = {.verdict = HR_DROP_MAX}, down = up;
+
+    if (s->state == HR_SESSION_CONNECTING || s->state == HR_SESSION_FREE)
+        return;
+    if (!hr_session_listener(proxy, s)) {
+        /* A reload removed the listener. */
+        hr_session_end(proxy, s, HR_DROP_draining, HR_END_FIN, HR_END_FIN);
+        return;
+    }
+    note_buffers(proxy, s);
+    for (unsigned round = 0;; round++) {
+        /* A draining session finishes the frame under way and starts no other. */
+        bool hold_up = s->relay && hr_session_draining(proxy, s) && !mid_frame(s, true);
+        if (!hold_up && !s->broker_shut)
+            up = move(proxy, s, &up_direction, now_us);
+        if (up.verdict != HR_DROP_MAX) {
+            hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, up.verdict, 0, 0);
+            hr_session_end(proxy, s, up.verdict, HR_END_FIN, HR_END_RST);
+            return;
+        }
+        if (!s->client_shut)
+            down = move(proxy, s, &down_direction, now_us);
+        if (down.verdict != HR_DROP_MAX) {
+            hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, down.verdict, 0, 0);
+            hr_session_end(proxy, s, down.verdict, mid_frame(s, false) ? HR_END_RST : HR_END_FIN, HR_END_RST);
+            return;
+        }
+        /* Responses free in-flight records, which lets requests go on. */
+        if (!(up.blocked && down.made) && !up.own_reply)
+            break;
+        if (round == HR_RUN_ROUNDS) {
+            run_again(proxy, s);
+            break;
+        }
+    }
+    if (up.again || down.again)
+        run_again(proxy, s);
+    note_request_progress(s, &up, now_us);
+    pass_fins(proxy, s, &up, &down);
+}
+
+/* The broker leg died after it was up. What had arrived is still delivered. */
+static void broker_failed(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+{
+    const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false};
+    struct moved down = {.verdict = HR_DROP_MAX};
+    if (!s->client_shut && s->client.conn)
+        down = move(proxy, s, &down_direction, now_us);
+    bool whole = s->relay && down.verdict == HR_DROP_MAX && !mid_frame(s, false) &&
+                 hr_tcp_rcvq(s->broker.conn)->bytes == 0;
+    hr_session_end(proxy, s, HR_DROP_broker_closed, whole ? HR_END_FIN : HR_END_RST, HR_END_FIN);
+}
+
+void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us)
+{
+    struct hr_session *s = leg->owner;
+    bool client = leg->kind == HR_LEG_CLIENT;
+
+    if (events & HR_TCP_EV_FAILED) {
+        struct hr_tcp_conn_info info;
+        hr_tcp_conn_get_info(proxy->cfg.tcp, leg->conn, &info);
+        if (client) {
+            /* Timeouts and the like were counted by TCP under their own names. */
+            hr_session_end(proxy, s, info.error == HR_TCP_FAIL_RESET ? HR_DROP_client_reset : HR_DROP_MAX,
+                           HR_END_FIN, HR_END_RST);
+        } else if (s->state == HR_SESSION_CONNECTING) {
+            hr_session_connect_failed(proxy, s, info.error, now_us);
+        } else {
+            broker_failed(proxy, s, now_us);
+        }
+        return;
+    }
+    if (!client && (events & HR_TCP_EV_CONNECTED))
+        s->state = HR_SESSION_RELAYING;
+    if (events & HR_TCP_EV_FIN) {
+        if (client)
+            s->client_fin = true;
+        else
+            s->broker_fin = true;
+    }
+    if (s->state == HR_SESSION_CONNECTING) {
+        if (s->client_fin && hr_tcp_rcvq(s->client.conn)->bytes == 0)
+            hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST); /* came and went */
+        return;
+    }
+    hr_session_run(proxy, s, now_us);
+}
+
+bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us)
+{
+    struct hr_session *s = proxy->run_first;
+    proxy->run_first = proxy->run_last = NULL;
+    while (s) {
+        struct hr_session *next = s->next;
+        s->next = NULL;
+        s->in_run_list = false;
+        hr_session_run(proxy, s, now_us);
+        s = next;
+    }
+    return proxy->run_first != NULL;
+}

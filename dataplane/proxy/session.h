@@ -1,0 +1,59 @@
+/* A session: one client leg, one broker leg, and what stands between them.
+ *
+ * Private to dataplane/proxy. A session belongs to one worker and lives in a preallocated array; its id
+ * (worker, generation, index) is what the control plane and headracectl name it by. Both legs' connections
+ * point back to a struct hr_leg, the first member of which says what owns the connection. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/proxy/leg.h"
+#include "dataplane/proxy/proxy.h"
+#include "shared/base/addr.h"
+
+struct hr_relay;
+struct hr_tcp_conn;
+
+/* X(name, meaning) */
+#define HR_SESSION_STATES(X)                                                                                 \
+    X(FREE, "in the free list")                                                                              \
+    X(CONNECTING, "client leg accepted, broker leg being opened")                                            \
+    X(RELAYING, "both legs are up")                                                                          \
+    X(CLOSING, "a leg has ended; the other finishes what is queued")
+
+enum hr_session_state {
+#define X(name, text) HR_SESSION_##name,
+    HR_SESSION_STATES(X)
+#undef X
+    HR_SESSION_STATE_MAX
+};
+
+#define HR_SESSION_MAX_TRIES 3 /* brokers tried for one bootstrap connection */
+
+struct hr_session {
+    struct hr_leg client;
+    struct hr_leg broker;
+    struct hr_relay *relay; /* NULL for mode "tcp" */
+    uint32_t index;
+    uint32_t generation;
+    uint8_t state;       /* enum hr_session_state */
+    uint8_t mode;        /* enum hr_listener_mode */
+    uint8_t tries;       /* brokers tried so far */
+    bool client_fin;     /* the client closed its half */
+    bool broker_fin;     /* the broker closed its half */
+    bool client_shut;    /* our FIN towards the client is queued */
+    bool broker_shut;    /* our FIN towards the broker is queued */
+    bool in_run_list;    /* bytes are left to move this turn */
+    uint16_t listener;   /* index in the policy */
+    uint16_t close_reason; /* enum hr_drop, HR_DROP_MAX: none */
+    int32_t node_id;     /* the broker of this session, also once a bootstrap session has chosen one */
+    int32_t asked_node_id; /* as the client's port says: -1 on the bootstrap listener */
+    int32_t tried[HR_SESSION_MAX_TRIES];
+    uint64_t opened_us;
+    uint64_t last_active_us;
+    uint64_t connect_deadline_us;
+    uint64_t request_begun_us; /* a request frame has been incomplete since; 0 = none */
+    uint64_t bytes_up, bytes_down;
+    struct hr_session *next; /* free list or run list */
+};

@@ -1,0 +1,52 @@
+/* What depends on time alone: idle sessions, requests that never complete, drain. The session array is swept
+ * in steps, so that a turn's work stays bounded; every session is looked at about once per HR_SWEEP_US. */
+#include "dataplane/proxy/impl.h"
+
+void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us)
+{
+    proxy->draining = true;
+    proxy->drain_deadline_us = deadline_us;
+}
+
+static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+{
+    const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
+
+    if (!listener) {
+        hr_session_end(proxy, s, HR_DROP_draining, HR_END_FIN, HR_END_FIN);
+        return;
+    }
+    if (hr_session_draining(proxy, s) && hr_session_at_boundary(s) && s->state == HR_SESSION_RELAYING) {
+        hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
+        return;
+    }
+    if (proxy->draining && now_us >= proxy->drain_deadline_us) {
+        hr_session_end(proxy, s, HR_DROP_drain_deadline, HR_END_RST, HR_END_RST);
+        return;
+    }
+    if (listener->request_timeout_ms && s->request_begun_us &&
+        now_us - s->request_begun_us > listener->request_timeout_ms * 1000ULL) {
+        hr_session_end(proxy, s, HR_DROP_kafka_request_stall, HR_END_FIN, HR_END_RST);
+        return;
+    }
+    if (listener->idle_timeout_ms && now_us > s->last_active_us &&
+        now_us - s->last_active_us > listener->idle_timeout_ms * 1000ULL)
+        hr_session_end(proxy, s, HR_DROP_idle_timeout, HR_END_FIN, HR_END_FIN);
+}
+
+uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
+{
+    if (proxy->n_open == 0)
+        return UINT64_MAX;
+    if (now_us < proxy->next_sweep_us)
+        return proxy->next_sweep_us;
+    uint32_t n = proxy->cfg.max_sessions / HR_SWEEP_STEPS + 1;
+    for (uint32_t i = 0; i < n; i++) {
+        struct hr_session *s = &proxy->sessions[proxy->sweep_index];
+        proxy->sweep_index = (proxy->sweep_index + 1) % proxy->cfg.max_sessions;
+        if (s->state != HR_SESSION_FREE)
+            check(proxy, s, now_us);
+    }
+    proxy->next_sweep_us = now_us + HR_SWEEP_US / HR_SWEEP_STEPS;
+    return proxy->next_sweep_us;
+}
