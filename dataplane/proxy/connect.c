@@ -4,8 +4,10 @@
 #include <string.h>
 
 /* Source ports are tried in sequence from a random start (RFC 6056 3.3.1 with a per-process offset); this
- * many occupied ones in a row mean that the range is exhausted towards this broker. */
+ * many occupied ones in a row mean that the range is exhausted towards this broker, and the next source
+ * address is tried. */
 #define HR_PORT_TRIES 512
+#define HR_SOURCE_ADDRS 8
 
 int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint16_t port, uint32_t timeout_us,
                      struct hr_tcp_conn **ret_conn)
@@ -14,13 +16,19 @@ int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint1
     uint32_t range = (uint32_t)proxy->cfg.source_port_max - proxy->cfg.source_port_min + 1;
     uint32_t tries = range < HR_PORT_TRIES ? range : HR_PORT_TRIES;
 
-    if (proxy->cfg.source_addr(proxy->cfg.owner, remote, &flow.local) != 0)
+    struct hr_addr locals[HR_SOURCE_ADDRS];
+    uint32_t n_locals = proxy->cfg.source_addrs(proxy->cfg.owner, remote, locals, HR_SOURCE_ADDRS);
+
+    if (n_locals == 0)
         return HR_E_NOT_FOUND;
-    for (uint32_t i = 0; i < tries; i++) {
-        flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
-        int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
-        if (err != HR_E_EXISTS)
-            return err;
+    for (uint32_t a = 0; a < n_locals; a++) {
+        flow.local = locals[a];
+        for (uint32_t i = 0; i < tries; i++) {
+            flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
+            int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
+            if (err != HR_E_EXISTS)
+                return err;
+        }
     }
     return HR_E_FULL;
 }

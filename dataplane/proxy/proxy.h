@@ -26,8 +26,9 @@ struct hr_proxy_config {
     struct hr_stats *stats;
     struct hr_relay_ctx *relays;
     void *owner;
-    /* The local address for an active open to remote; NOT_FOUND without a route. */
-    int (*source_addr)(void *owner, const struct hr_addr *remote, struct hr_addr *ret_local);
+    /* The local addresses for an active open to remote, best first; returns how many, 0 without a route. */
+    uint32_t (*source_addrs)(void *owner, const struct hr_addr *remote, struct hr_addr *ret_locals,
+                             uint32_t max);
     /* A metadata hint for the control plane: something in the policy looks stale. */
     void (*hint)(void *owner, uint16_t listener, int32_t node_id);
     /* An event for the log; msg->u.log is filled, the rest is the callee's. */

@@ -1,0 +1,95 @@
+#include "dataplane/worker/idle.h"
+
+#include <rte_pause.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+int hr_idle_init(struct hr_idle *idle, const struct hr_port *ports, uint32_t n_ports, uint16_t queue)
+{
+    *idle = (struct hr_idle){.wake_fd = -1, .ports = ports, .n_ports = n_ports, .queue = queue};
+    idle->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (idle->wake_fd < 0)
+        return HR_E_SYSTEM;
+    idle->fds[idle->n_fds++] = (struct pollfd){.fd = idle->wake_fd, .events = POLLIN};
+    for (uint32_t i = 0; i < n_ports; i++) {
+        int fd = hr_port_rx_fd(&ports[i], queue);
+        if (fd < 0)
+            idle->blind = true;
+        else
+            idle->fds[idle->n_fds++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    return 0;
+}
+
+void hr_idle_fini(struct hr_idle *idle)
+{
+    if (idle->wake_fd >= 0)
+        close(idle->wake_fd);
+    idle->wake_fd = -1;
+}
+
+static void pause_some(void)
+{
+    for (int i = 0; i < 32; i++)
+        rte_pause();
+}
+
+static bool arm(struct hr_idle *idle)
+{
+    for (uint32_t i = 0; i < idle->n_ports; i++)
+        if (hr_port_rx_fd(&idle->ports[i], idle->queue) >= 0 && hr_port_sleep_arm(&idle->ports[i], idle->queue) != 0)
+            return false;
+    return true;
+}
+
+void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, bool (*look_again)(void *arg),
+                  void *arg, struct hr_stats *stats)
+{
+    idle->empty_turns++;
+    if (idle->empty_turns <= HR_IDLE_SPIN_TURNS)
+        return;
+    if (idle->busy || idle->empty_turns <= HR_IDLE_SPIN_TURNS + HR_IDLE_PAUSE_TURNS) {
+        pause_some();
+        return;
+    }
+    uint64_t max_us = idle->blind ? HR_IDLE_BLIND_SLEEP_US : HR_IDLE_MAX_SLEEP_US;
+    uint64_t sleep_us = deadline_us > now_us ? deadline_us - now_us : 0;
+    if (sleep_us > max_us)
+        sleep_us = max_us;
+    if (sleep_us == 0)
+        return;
+
+    bool armed = arm(idle);
+    /* Pairs with the fence in hr_idle_wake(): either look_again() sees the work or the giver sees the flag. */
+    atomic_store_explicit(&idle->sleeping, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (armed && !look_again(arg)) {
+        struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)sleep_us * 1000};
+        HR_COUNT(stats, loop_sleeps);
+        if (ppoll(idle->fds, idle->n_fds, &ts, NULL) > 0)
+            HR_COUNT(stats, loop_wakeups);
+    }
+    atomic_store_explicit(&idle->sleeping, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < idle->n_ports; i++)
+        hr_port_sleep_disarm(&idle->ports[i], idle->queue);
+    if (idle->fds[0].revents & POLLIN) {
+        uint64_t n;
+        if (read(idle->wake_fd, &n, sizeof(n)) < 0)
+            n = 0; /* someone else's wake was consumed with ours */
+    }
+    for (uint32_t i = 0; i < idle->n_fds; i++)
+        idle->fds[i].revents = 0;
+    /* After a sleep, spin once more before the next: packets come in trains. */
+    idle->empty_turns = HR_IDLE_PAUSE_TURNS;
+}
+
+void hr_idle_wake(struct hr_idle *idle)
+{
+    /* Pairs with the fence in hr_idle_rest(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&idle->sleeping, memory_order_relaxed))
+        return;
+    uint64_t one = 1;
+    if (write(idle->wake_fd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: it is readable, which is all we want */
+}
