@@ -30,7 +30,7 @@ void hr_idle_fini(struct hr_idle *idle)
 
 static void pause_some(void)
 {
-    for (int i = 0; i < 32; i++)
+    for (int i = 0; i < 8; i++)
         rte_pause();
 }
 
@@ -45,7 +45,8 @@ static bool arm(struct hr_idle *idle)
 void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, bool (*look_again)(void *arg),
                   void *arg, struct hr_stats *stats)
 {
-    idle->empty_turns++;
+    if (idle->empty_turns <= HR_IDLE_SPIN_TURNS + HR_IDLE_PAUSE_TURNS)
+        idle->empty_turns++;
     if (idle->empty_turns <= HR_IDLE_SPIN_TURNS)
         return;
     if (idle->busy || idle->empty_turns <= HR_IDLE_SPIN_TURNS + HR_IDLE_PAUSE_TURNS) {
@@ -66,8 +67,10 @@ void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, b
     if (armed && !look_again(arg)) {
         struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)sleep_us * 1000};
         HR_COUNT(stats, loop_sleeps);
-        if (ppoll(idle->fds, idle->n_fds, &ts, NULL) > 0)
+        if (ppoll(idle->fds, idle->n_fds, &ts, NULL) > 0) {
             HR_COUNT(stats, loop_wakeups);
+            idle->empty_turns = 0; /* packets come in trains: spin before the next sleep */
+        }
     }
     atomic_store_explicit(&idle->sleeping, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < idle->n_ports; i++)
@@ -79,8 +82,6 @@ void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, b
     }
     for (uint32_t i = 0; i < idle->n_fds; i++)
         idle->fds[i].revents = 0;
-    /* After a sleep, spin once more before the next: packets come in trains. */
-    idle->empty_turns = HR_IDLE_PAUSE_TURNS;
 }
 
 void hr_idle_wake(struct hr_idle *idle)

@@ -1,0 +1,438 @@
+/* Commands and events of one worker. See control.h for the model.
+ *
+ * Connection ids: worker in the top byte, a generation, the table index; an id of an earlier connection
+ * finds nothing. News of a connection that do not fit into the ring are kept as flags in its entry and sent
+ * on a later turn, so that none is lost. */
+#include "dataplane/control/control.h"
+
+#include <rte_malloc.h>
+#include <string.h>
+
+#include "dataplane/proxy/proxy.h"
+
+/* News owed to the control plane about one connection. */
+enum owed { OWED_OPENED = 1, OWED_FAILED = 2, OWED_EOF = 4, OWED_CLOSED = 8 };
+
+struct hr_control_conn {
+    struct hr_leg leg; /* leg.conn NULL: the TCP connection is gone, news may be owed */
+    bool used;
+    uint8_t owed;      /* enum owed */
+    uint8_t failure;   /* enum hr_tcp_failure */
+    bool opened;       /* the control plane knows the connection by its id */
+    bool eof_pending;  /* FIN arrived; told after the bytes before it */
+    uint32_t generation;
+    uint64_t request;  /* of CONN_OPEN */
+    struct hr_control_conn *next_waiting;
+    bool waiting;      /* in the list of those with news or bytes that could not go up */
+};
+
+struct hr_control {
+    struct hr_control_config cfg;
+    struct hr_link link;
+    bool linked;
+    struct hr_control_conn conns[HR_CONTROL_MAX_CONNS];
+    uint32_t n_used, first_free_hint;
+    struct hr_control_conn *waiting;
+    /* A session listing in progress: continued turn by turn. */
+    bool listing;
+    uint64_t list_request;
+    uint32_t list_from, list_left;
+};
+
+int hr_control_create(const struct hr_control_config *cfg, struct hr_control **ret_control)
+{
+    struct hr_control *control = rte_zmalloc_socket("hr_control", sizeof(*control), 64, cfg->socket_id);
+    if (!control)
+        return HR_E_NOMEM;
+    control->cfg = *cfg;
+    *ret_control = control;
+    return 0;
+}
+
+static uint64_t conn_id(const struct hr_control *control, const struct hr_control_conn *c)
+{
+    return (uint64_t)control->cfg.worker_id << 56 | (uint64_t)(c->generation & 0xffffff) << 32 |
+           (uint64_t)(c - control->conns);
+}
+
+static struct hr_control_conn *find(struct hr_control *control, uint64_t id)
+{
+    uint32_t index = (uint32_t)id;
+    if (index >= HR_CONTROL_MAX_CONNS)
+        return NULL;
+    struct hr_control_conn *c = &control->conns[index];
+    return c->used && conn_id(control, c) == id ? c : NULL;
+}
+
+static struct hr_control_conn *take(struct hr_control *control)
+{
+    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
+        struct hr_control_conn *c = &control->conns[(control->first_free_hint + i) % HR_CONTROL_MAX_CONNS];
+        if (c->used || c->waiting)
+            continue;
+        uint32_t generation = c->generation + 1;
+        *c = (struct hr_control_conn){.used = true, .generation = generation};
+        c->leg = (struct hr_leg){.kind = HR_LEG_CONTROL, .owner = c};
+        control->first_free_hint = (uint32_t)(c - control->conns) + 1;
+        control->n_used++;
+        return c;
+    }
+    return NULL;
+}
+
+static void drop_conn(struct hr_control *control, struct hr_control_conn *c, bool reset)
+{
+    if (c->leg.conn) {
+        hr_tcp_set_user(c->leg.conn, NULL);
+        if (reset)
+            hr_tcp_abort(control->cfg.tcp, c->leg.conn);
+        else
+            hr_tcp_release(control->cfg.tcp, c->leg.conn);
+        c->leg.conn = NULL;
+    }
+}
+
+static void forget(struct hr_control *control, struct hr_control_conn *c)
+{
+    drop_conn(control, c, true);
+    c->used = false;
+    c->owed = 0;
+    control->n_used--;
+}
+
+static bool send_msg(struct hr_control *control, struct hr_msg *msg)
+{
+    if (!control->linked || hr_link_send(&control->link, msg) != 0)
+        return false;
+    HR_COUNT(control->cfg.stats, ipc_messages_tx);
+    return true;
+}
+
+void hr_control_report(struct hr_control *control, struct hr_msg *msg)
+{
+    if (!send_msg(control, msg))
+        HR_COUNT(control->cfg.stats, ipc_lost);
+}
+
+static void wait_turn(struct hr_control *control, struct hr_control_conn *c)
+{
+    if (c->waiting)
+        return;
+    c->waiting = true;
+    c->next_waiting = control->waiting;
+    control->waiting = c;
+}
+
+/* Received bytes, as far as slots go. False when something is left for lack of slots or ring room. */
+static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
+{
+    if (!c->leg.conn || !c->opened)
+        return true;
+    struct hr_pieceq *q = hr_tcp_rcvq(c->leg.conn);
+    uint32_t taken = 0;
+    while (q->bytes) {
+        uint32_t slot, n = q->bytes < HR_SLOT_SIZE ? q->bytes : HR_SLOT_SIZE;
+        uint8_t *data;
+        if (hr_link_slot_alloc(&control->link, &slot, &data) != 0) {
+            HR_DROP(control->cfg.stats, ipc_slots);
+            break;
+        }
+        hr_pieceq_peek(q, 0, data, n);
+        struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = conn_id(control, c), .u.data = {slot, n}};
+        if (!send_msg(control, &msg)) {
+            hr_link_slot_cancel(&control->link, slot);
+            break;
+        }
+        hr_link_slot_sent(&control->link, slot);
+        /* The bytes go to the other process by copy, on purpose: they are not forwarded payload. */
+        hr_pieceq_drop(control->cfg.bufs, q, n);
+        taken += n;
+    }
+    if (taken)
+        hr_tcp_consumed(control->cfg.tcp, c->leg.conn, taken, 0, 0);
+    return q->bytes == 0;
+}
+
+/* Tells what is owed, in order. True when nothing is left; the entry may be free afterwards. */
+static bool tell(struct hr_control *control, struct hr_control_conn *c)
+{
+    if (c->owed & OWED_OPENED) {
+        struct hr_msg msg = {.type = HR_EV_CONN_OPENED, .id = c->request};
+        msg.u.opened.conn = conn_id(control, c);
+        msg.u.opened.local_port = c->leg.conn ? hr_tcp_flow(c->leg.conn)->local_port : 0;
+        if (!send_msg(control, &msg))
+            return false;
+        c->owed &= (uint8_t)~OWED_OPENED;
+        c->opened = true;
+    }
+    if (!send_bytes_up(control, c))
+        return false;
+    if (c->eof_pending) {
+        c->eof_pending = false;
+        c->owed |= OWED_EOF;
+    }
+    if (c->owed & OWED_EOF) {
+        struct hr_msg msg = {.type = HR_EV_CONN_EOF, .id = conn_id(control, c)};
+        if (!send_msg(control, &msg))
+            return false;
+        c->owed &= (uint8_t)~OWED_EOF;
+    }
+    if (c->owed & OWED_FAILED) {
+        struct hr_msg msg = {.type = HR_EV_CONN_FAILED, .id = c->opened ? conn_id(control, c) : c->request};
+        msg.u.failed.failure = c->failure;
+        if (!send_msg(control, &msg))
+            return false;
+        forget(control, c);
+        return true;
+    }
+    if (c->owed & OWED_CLOSED) {
+        struct hr_msg msg = {.type = HR_EV_CONN_CLOSED, .id = conn_id(control, c)};
+        if (!send_msg(control, &msg))
+            return false;
+        forget(control, c);
+    }
+    return true;
+}
+
+static void tell_or_wait(struct hr_control *control, struct hr_control_conn *c)
+{
+    if (!tell(control, c))
+        wait_turn(control, c);
+}
+
+void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t events)
+{
+    struct hr_control_conn *c = leg->owner;
+
+    if (events & HR_TCP_EV_CONNECTED)
+        c->owed |= OWED_OPENED;
+    if (events & HR_TCP_EV_FIN)
+        c->eof_pending = true;
+    if (events & (HR_TCP_EV_FAILED | HR_TCP_EV_CLOSED)) {
+        /* Bytes that arrived before the end are still readable until the release. */
+        if (events & HR_TCP_EV_FAILED) {
+            struct hr_tcp_conn_info info;
+            hr_tcp_conn_get_info(control->cfg.tcp, leg->conn, &info);
+            c->failure = (uint8_t)info.error;
+            c->owed |= OWED_FAILED;
+        } else {
+            c->owed |= OWED_CLOSED;
+        }
+    }
+    tell_or_wait(control, c);
+}
+
+static void refuse_open(struct hr_control *control, uint64_t request, enum hr_tcp_failure failure)
+{
+    struct hr_msg msg = {.type = HR_EV_CONN_FAILED, .id = request, .u.failed.failure = failure};
+    hr_control_report(control, &msg);
+}
+
+static void do_open(struct hr_control *control, const struct hr_msg *msg)
+{
+    if (msg->u.open.port == 0 || !hr_addr_is_v4(&msg->u.open.addr)) {
+        HR_DROP(control->cfg.stats, ipc_invalid);
+        refuse_open(control, msg->id, HR_TCP_FAIL_UNREACHABLE);
+        return;
+    }
+    struct hr_control_conn *c = take(control);
+    if (!c) {
+        refuse_open(control, msg->id, HR_TCP_FAIL_ABORTED);
+        return;
+    }
+    c->request = msg->id;
+    if (hr_proxy_connect(control->cfg.proxy, &msg->u.open.addr, msg->u.open.port,
+                         msg->u.open.timeout_ms * 1000u, &c->leg.conn) != 0) {
+        c->leg.conn = NULL;
+        c->failure = HR_TCP_FAIL_UNREACHABLE;
+        c->owed = OWED_FAILED;
+        tell_or_wait(control, c);
+        return;
+    }
+    hr_tcp_set_user(c->leg.conn, &c->leg);
+}
+
+static void do_adopt(struct hr_control *control, const struct hr_msg *msg)
+{
+    struct hr_tcp_conn *conn;
+    struct hr_control_conn *c = take(control);
+    if (!c) {
+        refuse_open(control, msg->id, HR_TCP_FAIL_ABORTED);
+        return;
+    }
+    c->request = msg->id;
+    if (hr_proxy_detach_client(control->cfg.proxy, msg->id, &conn) != 0) {
+        c->failure = HR_TCP_FAIL_ABORTED;
+        c->owed = OWED_FAILED;
+    } else {
+        c->leg.conn = conn;
+        hr_tcp_set_user(conn, &c->leg);
+        c->owed = OWED_OPENED;
+    }
+    tell_or_wait(control, c);
+}
+
+static void do_data(struct hr_control *control, const struct hr_msg *msg)
+{
+    const uint8_t *data;
+    if (hr_link_slot_read(&control->link, msg->u.data.slot, msg->u.data.len, &data) != 0) {
+        HR_DROP(control->cfg.stats, ipc_invalid);
+        return;
+    }
+    struct hr_control_conn *c = find(control, msg->id);
+    if (c && c->leg.conn && hr_tcp_send_bytes_copy(control->cfg.tcp, c->leg.conn, data, msg->u.data.len) != 0) {
+        /* A hole in the stream would be worse than its end. */
+        drop_conn(control, c, true);
+        c->failure = HR_TCP_FAIL_ABORTED;
+        c->owed |= OWED_FAILED;
+        tell_or_wait(control, c);
+    }
+    if (hr_link_slot_done(&control->link, msg->u.data.slot, HR_EV_SLOT_FREE) != 0)
+        HR_DROP(control->cfg.stats, ipc_invalid);
+}
+
+/* Session records go up while slots and ring have room; the rest follows on later turns. */
+static void continue_list(struct hr_control *control)
+{
+    while (control->listing) {
+        uint32_t slot, next, per_slot = HR_SLOT_SIZE / sizeof(struct hr_session_info);
+        uint8_t *data;
+        struct hr_msg msg = {.id = control->list_request};
+        if (control->list_left == 0) {
+            msg.type = HR_EV_SESSION_LIST_END;
+            msg.u.list.from = control->list_from;
+            if (send_msg(control, &msg))
+                control->listing = false;
+            return;
+        }
+        if (hr_link_slot_alloc(&control->link, &slot, &data) != 0)
+            return;
+        uint32_t max = control->list_left < per_slot ? control->list_left : per_slot;
+        uint32_t n = hr_proxy_list(control->cfg.proxy, control->list_from, (struct hr_session_info *)data, max, &next);
+        msg.type = HR_EV_SESSION_INFO;
+        msg.u.data.slot = slot;
+        msg.u.data.len = n * (uint32_t)sizeof(struct hr_session_info);
+        if (n == 0) {
+            hr_link_slot_cancel(&control->link, slot);
+        } else if (!send_msg(control, &msg)) {
+            hr_link_slot_cancel(&control->link, slot);
+            return;
+        } else {
+            hr_link_slot_sent(&control->link, slot);
+        }
+        control->list_from = next;
+        control->list_left = next ? control->list_left - n : 0;
+    }
+}
+
+static void handle(struct hr_control *control, const struct hr_msg *msg)
+{
+    struct hr_control_conn *c;
+    struct hr_msg answer = {.id = msg->id};
+
+    switch (msg->type) {
+    case HR_CMD_CONN_OPEN:
+        do_open(control, msg);
+        return;
+    case HR_CMD_CONN_ADOPT:
+        do_adopt(control, msg);
+        return;
+    case HR_CMD_CONN_DATA:
+        do_data(control, msg);
+        return;
+    case HR_CMD_CONN_SHUTDOWN:
+        c = find(control, msg->id);
+        if (c && c->leg.conn)
+            hr_tcp_shutdown(control->cfg.tcp, c->leg.conn);
+        return;
+    case HR_CMD_CONN_ABORT:
+        c = find(control, msg->id);
+        if (c)
+            forget(control, c);
+        return;
+    case HR_CMD_SLOT_FREE:
+        if (hr_link_slot_returned(&control->link, msg->u.data.slot) != 0)
+            HR_DROP(control->cfg.stats, ipc_invalid);
+        return;
+    case HR_CMD_SESSION_LIST:
+        control->listing = true;
+        control->list_request = msg->id;
+        control->list_from = msg->u.list.from;
+        control->list_left = msg->u.list.max;
+        return;
+    case HR_CMD_SESSION_KILL:
+        answer.type = HR_EV_SESSION_KILLED;
+        answer.u.failed.failure = hr_proxy_kill(control->cfg.proxy, msg->id) == 0 ? 0 : 1;
+        hr_control_report(control, &answer);
+        return;
+    case HR_CMD_PING:
+        answer.type = HR_EV_PONG;
+        hr_control_report(control, &answer);
+        return;
+    }
+    HR_DROP(control->cfg.stats, ipc_invalid);
+}
+
+bool hr_control_poll(struct hr_control *control, uint64_t now_us)
+{
+    struct hr_msg msgs[HR_CONTROL_BATCH];
+
+    if (!control->linked)
+        return false;
+    int n = hr_link_recv(&control->link, msgs, HR_CONTROL_BATCH);
+    if (n < 0) {
+        /* Tampered geometry: nothing on this link can be trusted until the next attach. */
+        HR_DROP(control->cfg.stats, ipc_invalid);
+        control->linked = false;
+        return false;
+    }
+    HR_COUNT_N(control->cfg.stats, ipc_messages_rx, n);
+    for (int i = 0; i < n; i++)
+        handle(control, &msgs[i]);
+
+    struct hr_control_conn *c = control->waiting;
+    control->waiting = NULL;
+    while (c) {
+        struct hr_control_conn *next = c->next_waiting;
+        c->waiting = false;
+        if (c->used)
+            tell_or_wait(control, c);
+        c = next;
+    }
+    continue_list(control);
+    return n > 0;
+}
+
+bool hr_control_pending(const struct hr_control *control)
+{
+    return control->linked && !rte_ring_empty(control->link.rx);
+}
+
+void hr_control_flush(struct hr_control *control)
+{
+    if (control->linked)
+        hr_link_flush(&control->link);
+}
+
+void hr_control_relink(struct hr_control *control, uint32_t session)
+{
+    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
+        if (control->conns[i].used)
+            forget(control, &control->conns[i]);
+        control->conns[i].waiting = false;
+    }
+    control->waiting = NULL;
+    control->listing = false;
+    control->linked = hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id, session,
+                                          control->cfg.doorbell_fd, control->cfg.stats) == 0;
+}
+
+void hr_control_destroy(struct hr_control *control)
+{
+    if (!control)
+        return;
+    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++)
+        if (control->conns[i].used)
+            forget(control, &control->conns[i]);
+    rte_free(control);
+}

@@ -1,0 +1,54 @@
+/* The worker's end of the rings: commands in, events out, and the connections that the control plane owns.
+ *
+ * A control-owned connection is an ordinary TCP connection whose bytes travel in payload slots instead of
+ * another leg: received bytes go up as CONN_DATA while slots are free (else they stay in the receive queue
+ * and the window closes), and bytes from above are queued for sending. Metadata refresh lives on it.
+ *
+ * Threads: the worker alone. Nothing here blocks: a full
+ * ring keeps connection news for the next turn and drops log events, counted. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/proxy/leg.h"
+#include "dataplane/tcp/tcp.h"
+#include "shared/ipc/link.h"
+
+struct hr_control;
+struct hr_proxy;
+
+/* At once per worker; metadata needs one, handshakes will need many. */
+#define HR_CONTROL_MAX_CONNS 1024
+/* Commands handled per turn at most, so that packets do not wait. */
+#define HR_CONTROL_BATCH 32
+
+struct hr_control_config {
+    unsigned worker_id;
+    int socket_id;
+    struct hr_region *region;
+    int doorbell_fd; /* rung for the control plane */
+    struct hr_buf_ctx *bufs;
+    struct hr_tcp *tcp;
+    struct hr_proxy *proxy;
+    struct hr_stats *stats;
+};
+
+HR_MUST_CHECK int hr_control_create(const struct hr_control_config *cfg, struct hr_control **ret_control);
+void hr_control_destroy(struct hr_control *control);
+
+/* Starts over for a newly attached control plane: rings re-initialised, slots reclaimed, the connections of
+ * the previous one aborted. Worker, between two batches. */
+void hr_control_relink(struct hr_control *control, uint32_t session);
+
+/* Handles commands and continues what waited for slots or ring room. True if it did anything. */
+bool hr_control_poll(struct hr_control *control, uint64_t now_us);
+/* Commands waiting? For the idle policy. */
+bool hr_control_pending(const struct hr_control *control);
+/* News of a control-owned connection. */
+void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t events);
+/* Rings the control plane's doorbell if something was sent. */
+void hr_control_flush(struct hr_control *control);
+
+/* A message that may be lost: log events, hints. */
+void hr_control_report(struct hr_control *control, struct hr_msg *msg);
