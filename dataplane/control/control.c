@@ -182,6 +182,7 @@ static bool tell(struct hr_control *control, struct hr_control_conn *c)
         msg.u.failed.failure = c->failure;
         if (!send_msg(control, &msg))
             return false;
+        drop_conn(control, c, false);
         forget(control, c);
         return true;
     }
@@ -189,6 +190,7 @@ static bool tell(struct hr_control *control, struct hr_control_conn *c)
         struct hr_msg msg = {.type = HR_EV_CONN_CLOSED, .id = conn_id(control, c)};
         if (!send_msg(control, &msg))
             return false;
+        drop_conn(control, c, false);
         forget(control, c);
     }
     return true;

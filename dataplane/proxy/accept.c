@@ -57,7 +57,7 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
     return answer;
 }
 
-void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us)
+struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us)
 {
     const struct hr_flow *flow = hr_tcp_flow(conn);
     int32_t node_id;
@@ -69,7 +69,7 @@ void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_
         /* The listener went away, or a burst of handshakes completed at the limit. */
         proxy->cfg.stats->drops[listener ? HR_DROP_session_limit : HR_DROP_tcp_no_listener]++;
         hr_tcp_abort(proxy->cfg.tcp, conn);
-        return;
+        return NULL;
     }
     s->client.conn = conn;
     hr_tcp_set_user(conn, &s->client);
@@ -83,7 +83,8 @@ void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_
     if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
         s->relay = NULL;
         hr_session_end(proxy, s, HR_DROP_session_limit, HR_END_RST, HR_END_RST);
-        return;
+        return NULL;
     }
     hr_session_connect(proxy, s, now_us);
+    return s->state == HR_SESSION_FREE ? NULL : &s->client;
 }

@@ -48,8 +48,9 @@ void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us);
 uint32_t hr_proxy_sessions(const struct hr_proxy *proxy);
 
 struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flow *flow);
-/* conn has just been accepted: no leg yet. */
-void hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us);
+/* conn has just been accepted and has no leg yet. Returns the leg it became, NULL when it was refused (conn
+ * is gone then). */
+struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us);
 /* News of one of a session's legs. */
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us);
 /* Continues sessions that were cut off by a bound; true if some are left. */

@@ -1,0 +1,536 @@
+/* See worker.h. The turn is at the end; above it are its parts and the callbacks that join the layers. */
+#include "dataplane/worker/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/control/control.h"
+#include "dataplane/kafka/relay.h"
+#include "dataplane/net/net.h"
+#include "dataplane/proxy/proxy.h"
+#include "dataplane/tcp/tcp.h"
+#include "dataplane/worker/heap.h"
+#include "dataplane/worker/idle.h"
+#include "shared/base/clock.h"
+#include "shared/ipc/link.h"
+
+#define RX_BURST 32
+#define TX_SEGMENTS 256     /* per turn: bounds how long received packets wait */
+#define EVENTS_PER_TURN 512
+#define HINT_INTERVAL_US 50000 /* metadata hints to the control plane, at most one per this time */
+#define GAUGE_INTERVAL_US 50000
+/* Full-sized and control segments on the wire at once; header buffers come back with transmission. */
+#define HDR_MBUFS 16384u
+#define HDR_SPARE_CHUNKS 8192u
+
+struct hr_worker {
+    struct hr_worker_group *group;
+    uint32_t id;
+    int socket_id;
+    struct hr_stats *stats;
+    struct hr_buf_ctx bufs;
+    struct hr_net *net;
+    struct hr_tcp *tcp;
+    struct hr_relay_ctx *relays;
+    struct hr_proxy *proxy;
+    struct hr_control *control;
+    struct hr_idle idle;
+    const struct hr_policy *policy;
+    uint64_t now_us;
+    uint64_t next_hint_us, next_gauges_us;
+    uint64_t busy_cycles;
+    uint32_t wake_mask; /* workers that got something from us this turn */
+
+    /* Asked by the main thread (release), seen by the worker (acquire), answered the same way back. */
+    _Atomic(const struct hr_policy *) asked_policy;
+    _Atomic uint64_t generation;
+    _Atomic uint32_t asked_session, session;
+    _Atomic uint64_t asked_drain_deadline_us;
+    _Atomic uint32_t sessions;
+    _Atomic bool asked_stop;
+};
+
+/* ---- joining the layers ---------------------------------------------------------------------------- */
+
+static void give(struct hr_worker *w, uint32_t owner, struct rte_mbuf *m)
+{
+    if (hr_handoff_give(w->group->handoff, w->id, owner, m, w->stats))
+        w->wake_mask |= 1u << owner;
+}
+
+static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+{
+    struct hr_worker *w = arg;
+    if (w->group->n_workers > 1) {
+        const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
+        const struct hr_flow flow = {.local = *dst,
+                                     .remote = *src,
+                                     .remote_port = (uint16_t)(ports[0] << 8 | ports[1]),
+                                     .local_port = (uint16_t)(ports[2] << 8 | ports[3])};
+        uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
+        if (owner != w->id) {
+            give(w, owner, m);
+            return;
+        }
+    }
+    hr_tcp_input_take(w->tcp, src, dst, m);
+}
+
+static void on_icmp_error(void *arg, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)
+{
+    struct hr_worker *w = arg;
+    uint32_t owner = hr_steer_owner(&w->group->steer, flow);
+    if (owner == w->id) {
+        hr_tcp_icmp_error(w->tcp, flow, seq, hard, mtu);
+        return;
+    }
+    struct hr_news news = {.kind = HR_NEWS_ICMP_ERROR, .flow = *flow, .seq = seq, .hard = hard, .mtu = mtu};
+    if (hr_handoff_tell(w->group->handoff, w->id, owner, &news, w->bufs.hdr_pool, w->stats))
+        w->wake_mask |= 1u << owner;
+}
+
+static void on_neighbour(void *arg, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+{
+    struct hr_worker *w = arg;
+    struct hr_news news = {.kind = HR_NEWS_NEIGHBOUR, .port_index = port_index, .ip_be = ip_be};
+    memcpy(news.mac, mac, sizeof(news.mac));
+    for (uint32_t to = 0; to < w->group->n_workers; to++)
+        if (to != w->id && hr_handoff_tell(w->group->handoff, w->id, to, &news, w->bufs.hdr_pool, w->stats))
+            w->wake_mask |= 1u << to;
+}
+
+static struct hr_tcp_accept on_syn(void *arg, const struct hr_flow *flow)
+{
+    return hr_proxy_on_syn(((struct hr_worker *)arg)->proxy, flow);
+}
+
+static uint16_t path_mss(void *arg, const struct hr_addr *local, const struct hr_addr *remote)
+{
+    return hr_net_path_mss(((struct hr_worker *)arg)->net, local, remote);
+}
+
+static void emit_take(void *arg, const struct hr_flow *flow, struct rte_mbuf *m)
+{
+    hr_net_emit_tcp_take(((struct hr_worker *)arg)->net, flow, m);
+}
+
+static uint32_t source_addrs(void *arg, const struct hr_addr *remote, struct hr_addr *ret_locals, uint32_t max)
+{
+    return hr_net_sources(((struct hr_worker *)arg)->net, remote, ret_locals, max);
+}
+
+static void hint(void *arg, uint16_t listener, int32_t node_id)
+{
+    struct hr_worker *w = arg;
+    if (w->now_us < w->next_hint_us)
+        return;
+    w->next_hint_us = w->now_us + HINT_INTERVAL_US;
+    struct hr_msg msg = {.type = HR_EV_HINT, .u.hint = {.node_id = node_id, .listener = listener}};
+    HR_COUNT(w->stats, hints_sent);
+    hr_control_report(w->control, &msg);
+}
+
+static void log_event(void *arg, struct hr_msg *msg)
+{
+    hr_control_report(((struct hr_worker *)arg)->control, msg);
+}
+
+/* ---- creation --------------------------------------------------------------------------------------- */
+
+/* Receive buffers: what the configuration says, or 60 % of the memory shared by the workers. */
+static uint32_t rx_mbufs(const struct hr_config *config, uint32_t data_room)
+{
+    if (config->dataplane.mbufs_per_worker)
+        return config->dataplane.mbufs_per_worker;
+    uint64_t bytes = (uint64_t)config->dataplane.memory_mb * 1024 * 1024 * 6 / 10 / config->dataplane.n_workers;
+    uint64_t n = bytes / (data_room + sizeof(struct rte_mbuf) + 128 /* pool header, alignment */);
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_room, struct hr_worker **ret_worker)
+{
+    int socket_id = (int)rte_socket_id();
+    struct hr_worker *w = rte_zmalloc_socket("hr_worker", sizeof(*w), 4096, socket_id);
+    if (!w)
+        return HR_E_NOMEM;
+    w->group = group;
+    w->id = id;
+    w->socket_id = socket_id;
+    w->stats = hr_region_stats(group->region, id);
+    w->idle.wake_fd = -1;
+    uint32_t n = rx_mbufs(group->config, data_room);
+    const struct hr_buf_config cfg = {
+        .worker_id = id,
+        .socket_id = socket_id,
+        .rx_mbufs = n,
+        .rx_data_room = data_room,
+        .hdr_mbufs = HDR_MBUFS,
+        /* Every buffer may stand alone in a queue; queues start with a chunk of their own. */
+        .chunks = n / HR_PIECE_CHUNK_N + HDR_SPARE_CHUNKS + group->config->limits.max_connections * 2,
+    };
+    int err = hr_buf_ctx_init(&w->bufs, &cfg, w->stats);
+    if (err) {
+        rte_free(w);
+        return err;
+    }
+    HR_GAUGE_SET(w->stats, mbufs_total, n);
+    HR_GAUGE_SET(w->stats, hdr_mbufs_total, HDR_MBUFS);
+    *ret_worker = w;
+    return 0;
+}
+
+struct rte_mempool *hr_worker_rx_pool(struct hr_worker *w)
+{
+    return w->bufs.rx_pool;
+}
+
+static int build_net(struct hr_worker *w)
+{
+    const struct hr_net_config cfg = {
+        .ports = w->group->ports,
+        .n_ports = w->group->n_ports,
+        .queue = (uint16_t)w->id,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+        .hash_seed = *(const uint64_t *)w->group->hash_key,
+        .owner = w,
+        .on_tcp_take = on_tcp_take,
+        .on_icmp_error = on_icmp_error,
+        .on_neighbour = w->group->n_workers > 1 ? on_neighbour : NULL,
+    };
+    return hr_net_create(&cfg, &w->net);
+}
+
+static int build_tcp(struct hr_worker *w)
+{
+    const struct hr_config *config = w->group->config;
+    struct hr_tcp_config cfg;
+    hr_tcp_config_default(&cfg);
+    cfg.worker_id = w->id;
+    cfg.socket_id = w->socket_id;
+    /* Two legs each, the control plane's, and as many again in TIME-WAIT. */
+    cfg.max_conns = config->limits.max_connections * 3 + HR_CONTROL_MAX_CONNS;
+    cfg.max_half_open = config->limits.max_half_open;
+    cfg.rcv_wnd_initial = config->tcp.rcv_wnd_initial;
+    cfg.rcv_wnd_max = config->tcp.rcv_wnd_max;
+    cfg.snd_buf_max = config->tcp.snd_buf_max;
+    cfg.conn_bufs_max = config->tcp.conn_bufs_max;
+    cfg.keepalive_us = config->tcp.keepalive_s * 1000000u;
+    cfg.rto_min_us = config->tcp.rto_min_ms * 1000u;
+    cfg.msl_us = config->tcp.msl_ms * 1000u;
+    cfg.rx_pool_reserve = w->bufs.rx_pool->size / 8;
+    cfg.max_tx_segs = UINT16_MAX;
+    for (uint32_t i = 0; i < w->group->n_ports; i++)
+        if (w->group->ports[i].max_tx_segs < cfg.max_tx_segs)
+            cfg.max_tx_segs = w->group->ports[i].max_tx_segs;
+    memcpy(cfg.hash_key, w->group->hash_key, sizeof(cfg.hash_key));
+    memcpy(cfg.isn_key, w->group->isn_key, sizeof(cfg.isn_key));
+    cfg.bufs = &w->bufs;
+    cfg.stats = w->stats;
+    cfg.owner = w;
+    cfg.on_syn = on_syn;
+    cfg.path_mss = path_mss;
+    cfg.emit_take = emit_take;
+    return hr_tcp_create(&cfg, w->now_us, &w->tcp);
+}
+
+static int build_proxy(struct hr_worker *w)
+{
+    const struct hr_config *config = w->group->config;
+    const struct hr_relay_config relay_cfg = {
+        .worker_id = w->id,
+        .socket_id = w->socket_id,
+        .max_relays = config->limits.max_connections,
+        .hold_max = config->limits.hold_max_bytes,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+    };
+    int err = hr_relay_ctx_create(&relay_cfg, &w->relays);
+    if (err)
+        return err;
+    struct hr_proxy_config cfg = {
+        .worker_id = w->id,
+        .socket_id = w->socket_id,
+        .max_sessions = config->limits.max_connections,
+        .tcp = w->tcp,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+        .relays = w->relays,
+        .owner = w,
+        .source_addrs = source_addrs,
+        .hint = hint,
+        .log = log_event,
+    };
+    hr_steer_ports(&w->group->steer, w->id, &cfg.source_port_min, &cfg.source_port_max);
+    return hr_proxy_create(&cfg, w->now_us, &w->proxy);
+}
+
+int hr_worker_build(struct hr_worker *w)
+{
+    w->now_us = hr_now_us();
+    int err = build_net(w);
+    if (!err)
+        err = build_tcp(w);
+    if (!err)
+        err = build_proxy(w);
+    if (!err) {
+        const struct hr_control_config cfg = {
+            .worker_id = w->id,
+            .socket_id = w->socket_id,
+            .region = w->group->region,
+            .doorbell_fd = w->group->control_doorbell_fd,
+            .bufs = &w->bufs,
+            .tcp = w->tcp,
+            .proxy = w->proxy,
+            .stats = w->stats,
+        };
+        err = hr_control_create(&cfg, &w->control);
+    }
+    if (!err)
+        err = hr_idle_init(&w->idle, w->group->ports, w->group->n_ports, (uint16_t)w->id);
+    w->idle.busy = w->group->config->dataplane.idle_busy;
+    return err;
+}
+
+void hr_worker_destroy(struct hr_worker *w)
+{
+    if (!w)
+        return;
+    hr_control_destroy(w->control);
+    hr_proxy_destroy(w->proxy);
+    if (w->relays)
+        hr_relay_ctx_destroy(w->relays);
+    if (w->tcp)
+        hr_tcp_destroy(w->tcp);
+    if (w->net)
+        hr_net_destroy(w->net);
+    hr_idle_fini(&w->idle);
+    hr_buf_ctx_fini(&w->bufs);
+    rte_free(w);
+}
+
+/* ---- requests of the main thread -------------------------------------------------------------------- */
+
+int hr_worker_wake_fd(const struct hr_worker *w)
+{
+    return w->idle.wake_fd;
+}
+
+void hr_worker_ask_policy(struct hr_worker *w, const struct hr_policy *policy)
+{
+    atomic_store_explicit(&w->asked_policy, policy, memory_order_release);
+    hr_idle_wake(&w->idle);
+}
+
+uint64_t hr_worker_generation(const struct hr_worker *w)
+{
+    return atomic_load_explicit(&w->generation, memory_order_acquire);
+}
+
+void hr_worker_ask_relink(struct hr_worker *w, uint32_t session)
+{
+    atomic_store_explicit(&w->asked_session, session, memory_order_release);
+    hr_idle_wake(&w->idle);
+}
+
+uint32_t hr_worker_session(const struct hr_worker *w)
+{
+    return atomic_load_explicit(&w->session, memory_order_acquire);
+}
+
+void hr_worker_ask_drain(struct hr_worker *w, uint64_t deadline_us)
+{
+    atomic_store_explicit(&w->asked_drain_deadline_us, deadline_us, memory_order_release);
+    hr_idle_wake(&w->idle);
+}
+
+uint32_t hr_worker_sessions(const struct hr_worker *w)
+{
+    return atomic_load_explicit(&w->sessions, memory_order_acquire);
+}
+
+void hr_worker_ask_stop(struct hr_worker *w)
+{
+    atomic_store_explicit(&w->asked_stop, true, memory_order_release);
+    hr_idle_wake(&w->idle);
+}
+
+static bool asked_anything(struct hr_worker *w)
+{
+    return atomic_load_explicit(&w->asked_policy, memory_order_acquire) != w->policy ||
+           atomic_load_explicit(&w->asked_session, memory_order_acquire) !=
+               atomic_load_explicit(&w->session, memory_order_relaxed) ||
+           atomic_load_explicit(&w->asked_stop, memory_order_acquire);
+}
+
+static void honour_requests(struct hr_worker *w)
+{
+    const struct hr_policy *policy = atomic_load_explicit(&w->asked_policy, memory_order_acquire);
+    if (policy != w->policy) {
+        w->policy = policy;
+        hr_proxy_set_policy(w->proxy, policy);
+        w->idle.busy = policy->idle_busy;
+        HR_COUNT(w->stats, policy_adopted);
+        HR_GAUGE_SET(w->stats, policy_generation, policy->generation);
+        atomic_store_explicit(&w->generation, policy->generation, memory_order_release);
+    }
+    uint32_t session = atomic_load_explicit(&w->asked_session, memory_order_acquire);
+    if (session != atomic_load_explicit(&w->session, memory_order_relaxed)) {
+        hr_control_relink(w->control, session);
+        atomic_store_explicit(&w->session, session, memory_order_release);
+    }
+    uint64_t deadline_us = atomic_load_explicit(&w->asked_drain_deadline_us, memory_order_acquire);
+    if (deadline_us)
+        hr_proxy_drain(w->proxy, deadline_us);
+}
+
+/* ---- the turn ---------------------------------------------------------------------------------------- */
+
+static uint32_t receive(struct hr_worker *w)
+{
+    struct rte_mbuf *pkts[RX_BURST];
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < w->group->n_ports; i++) {
+        uint16_t n = rte_eth_rx_burst(w->group->ports[i].port_id, (uint16_t)w->id, pkts, RX_BURST);
+        if (n)
+            hr_net_input_take(w->net, i, pkts, n);
+        total += n;
+    }
+    return total;
+}
+
+static uint32_t take_handed_over(struct hr_worker *w)
+{
+    struct rte_mbuf *pkts[RX_BURST];
+    if (w->group->n_workers == 1)
+        return 0;
+    uint32_t n = hr_handoff_take(w->group->handoff, w->id, pkts, RX_BURST);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct hr_news *news = hr_handoff_news(w->group->handoff, pkts[i]);
+        if (!news) {
+            struct hr_addr src, dst;
+            HR_COUNT(w->stats, handoff_in);
+            hr_net_segment_addrs(pkts[i], &src, &dst);
+            hr_tcp_input_take(w->tcp, &src, &dst, pkts[i]);
+            continue;
+        }
+        if (news->kind == HR_NEWS_NEIGHBOUR)
+            hr_net_learn(w->net, news->port_index, news->ip_be, news->mac);
+        else if (news->kind == HR_NEWS_ICMP_ERROR)
+            hr_tcp_icmp_error(w->tcp, &news->flow, news->seq, news->hard, news->mtu);
+        rte_pktmbuf_free(pkts[i]);
+    }
+    return n;
+}
+
+static bool dispatch_events(struct hr_worker *w)
+{
+    uint32_t events;
+    for (uint32_t i = 0; i < EVENTS_PER_TURN; i++) {
+        struct hr_tcp_conn *conn = hr_tcp_next_event(w->tcp, &events);
+        if (!conn)
+            return false;
+        struct hr_leg *leg = hr_tcp_user(conn);
+        if (!leg && (events & HR_TCP_EV_ACCEPTED)) {
+            leg = hr_proxy_accepted(w->proxy, conn, w->now_us);
+            if (!leg)
+                continue;
+            events &= ~(uint32_t)HR_TCP_EV_ACCEPTED;
+        }
+        if (!leg || !events)
+            continue;
+        if (leg->kind == HR_LEG_CONTROL)
+            hr_control_event(w->control, leg, events);
+        else
+            hr_proxy_event(w->proxy, leg, events, w->now_us);
+    }
+    return true;
+}
+
+static void update_gauges(struct hr_worker *w)
+{
+    if (w->now_us < w->next_gauges_us)
+        return;
+    w->next_gauges_us = w->now_us + GAUGE_INTERVAL_US;
+    HR_GAUGE_SET(w->stats, mbufs_free, rte_mempool_avail_count(w->bufs.rx_pool));
+    HR_GAUGE_SET(w->stats, hdr_mbufs_free, rte_mempool_avail_count(w->bufs.hdr_pool));
+    HR_GAUGE_SET(w->stats, bufs_held, w->bufs.held);
+    HR_GAUGE_SET(w->stats, bufs_held_peak, w->bufs.held_peak);
+    HR_GAUGE_SET(w->stats, busy_ns, (double)w->busy_cycles * 1e9 / (double)rte_get_tsc_hz());
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline_us)
+{
+    w->now_us = now_us;
+    honour_requests(w);
+    hr_tcp_set_now(w->tcp, now_us);
+    uint64_t deadline_us = hr_net_advance(w->net, now_us);
+
+    uint32_t n = receive(w) + take_handed_over(w);
+    bool worked = n > 0;
+    worked |= hr_control_poll(w->control, now_us);
+    deadline_us = earlier(deadline_us, hr_tcp_advance(w->tcp));
+    bool more = dispatch_events(w);
+    more |= hr_proxy_run(w->proxy, now_us);
+    deadline_us = earlier(deadline_us, hr_proxy_advance(w->proxy, now_us));
+    more |= hr_tcp_flush(w->tcp, TX_SEGMENTS);
+    hr_net_flush(w->net);
+    hr_control_flush(w->control);
+
+    for (uint32_t mask = w->wake_mask; mask; mask &= mask - 1)
+        hr_idle_wake(&w->group->workers[__builtin_ctz(mask)]->idle);
+    w->wake_mask = 0;
+    atomic_store_explicit(&w->sessions, hr_proxy_sessions(w->proxy), memory_order_release);
+    update_gauges(w);
+    *ret_deadline_us = more ? now_us : earlier(deadline_us, w->next_gauges_us);
+    return worked || more;
+}
+
+/* Between announcing a sleep and sleeping: has anything come meanwhile? */
+static bool look_again(void *arg)
+{
+    struct hr_worker *w = arg;
+    if (asked_anything(w) || hr_control_pending(w->control))
+        return true;
+    if (w->group->n_workers > 1 && hr_handoff_pending(w->group->handoff, w->id))
+        return true;
+    for (uint32_t i = 0; i < w->group->n_ports; i++)
+        if (w->group->ports[i].sleep == HR_PORT_SLEEP_INTR &&
+            rte_eth_rx_queue_count(w->group->ports[i].port_id, (uint16_t)w->id) > 0)
+            return true;
+    return false;
+}
+
+int hr_worker_main(void *arg)
+{
+    struct hr_worker *w = arg;
+    if (w->id == 0) {
+        hr_net_advance(w->net, hr_now_us());
+        hr_net_announce(w->net);
+        hr_net_flush(w->net);
+    }
+    hr_heap_watch(&w->stats->counters[HR_CTR_heap_calls]);
+    while (!atomic_load_explicit(&w->asked_stop, memory_order_acquire)) {
+        uint64_t deadline_us, begun = rte_rdtsc();
+        uint64_t now_us = hr_now_us();
+        if (hr_worker_turn(w, now_us, &deadline_us)) {
+            HR_COUNT(w->stats, loop_turns);
+            w->busy_cycles += rte_rdtsc() - begun;
+            hr_idle_worked(&w->idle);
+        } else {
+            hr_idle_rest(&w->idle, now_us, deadline_us, look_again, w, w->stats);
+        }
+    }
+    hr_heap_watch(NULL);
+    return 0;
+}
