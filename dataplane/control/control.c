@@ -405,9 +405,15 @@ bool hr_control_poll(struct hr_control *control, uint64_t now_us)
     return n > 0;
 }
 
-bool hr_control_pending(const struct hr_control *control)
+bool hr_control_sleep_begin(struct hr_control *control)
 {
-    return control->linked && !rte_ring_empty(control->link.rx);
+    return !control->linked || hr_link_sleep_begin(&control->link);
+}
+
+void hr_control_sleep_end(struct hr_control *control)
+{
+    if (control->linked)
+        hr_link_sleep_end(&control->link);
 }
 
 void hr_control_flush(struct hr_control *control)

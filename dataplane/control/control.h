@@ -43,8 +43,9 @@ void hr_control_relink(struct hr_control *control, uint32_t session);
 
 /* Handles commands and continues what waited for slots or ring room. True if it did anything. */
 bool hr_control_poll(struct hr_control *control, uint64_t now_us);
-/* Commands waiting? For the idle policy. */
-bool hr_control_pending(const struct hr_control *control);
+/* Around a sleep: from begin to end the control plane rings our doorbell. begin: false when commands wait. */
+HR_MUST_CHECK bool hr_control_sleep_begin(struct hr_control *control);
+void hr_control_sleep_end(struct hr_control *control);
 /* News of a control-owned connection. */
 void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t events);
 /* Rings the control plane's doorbell if something was sent. */

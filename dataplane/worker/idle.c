@@ -1,16 +1,12 @@
 #include "dataplane/worker/idle.h"
 
 #include <rte_pause.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-int hr_idle_init(struct hr_idle *idle, const struct hr_port *ports, uint32_t n_ports, uint16_t queue)
+void hr_idle_init(struct hr_idle *idle, int wake_fd, const struct hr_port *ports, uint32_t n_ports, uint16_t queue)
 {
-    *idle = (struct hr_idle){.wake_fd = -1, .ports = ports, .n_ports = n_ports, .queue = queue};
-    idle->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (idle->wake_fd < 0)
-        return HR_E_SYSTEM;
-    idle->fds[idle->n_fds++] = (struct pollfd){.fd = idle->wake_fd, .events = POLLIN};
+    *idle = (struct hr_idle){.wake_fd = wake_fd, .ports = ports, .n_ports = n_ports, .queue = queue};
+    idle->fds[idle->n_fds++] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
     for (uint32_t i = 0; i < n_ports; i++) {
         int fd = hr_port_rx_fd(&ports[i], queue);
         if (fd < 0)
@@ -18,14 +14,6 @@ int hr_idle_init(struct hr_idle *idle, const struct hr_port *ports, uint32_t n_p
         else
             idle->fds[idle->n_fds++] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
-    return 0;
-}
-
-void hr_idle_fini(struct hr_idle *idle)
-{
-    if (idle->wake_fd >= 0)
-        close(idle->wake_fd);
-    idle->wake_fd = -1;
 }
 
 static void pause_some(void)
@@ -42,8 +30,8 @@ static bool arm(struct hr_idle *idle)
     return true;
 }
 
-void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, bool (*look_again)(void *arg),
-                  void *arg, struct hr_stats *stats)
+void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, const struct hr_idle_ops *ops,
+                  struct hr_stats *stats)
 {
     if (idle->empty_turns <= HR_IDLE_SPIN_TURNS + HR_IDLE_PAUSE_TURNS)
         idle->empty_turns++;
@@ -61,10 +49,10 @@ void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, b
         return;
 
     bool armed = arm(idle);
-    /* Pairs with the fence in hr_idle_wake(): either look_again() sees the work or the giver sees the flag. */
+    /* Pairs with the fence in hr_idle_wake(): either may_sleep() sees the work or the giver sees the flag. */
     atomic_store_explicit(&idle->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
-    if (armed && !look_again(arg)) {
+    if (ops->may_sleep(ops->arg) && armed) {
         struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)sleep_us * 1000};
         HR_COUNT(stats, loop_sleeps);
         if (ppoll(idle->fds, idle->n_fds, &ts, NULL) > 0) {
@@ -73,6 +61,7 @@ void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, b
         }
     }
     atomic_store_explicit(&idle->sleeping, 0, memory_order_relaxed);
+    ops->awake(ops->arg);
     for (uint32_t i = 0; i < idle->n_ports; i++)
         hr_port_sleep_disarm(&idle->ports[i], idle->queue);
     if (idle->fds[0].revents & POLLIN) {

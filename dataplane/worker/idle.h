@@ -26,7 +26,7 @@
 #define HR_IDLE_BLIND_SLEEP_US 50ULL
 
 struct hr_idle {
-    int wake_fd;            /* eventfd; the control plane holds a copy as its doorbell */
+    int wake_fd;            /* eventfd, borrowed; the control plane's doorbell for this worker too */
     _Atomic uint32_t sleeping;
     bool busy;              /* policy: never sleep */
     bool blind;             /* some port cannot wake us */
@@ -38,8 +38,16 @@ struct hr_idle {
     uint16_t queue;
 };
 
-HR_MUST_CHECK int hr_idle_init(struct hr_idle *idle, const struct hr_port *ports, uint32_t n_ports, uint16_t queue);
-void hr_idle_fini(struct hr_idle *idle);
+/* What the idle policy asks of the worker. */
+struct hr_idle_ops {
+    /* Between announcing the sleep and sleeping: false when work has come meanwhile. */
+    bool (*may_sleep)(void *arg);
+    /* After each may_sleep, slept or not. */
+    void (*awake)(void *arg);
+    void *arg;
+};
+
+void hr_idle_init(struct hr_idle *idle, int wake_fd, const struct hr_port *ports, uint32_t n_ports, uint16_t queue);
 
 /* After a turn that did work. */
 static inline void hr_idle_worked(struct hr_idle *idle)
@@ -47,10 +55,9 @@ static inline void hr_idle_worked(struct hr_idle *idle)
     idle->empty_turns = 0;
 }
 
-/* After a turn without work. May sleep until deadline_us; look_again is asked between announcing the sleep
- * and sleeping, and true cancels it. */
-void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, bool (*look_again)(void *arg),
-                  void *arg, struct hr_stats *stats);
+/* After a turn without work. May sleep until deadline_us. */
+void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, const struct hr_idle_ops *ops,
+                  struct hr_stats *stats);
 
 /* From any other thread or worker, after giving work. */
 void hr_idle_wake(struct hr_idle *idle);

@@ -162,7 +162,6 @@ int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_r
     w->id = id;
     w->socket_id = socket_id;
     w->stats = hr_region_stats(group->region, id);
-    w->idle.wake_fd = -1;
     uint32_t n = rx_mbufs(group->config, data_room);
     const struct hr_buf_config cfg = {
         .worker_id = id,
@@ -291,8 +290,7 @@ int hr_worker_build(struct hr_worker *w)
         };
         err = hr_control_create(&cfg, &w->control);
     }
-    if (!err)
-        err = hr_idle_init(&w->idle, w->group->ports, w->group->n_ports, (uint16_t)w->id);
+    hr_idle_init(&w->idle, w->group->wake_fds[w->id], w->group->ports, w->group->n_ports, (uint16_t)w->id);
     w->idle.busy = w->group->config->dataplane.idle_busy;
     return err;
 }
@@ -309,17 +307,11 @@ void hr_worker_destroy(struct hr_worker *w)
         hr_tcp_destroy(w->tcp);
     if (w->net)
         hr_net_destroy(w->net);
-    hr_idle_fini(&w->idle);
     hr_buf_ctx_fini(&w->bufs);
     rte_free(w);
 }
 
 /* ---- requests of the main thread -------------------------------------------------------------------- */
-
-int hr_worker_wake_fd(const struct hr_worker *w)
-{
-    return w->idle.wake_fd;
-}
 
 void hr_worker_ask_policy(struct hr_worker *w, const struct hr_policy *policy)
 {
@@ -496,24 +488,29 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
     return worked || more;
 }
 
-/* Between announcing a sleep and sleeping: has anything come meanwhile? */
-static bool look_again(void *arg)
+static bool may_sleep(void *arg)
 {
     struct hr_worker *w = arg;
-    if (asked_anything(w) || hr_control_pending(w->control))
-        return true;
+    if (!hr_control_sleep_begin(w->control) || asked_anything(w))
+        return false;
     if (w->group->n_workers > 1 && hr_handoff_pending(w->group->handoff, w->id))
-        return true;
+        return false;
     for (uint32_t i = 0; i < w->group->n_ports; i++)
         if (w->group->ports[i].sleep == HR_PORT_SLEEP_INTR &&
             rte_eth_rx_queue_count(w->group->ports[i].port_id, (uint16_t)w->id) > 0)
-            return true;
-    return false;
+            return false;
+    return true;
+}
+
+static void awake(void *arg)
+{
+    hr_control_sleep_end(((struct hr_worker *)arg)->control);
 }
 
 int hr_worker_main(void *arg)
 {
     struct hr_worker *w = arg;
+    const struct hr_idle_ops idle_ops = {.may_sleep = may_sleep, .awake = awake, .arg = w};
     if (w->id == 0) {
         hr_net_advance(w->net, hr_now_us());
         hr_net_announce(w->net);
@@ -528,7 +525,7 @@ int hr_worker_main(void *arg)
             w->busy_cycles += rte_rdtsc() - begun;
             hr_idle_worked(&w->idle);
         } else {
-            hr_idle_rest(&w->idle, now_us, deadline_us, look_again, w, w->stats);
+            hr_idle_rest(&w->idle, now_us, deadline_us, &idle_ops, w->stats);
         }
     }
     hr_heap_watch(NULL);

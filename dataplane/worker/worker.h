@@ -29,7 +29,8 @@ struct hr_worker_group {
     struct hr_steer steer;
     struct hr_handoff *handoff; /* NULL with one worker */
     struct hr_region *region;
-    int control_doorbell_fd; /* rung for the control plane */
+    int wake_fds[HR_MAX_WORKERS]; /* eventfd on which worker i sleeps; rung by whoever gives it work */
+    int control_doorbell_fd;      /* rung for the control plane */
     uint8_t hash_key[16], isn_key[16];
     uint32_t n_workers;
     struct hr_worker *workers[HR_MAX_WORKERS];
@@ -47,9 +48,6 @@ void hr_worker_destroy(struct hr_worker *worker);
 int hr_worker_main(void *worker);
 /* One turn; true if it did work. *ret_deadline_us is when the next is due. For hr_worker_main() and benches. */
 bool hr_worker_turn(struct hr_worker *worker, uint64_t now_us, uint64_t *ret_deadline_us);
-
-/* The eventfd that wakes it: the control plane's doorbell for this worker. */
-int hr_worker_wake_fd(const struct hr_worker *worker);
 
 /* Main thread. policy must stay unchanged until every worker has adopted a later one. */
 void hr_worker_ask_policy(struct hr_worker *worker, const struct hr_policy *policy);
