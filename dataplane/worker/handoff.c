@@ -29,7 +29,7 @@ int hr_handoff_create(uint32_t n_workers, struct hr_handoff **ret_handoff)
             if (to == from)
                 continue;
             char name[RTE_RING_NAMESIZE];
-            snprintf(name, sizeof(name), "hr_handoff_%u_%u", from, to);
+            snprintf(name, sizeof(name), "hr_handoff_%hhu_%hhu", (uint8_t)from, (uint8_t)to);
             handoff->ring[to][from] =
                 rte_ring_create(name, HR_HANDOFF_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
             if (!handoff->ring[to][from])
