@@ -6,6 +6,7 @@
  * (one header per packet) covers what can be in transmit rings at once. */
 #include "dataplane/buf/buf.h"
 
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
 #include <stdio.h>
@@ -24,9 +25,24 @@ static unsigned cache_size(uint32_t n)
 static struct rte_mempool *mbuf_pool(const char *kind, const struct hr_buf_config *cfg, uint32_t n,
                                      uint16_t data_room)
 {
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = data_room};
     char name[RTE_MEMPOOL_NAMESIZE];
+    /* Where devices see virtual addresses, an object may cross pages. Without this flag, ordinary 4 KiB pages
+     * would hold one full-sized buffer each and waste the rest. */
+    unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+
     snprintf(name, sizeof(name), "hr_%s_%u", kind, cfg->worker_id);
-    return rte_pktmbuf_pool_create(name, n, cache_size(n), 0, data_room, cfg->socket_id);
+    struct rte_mempool *pool = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + data_room, cache_size(n),
+                                                        sizeof(private), cfg->socket_id, flags);
+    if (pool == NULL)
+        return NULL;
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
 }
 
 int hr_buf_ctx_init(struct hr_buf_ctx *ctx, const struct hr_buf_config *cfg, struct hr_stats *stats)

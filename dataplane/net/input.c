@@ -45,7 +45,6 @@ static bool hw_says_good(bool offloaded, uint64_t flags, uint64_t good, uint64_t
 static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, uint32_t src_be,
                       uint32_t dst_be, uint16_t len)
 {
-    HR_COUNT(net->stats, tcp_segs_rx);
     if (len < sizeof(struct rte_tcp_hdr) || m->data_len < HR_NET_ETH_IP_LEN + sizeof(struct rte_tcp_hdr))
         DROP(net, m, tcp_short);
     const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, HR_NET_ETH_IP_LEN);
