@@ -1,0 +1,644 @@
+/* The whole control plane against the dataplane's real end of the attachment, with workers and brokers played by
+ * this file: one thread turns both sides until what is awaited has happened. */
+#include "controlplane/daemon/daemon.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "controlplane/daemon/mock_broker.h"
+#include "controlplane/metadata/metadata.h"
+#include "controlplane/metrics/metrics.h"
+#include "controlplane/metrics/text.h"
+#include "controlplane/policy/publisher.h"
+#include "dataplane/control/attach.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/ipc/build_id.h"
+#include "shared/ipc/link.h"
+
+#define N_WORKERS 2
+#define PATIENCE_US (20 * HR_US_PER_S)
+
+/* -- the dataplane ------------------------------------------------------------------------------------ */
+
+static struct {
+    int memfd;
+    struct hr_region *region;
+    struct hr_attach *attach;
+    struct hr_link links[N_WORKERS];
+    struct hr_policy policy; /* adopted */
+    int policies;
+    bool silent;             /* brokers do not answer */
+    int n_brokers;
+    uint64_t next_conn;
+    uint8_t in[65536];
+    uint32_t n_in;
+    uint64_t killed;
+} dp;
+
+static char dir[64];
+
+static int on_relink(void *owner, uint32_t session)
+{
+    (void)owner;
+    dp.n_in = 0;
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        assert_int_equal(hr_link_init_worker(&dp.links[w], dp.region, w, session, hr_attach_event_ring_fd(dp.attach),
+                                             hr_region_stats(dp.region, w)),
+                         0);
+    return 0;
+}
+
+static int on_policy(void *owner, const struct hr_policy *policy)
+{
+    (void)owner;
+    dp.policy = *policy;
+    dp.policies++;
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        HR_GAUGE_SET(hr_region_stats(dp.region, w), policy_generation, policy->generation);
+    return 0;
+}
+
+static void on_nothing(void *owner)
+{
+    (void)owner;
+}
+
+static const struct hr_attach_ops dp_ops = {
+    .relink = on_relink, .policy = on_policy, .drain = on_nothing, .shutdown = on_nothing};
+
+static void send_event(uint32_t w, struct hr_msg *msg, const void *data, uint32_t len)
+{
+    if (data) {
+        uint8_t *slot;
+
+        assert_int_equal(hr_link_slot_alloc(&dp.links[w], &msg->u.data.slot, &slot), 0);
+        memcpy(slot, data, len);
+        msg->u.data.len = len;
+    }
+    assert_int_equal(hr_link_send(&dp.links[w], msg), 0);
+    if (data)
+        hr_link_slot_sent(&dp.links[w], msg->u.data.slot);
+}
+
+static void broker_bytes(uint32_t w, uint64_t conn)
+{
+    static uint8_t out[65536];
+    uint32_t n_out, used;
+
+    while (!dp.silent &&
+           (used = mock_broker_answer(dp.in, dp.n_in, dp.n_brokers, "10.9.9.9", out, &n_out)) > 0) {
+        memmove(dp.in, dp.in + used, dp.n_in - used);
+        dp.n_in -= used;
+        for (uint32_t at = 0; at < n_out; at += HR_SLOT_SIZE) {
+            struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = conn};
+
+            send_event(w, &msg, out + at, n_out - at < HR_SLOT_SIZE ? n_out - at : HR_SLOT_SIZE);
+        }
+    }
+}
+
+static void send_session(uint32_t w, uint64_t request)
+{
+    struct hr_session_info info = {.id = (uint64_t)w << 56 | 0x42,
+                                   .client = hr_addr_from_v4(htonl(0x0a0000c8)),
+                                   .client_port = 40000,
+                                   .node_id = 2,
+                                   .bytes_up = 1234,
+                                   .last_api_key = 0,
+                                   .state = 2,
+                                   .mode = HR_LISTENER_KAFKA,
+                                   .client_id = "producer \"x\""};
+    struct hr_msg msg = {.type = HR_EV_SESSION_INFO, .id = request};
+
+    send_event(w, &msg, &info, sizeof(info));
+    msg = (struct hr_msg){.type = HR_EV_SESSION_LIST_END, .id = request};
+    send_event(w, &msg, NULL, 0);
+}
+
+static void worker_command(uint32_t w, const struct hr_msg *cmd)
+{
+    struct hr_msg msg = {.id = cmd->id};
+    const uint8_t *data;
+
+    switch (cmd->type) {
+    case HR_CMD_CONN_OPEN:
+        msg.type = HR_EV_CONN_OPENED;
+        msg.u.opened.conn = ++dp.next_conn;
+        dp.n_in = 0;
+        send_event(w, &msg, NULL, 0);
+        break;
+    case HR_CMD_CONN_DATA:
+        assert_int_equal(hr_link_slot_read(&dp.links[w], cmd->u.data.slot, cmd->u.data.len, &data), 0);
+        assert_true(dp.n_in + cmd->u.data.len <= sizeof(dp.in));
+        memcpy(dp.in + dp.n_in, data, cmd->u.data.len);
+        dp.n_in += cmd->u.data.len;
+        assert_int_equal(hr_link_slot_done(&dp.links[w], cmd->u.data.slot, HR_EV_SLOT_FREE), 0);
+        broker_bytes(w, cmd->id);
+        break;
+    case HR_CMD_SLOT_FREE:
+        assert_int_equal(hr_link_slot_returned(&dp.links[w], cmd->u.data.slot), 0);
+        break;
+    case HR_CMD_SESSION_LIST:
+        send_session(w, cmd->id);
+        break;
+    case HR_CMD_SESSION_KILL:
+        dp.killed = cmd->id;
+        msg.type = HR_EV_SESSION_KILLED;
+        msg.u.failed.failure = (cmd->id & 0xff) != 0x42;
+        send_event(w, &msg, NULL, 0);
+        break;
+    case HR_CMD_PING:
+        msg.type = HR_EV_PONG;
+        send_event(w, &msg, NULL, 0);
+        break;
+    }
+}
+
+static void dp_turn(void)
+{
+    if (!dp.attach)
+        return;
+    hr_attach_poll(dp.attach, 0);
+    for (uint32_t w = 0; w < N_WORKERS && hr_attach_is_attached(dp.attach); w++) {
+        struct hr_msg cmd;
+
+        while (hr_link_recv(&dp.links[w], &cmd, 1) == 1)
+            worker_command(w, &cmd);
+        hr_link_flush(&dp.links[w]);
+    }
+}
+
+static void dp_start(void)
+{
+    static const uint32_t lcores[N_WORKERS] = {1, 2};
+    struct hr_attach_config config = {.runtime_dir = dir,
+                                      .socket_user = "",
+                                      .n_workers = N_WORKERS,
+                                      .build_id = hr_build_id,
+                                      .ops = &dp_ops};
+
+    memset(&dp, 0, sizeof(dp));
+    dp.n_brokers = 3;
+    assert_int_equal(hr_region_create(N_WORKERS, lcores, hr_build_id, &dp.memfd, &dp.region), 0);
+    config.memfd = dp.memfd;
+    config.region = dp.region;
+    assert_int_equal(hr_attach_create(&config, &dp.attach), 0);
+}
+
+static void dp_stop(void)
+{
+    hr_attach_destroy(dp.attach);
+    hr_region_unmap(dp.region, hr_region_size(N_WORKERS));
+    close(dp.memfd);
+    dp.attach = NULL;
+}
+
+/* -- the control plane -------------------------------------------------------------------------------- */
+
+static struct hr_daemon *cp;
+
+static void cp_start(void)
+{
+    struct hr_config *config = calloc(1, sizeof(*config));
+    struct hr_config_errors *errors = calloc(1, sizeof(*errors));
+    char path[128];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/headrace.cfg", dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "dataplane: { workers = [0]; ports = ({ name = \"p0\"; device = \"net_null0\"; addresses = "
+            "[\"10.0.0.5/24\"]; }); };\n"
+            "cluster: { bootstrap = (\"10.9.9.1:9092\"); refresh_ms = 1000; refresh_min_ms = 50; };\n"
+            "listeners = ({ name = \"kafka\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200; });\n"
+            "control: { runtime_dir = \"%s\"; metrics_address = \"\"; };\n"
+            "log: { level = \"error\"; };\n",
+            dir);
+    fclose(file);
+    if (hr_config_load(path, config, errors) != 0)
+        fail_msg("%s", errors->text[0]);
+    free(errors);
+    assert_int_equal(hr_daemon_create(config, &cp), 0);
+}
+
+static void turn(void)
+{
+    dp_turn();
+    if (cp)
+        assert_true(hr_loop_turn(cp->loop, 1000) >= 0);
+}
+
+static void await(bool (*done)(void))
+{
+    uint64_t end = hr_now_us() + PATIENCE_US;
+
+    while (!done()) {
+        if (hr_now_us() > end)
+            fail_msg("what was awaited did not happen");
+        turn();
+    }
+}
+
+static bool is_ready(void)
+{
+    const char *why;
+
+    return hr_daemon_ready(cp, &why);
+}
+
+/* One request over the control socket, as headracectl does it. The caller owns the answer. */
+static json_t *ask(const char *request)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    uint64_t end = hr_now_us() + PATIENCE_US;
+    static char answer[1 << 20];
+    size_t n = 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    json_t *json;
+
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/control.sock", dir);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+    assert_int_equal(send(fd, "\n", 1, 0), 1);
+    while (n == 0 || answer[n - 1] != '\n') {
+        ssize_t got = recv(fd, answer + n, sizeof(answer) - n, MSG_DONTWAIT);
+
+        if (got > 0)
+            n += (size_t)got;
+        assert_true(hr_now_us() < end);
+        turn();
+    }
+    close(fd);
+    json = json_loadb(answer, n, 0, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+static void expect_ok(json_t *answer)
+{
+    if (!json_is_true(json_object_get(answer, "ok")))
+        fail_msg("%s", json_string_value(json_object_get(answer, "error")));
+}
+
+static void expect_error(json_t *answer, const char *code)
+{
+    assert_true(json_is_false(json_object_get(answer, "ok")));
+    assert_string_equal(json_string_value(json_object_get(answer, "code")), code);
+    json_decref(answer);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/hr-daemon-test-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    dp_start();
+    cp_start();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[128];
+
+    (void)state;
+    hr_daemon_destroy(cp);
+    cp = NULL;
+    if (dp.attach)
+        dp_stop();
+    snprintf(path, sizeof(path), "%s/headrace.cfg", dir);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0); /* both sockets were removed */
+    return 0;
+}
+
+/* -- tests -------------------------------------------------------------------------------------------- */
+
+static void it_attaches_learns_and_publishes(void **state)
+{
+    (void)state;
+    await(is_ready);
+    assert_int_equal(dp.policies, 1); /* one snapshot, not a worse one before it */
+    assert_true(dp.policy.cluster_known);
+    assert_string_equal(dp.policy.cluster_id, "mock-cluster");
+    assert_int_equal(dp.policy.n_brokers, 3);
+    assert_int_equal(dp.policy.brokers[2].node_id, 3);
+    assert_int_equal(dp.policy.brokers[2].port, 9003);
+    assert_int_equal(dp.policy.brokers[2].flags, HR_BROKER_ALIVE);
+    assert_string_equal(dp.policy.brokers[2].zone, "zone-a");
+    assert_int_equal(dp.policy.n_listeners, 1);
+    assert_int_equal(dp.policy.listeners[0].bootstrap_port, 9092);
+}
+
+static bool four_brokers(void)
+{
+    return dp.policy.n_brokers == 4;
+}
+
+static void news_of_the_cluster_reach_the_workers(void **state)
+{
+    struct hr_msg hint = {.type = HR_EV_HINT};
+
+    (void)state;
+    await(is_ready);
+    dp.n_brokers = 4;
+    send_event(1, &hint, NULL, 0);
+    await(four_brokers);
+    assert_int_equal(dp.policies, 2);
+}
+
+static bool reattached(void)
+{
+    return cp->attaches == 2 && is_ready();
+}
+
+static void a_new_dataplane_is_attached_and_gets_the_policy(void **state)
+{
+    uint64_t begin;
+
+    (void)state;
+    await(is_ready);
+    dp_stop();
+    for (int i = 0; i < 50; i++)
+        turn();
+    assert_false(is_ready());
+    expect_error(ask("{\"cmd\":\"workers\"}"), "CLOSED");
+    dp_start();
+    dp.silent = true; /* what is known must do */
+    begin = hr_now_us();
+    await(reattached);
+    assert_true(hr_now_us() - begin < HR_US_PER_S);
+    assert_int_equal(dp.policy.n_brokers, 3);
+    assert_true(dp.policy.cluster_known);
+}
+
+static bool attached_again(void)
+{
+    return cp->attached_us != 0;
+}
+
+static bool four_brokers_now(void)
+{
+    return dp.policy.n_brokers == 4;
+}
+
+/* As after kill -9 of the control plane: the dataplane keeps its snapshot until a better one is known. */
+static void a_restarted_control_plane_publishes_nothing_worse(void **state)
+{
+    uint64_t generation, begin;
+
+    (void)state;
+    await(is_ready);
+    generation = dp.policy.generation;
+    hr_daemon_destroy(cp);
+    cp = NULL;
+    for (int i = 0; i < 20; i++)
+        turn();
+    dp.silent = true;
+    begin = hr_now_us();
+    cp_start();
+    await(attached_again);
+    assert_true(hr_now_us() - begin < HR_US_PER_S);
+    /* Longer than the time after which a first snapshot goes out without the cluster. */
+    for (begin = hr_now_us(); hr_now_us() - begin < 4 * HR_US_PER_S;)
+        turn();
+    assert_int_equal(dp.policies, 1);
+    assert_int_equal(dp.policy.generation, generation);
+    dp.silent = false;
+    dp.n_brokers = 4;
+    hr_metadata_stop(cp->metadata); /* the request under way was swallowed: ask anew */
+    hr_metadata_start(cp->metadata);
+    await(four_brokers_now);
+    assert_true(dp.policy.generation > generation);
+}
+
+static void commands_show_what_is(void **state)
+{
+    json_t *answer, *list, *item;
+    size_t i;
+
+    (void)state;
+    await(is_ready);
+    answer = ask("{\"cmd\":\"status\"}");
+    expect_ok(answer);
+    assert_true(json_is_true(json_object_get(answer, "ready")));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(answer, "dataplane"), "workers")), 2);
+    json_decref(answer);
+
+    answer = ask("{\"cmd\":\"brokers\"}");
+    expect_ok(answer);
+    list = json_object_get(answer, "brokers");
+    assert_int_equal(json_array_size(list), 3);
+    item = json_array_get(list, 0);
+    assert_string_equal(json_string_value(json_object_get(item, "address")), "10.9.9.9");
+    assert_true(json_is_true(json_object_get(item, "controller")));
+    assert_int_equal(json_integer_value(json_object_get(item, "leads")), 1);
+    json_decref(answer);
+
+    answer = ask("{\"cmd\":\"topics\",\"topic\":\"orders\"}");
+    expect_ok(answer);
+    item = json_array_get(json_object_get(answer, "topics"), 0);
+    assert_int_equal(json_array_size(json_object_get(item, "partition_list")), 1);
+    json_decref(answer);
+    expect_error(ask("{\"cmd\":\"topics\",\"topic\":\"none\"}"), "NOT_FOUND");
+
+    HR_COUNT_N(hr_region_stats(dp.region, 1), kafka_requests, 77);
+    answer = ask("{\"cmd\":\"counters\"}");
+    expect_ok(answer);
+    item = json_array_get(json_object_get(answer, "workers"), 1);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(item, "counters"), "kafka_requests")), 77);
+    json_decref(answer);
+
+    answer = ask("{\"cmd\":\"workers\"}");
+    expect_ok(answer);
+    json_array_foreach(json_object_get(answer, "workers"), i, item)
+        assert_true(json_is_true(json_object_get(item, "responds")));
+    json_decref(answer);
+    expect_error(ask("{\"cmd\":\"no such\"}"), "UNSUPPORTED");
+}
+
+static void sessions_are_listed_and_killed(void **state)
+{
+    json_t *answer, *item;
+
+    (void)state;
+    await(is_ready);
+    answer = ask("{\"cmd\":\"connections\"}");
+    expect_ok(answer);
+    assert_true(json_is_true(json_object_get(answer, "complete")));
+    assert_int_equal(json_array_size(json_object_get(answer, "connections")), 2);
+    item = json_array_get(json_object_get(answer, "connections"), 0);
+    assert_string_equal(json_string_value(json_object_get(item, "client")), "10.0.0.200");
+    assert_string_equal(json_string_value(json_object_get(item, "last_api")), "Produce");
+    assert_non_null(strstr(json_string_value(json_object_get(item, "client_id")), "\\x22x\\x22"));
+    json_decref(answer);
+    answer = ask("{\"cmd\":\"kill\",\"id\":\"0100000000000042\"}");
+    expect_ok(answer);
+    json_decref(answer);
+    assert_int_equal(dp.killed, 0x0100000000000042);
+    expect_error(ask("{\"cmd\":\"kill\",\"id\":\"0100000000000043\"}"), "NOT_FOUND");
+    expect_error(ask("{\"cmd\":\"kill\",\"id\":\"0700000000000042\"}"), "NOT_FOUND");
+    expect_error(ask("{\"cmd\":\"kill\",\"id\":\"zz\"}"), "INVALID");
+    expect_error(ask("{\"cmd\":\"kill\"}"), "INVALID");
+}
+
+static bool all_draining(void)
+{
+    return dp.policy.listeners[0].draining;
+}
+
+static bool none_draining(void)
+{
+    return !dp.policy.listeners[0].draining;
+}
+
+static bool node_draining(void)
+{
+    return dp.policy.brokers[1].flags & HR_BROKER_DRAINING;
+}
+
+static bool limit_lowered(void)
+{
+    return dp.policy.listeners[0].max_connections == 7;
+}
+
+static void changes_reach_the_workers(void **state)
+{
+    const char *why = "";
+
+    (void)state;
+    await(is_ready);
+    json_decref(ask("{\"cmd\":\"drain\"}"));
+    await(all_draining);
+    assert_false(hr_daemon_ready(cp, &why));
+    assert_string_equal(why, "draining");
+    json_decref(ask("{\"cmd\":\"undrain\"}"));
+    await(none_draining);
+    json_decref(ask("{\"cmd\":\"drain\",\"target\":\"2\"}"));
+    await(node_draining);
+    expect_error(ask("{\"cmd\":\"drain\",\"target\":\"12\"}"), "NOT_FOUND");
+    expect_error(ask("{\"cmd\":\"drain\",\"target\":\"nobody\"}"), "NOT_FOUND");
+    json_decref(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"7\"}"));
+    await(limit_lowered);
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"0\"}"), "INVALID");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.other.max_connections\",\"value\":\"1\"}"), "NOT_FOUND");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"limits.max_connections\",\"value\":\"10001\"}"), "INVALID");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"limits.max_connections\",\"value\":\"-1\"}"), "INVALID");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"tcp.msl_ms\",\"value\":\"1000\"}"), "UNSUPPORTED");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"log.level\",\"value\":\"loud\"}"), "INVALID");
+}
+
+static bool limit_back(void)
+{
+    return dp.policy.listeners[0].max_connections == 10000;
+}
+
+static void a_bad_reload_changes_nothing_a_good_one_all(void **state)
+{
+    char path[128];
+    json_t *answer;
+    FILE *file;
+
+    (void)state;
+    await(is_ready);
+    json_decref(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"7\"}"));
+    await(limit_lowered);
+    snprintf(path, sizeof(path), "%s/headrace.cfg", dir);
+    file = fopen(path, "a");
+    fputs("nonsense = 1;\n", file);
+    fclose(file);
+    expect_error(ask("{\"cmd\":\"reload\"}"), "CONFIG");
+    assert_int_equal(dp.policy.listeners[0].max_connections, 7);
+    file = fopen(path, "r+");
+    fseek(file, -(long)strlen("nonsense = 1;\n"), SEEK_END);
+    assert_int_equal(ftruncate(fileno(file), ftell(file)), 0);
+    fclose(file);
+    answer = ask("{\"cmd\":\"reload\"}");
+    expect_ok(answer);
+    assert_int_equal(json_array_size(json_object_get(answer, "changes")), 1);
+    json_decref(answer);
+    await(limit_back);
+}
+
+static void metrics_name_every_counter(void **state)
+{
+    struct hr_text text = {0};
+    char line[128];
+
+    (void)state;
+    await(is_ready);
+    HR_COUNT_N(hr_region_stats(dp.region, 0), rx_packets, 12345);
+    HR_DROP(hr_region_stats(dp.region, 1), tcp_paws);
+    hr_metrics_write(cp, &text);
+    assert_false(text.failed);
+    for (int i = 0; i < HR_CTR_MAX; i++) {
+        snprintf(line, sizeof(line), "\nheadrace_%s_total{worker=\"1\"} ", hr_counter_info[i].name);
+        assert_non_null(strstr(text.bytes, line));
+    }
+    for (int i = 0; i < HR_DROP_MAX; i++) {
+        snprintf(line, sizeof(line), "\nheadrace_drops_total{worker=\"0\",reason=\"%s\"} ", hr_drop_info[i].name);
+        assert_non_null(strstr(text.bytes, line));
+    }
+    assert_non_null(strstr(text.bytes, "\nheadrace_rx_packets_total{worker=\"0\"} 12345\n"));
+    assert_non_null(strstr(text.bytes, "\nheadrace_drops_total{worker=\"1\",reason=\"tcp_paws\"} 1\n"));
+    assert_non_null(strstr(text.bytes, "\nheadrace_ready 1\n"));
+    assert_non_null(strstr(text.bytes, "\nheadrace_broker_info{node=\"3\",host=\"10.9.9.9\",port=\"9003\","
+                                       "zone=\"zone-a\"} 1\n"));
+    hr_text_free(&text);
+}
+
+static void damaged_events_are_counted_not_believed(void **state)
+{
+    struct hr_msg msg = {.type = HR_EV_SLOT_FREE};
+    uint64_t before;
+
+    (void)state;
+    await(is_ready);
+    before = cp->events_invalid;
+    msg.u.data.slot = 5;
+    send_event(0, &msg, NULL, 0);
+    msg.u.data.slot = 5000000;
+    send_event(0, &msg, NULL, 0);
+    msg = (struct hr_msg){.type = HR_EV_CONN_DATA, .id = 1};
+    msg.u.data.slot = 9999;
+    send_event(0, &msg, NULL, 0);
+    msg = (struct hr_msg){.type = HR_EV_LOG};
+    msg.u.log.event = 9999;
+    msg.u.log.reason = 9999;
+    send_event(0, &msg, NULL, 0);
+    for (int i = 0; i < 20; i++)
+        turn();
+    assert_int_equal(cp->events_invalid, before + 3);
+    assert_true(is_ready());
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(it_attaches_learns_and_publishes),
+        T(news_of_the_cluster_reach_the_workers),
+        T(a_new_dataplane_is_attached_and_gets_the_policy),
+        T(a_restarted_control_plane_publishes_nothing_worse),
+        T(commands_show_what_is),
+        T(sessions_are_listed_and_killed),
+        T(changes_reach_the_workers),
+        T(a_bad_reload_changes_nothing_a_good_one_all),
+        T(metrics_name_every_counter),
+        T(damaged_events_are_counted_not_believed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
