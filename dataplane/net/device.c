@@ -117,9 +117,9 @@ static int af_packet_args(const struct hr_config_port *cfg, uint16_t n_queues, c
     struct geometry own = {device_arg_u32(cfg->device, "framesz", 0), device_arg_u32(cfg->device, "blocksz", 0),
                            device_arg_u32(cfg->device, "framecnt", 0)};
     uint32_t qpairs = device_arg_u32(cfg->device, "qpairs", n_queues);
-    if (qpairs < n_queues) {
-        snprintf(why, HR_WHY_MAX, "port %s: qpairs=%u but there are %u workers: leave qpairs out", cfg->name,
-                 qpairs, n_queues);
+    if (qpairs != n_queues) { /* more would be as wrong as fewer: the kernel spreads packets to all of them */
+        snprintf(why, HR_WHY_MAX, "port %s: qpairs=%u but the number of workers is %u: leave qpairs out",
+                 cfg->name, qpairs, n_queues);
         return HR_E_CONFIG;
     }
     bool sizes_given = own.framesz != 0 || own.blocksz != 0;

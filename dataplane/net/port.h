@@ -80,8 +80,8 @@ enum hr_port_kind hr_port_device_kind(const char *device);
 
 /* The device string as the EAL gets it: for net_af_packet, blocksz, framesz and framecnt that fit the MTU
  * and qpairs = n_queues are added where the string does not set them; for net_af_xdp queue_count.
- * CONFIG where what the string sets cannot work (framesz does not divide blocksz, fewer qpairs than
- * workers, ...). */
+ * CONFIG where what the string sets cannot work (framesz does not divide blocksz, qpairs is not the number
+ * of workers, ...). */
 HR_MUST_CHECK int hr_port_device_args(const struct hr_config_port *cfg, uint16_t n_queues, char *ret_args,
                                       uint32_t cap, char why[HR_WHY_MAX]);
 

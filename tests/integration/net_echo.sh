@@ -23,6 +23,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
+touch "$out/err"
 ip netns add "$ns_dp"
 ip netns add "$ns_peer"
 ip -n "$ns_peer" link add peer0 mtu "$mtu" type veth peer name dp0 netns "$ns_dp"
