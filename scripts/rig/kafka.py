@@ -185,7 +185,10 @@ def up(want=deps.KAFKA_DEFAULT, extra=None):
 
 
 def metadata(sock):
-    """Brokers and leaders by a Metadata v1 request for all topics: ({node: (host, port, rack)}, {topic: {p: leader}})."""
+    """Brokers and partitions by a Metadata v1 request for all topics.
+
+    ({node: (host, port, rack)}, {topic: {partition: leader}}, how many replicas are not in sync).
+    """
     body = struct.pack(">hhih", 3, 1, 1, 3) + b"rig" + struct.pack(">i", -1)
     sock.sendall(struct.pack(">i", len(body)) + body)
     data = recv_frame(sock)
@@ -206,7 +209,7 @@ def metadata(sock):
         pos += n
         return s
 
-    brokers, topics = {}, {}
+    brokers, topics, behind = {}, {}, 0
     for _ in range(take("i")):
         node = take("i")
         brokers[node] = (text(), take("i"), text())
@@ -219,11 +222,12 @@ def metadata(sock):
         for _ in range(take("i")):
             take("h")
             p, leader = take("i"), take("i")
-            for _ in range(2):
+            for sign in (1, -1):  # replicas, then those of them that are in sync
                 n = take("i")
                 pos += 4 * n
+                behind += sign * n
             parts[p] = leader
-    return brokers, topics
+    return brokers, topics, behind
 
 
 def recv_frame(sock):
@@ -242,6 +246,15 @@ def recv_frame(sock):
     return bytes(got)
 
 
+def leader(topic, partition=0):
+    """Who leads a partition, by the first broker that answers."""
+    for z in ZONES:
+        got = ask(z)
+        if got:
+            return got[1][topic][partition]
+    raise RigError("no broker answers")
+
+
 def ask(zone, timeout=5):
     """metadata() of one broker, directly; None while it does not answer."""
     from rig import netns
@@ -257,7 +270,7 @@ def alive():
 
 
 def wait_ready(zones=ZONES, timeout=90):
-    """Every one of these brokers answers and sees all of them; leaders exist for all partitions."""
+    """Every one of these brokers answers and sees all of them; all partitions have leaders, all replicas are in sync."""
     want = {NODE_ID[z] for z in zones}
 
     def ready():
@@ -268,7 +281,7 @@ def wait_ready(zones=ZONES, timeout=90):
             got = ask(z)
             if not got or not want <= set(got[0]):
                 return False
-            if any(leader < 0 for parts in got[1].values() for leader in parts.values()):
+            if got[2] or any(leader < 0 for parts in got[1].values() for leader in parts.values()):
                 return False
         return True
     env.wait_for("Kafka brokers %s" % sorted(want), ready, timeout, 0.25)
@@ -279,7 +292,7 @@ def kill(zone, sig=9):
     if not env.send(_process(zone), sig):
         raise RigError("broker %d is not running" % NODE_ID[zone])
     if sig in (9, 15):
-        env.wait_for("end of broker %d" % NODE_ID[zone], lambda: env.pid_of(_process(zone)) is None, 60)
+        env.wait_for("end of broker %d" % NODE_ID[zone], lambda: env.pid_of(_process(zone)) is None, 90)
 
 
 def start(zone, wait=True):

@@ -61,7 +61,7 @@ def _through_headrace():
 
 
 def _summary(shown, took):
-    brokers, _ = kafka.ask(1) or ({}, {})
+    brokers = (kafka.ask(1) or ({},))[0]
     print()
     print("Headrace is up: unmodified clients -> Headrace (DPDK, userspace TCP) -> Kafka %s, %d brokers"
           % (kafka.version(), len(brokers)))

@@ -100,7 +100,8 @@ def fuzz(tally, seconds=FUZZ_SECONDS):
                 with open(log, "w") as out:
                     p = subprocess.Popen([path, "-max_total_time=%d" % seconds, "-timeout=10", "-rss_limit_mb=3000",
                                           "-print_final_stats=1", "-artifact_prefix=%s/crash-%s-" % (folder, name), corpus]
-                                         + seeds, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+                                         + seeds, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                         env=dict(os.environ, LSAN_OPTIONS="suppressions=%s/tests/fuzz/lsan.supp" % ROOT))
                 running.append((name, p, log, time.monotonic()))
             time.sleep(0.2)
             for item in list(running):

@@ -228,8 +228,7 @@ def drain(ctx):
         wire.api_versions(idle)
         # A fetch that waits at the broker is in flight when the drain begins, and must be answered.
         quiet = ctx.topic("quiet", 1)
-        _, leaders = kafka.ask(1)
-        waiting = ctx.connect(headrace.NODE_PORT_BASE + leaders[quiet][0], timeout=30)
+        waiting = ctx.connect(headrace.NODE_PORT_BASE + kafka.leader(quiet), timeout=30)
         name = quiet.encode()
         body = wire.header(wire.FETCH, 4, 77) + struct.pack(">iiiib", -1, 3000, 1, 1 << 20, 0)
         body += struct.pack(">i", 1) + struct.pack(">h", len(name)) + name + struct.pack(">iiqi", 1, 0, 0, 1 << 20)

@@ -21,8 +21,7 @@ def big_frame(ctx):
     topic = ctx.topic("big", 1)
     record_bytes = (100 << 20) - 4096
     block = bytes((b * 7 + 11) % 256 if (b * 7 + 11) % 256 != 10 else 9 for b in range(65536))
-    _, leaders = kafka.ask(1)
-    leader = leaders[topic][0]
+    leader = kafka.leader(topic)
     pid = headrace.children()["dataplane"]
     rss = headrace.rss_kb(pid)
     before = ctx.counters()["relay_bytes_up"]
@@ -54,8 +53,7 @@ def slow_reader(ctx):
     """A consumer that stops reading in the middle of a response holds back its broker and nobody else."""
     topic = ctx.topic("slow", 1, max_message_bytes=64 << 20)
     ctx.java().call("sizes", bootstrap=kafka.direct_bootstrap(), topic=topic, sizes="20000000,20000000")
-    _, leaders = kafka.ask(1)
-    with ctx.connect(headrace.NODE_PORT_BASE + leaders[topic][0], timeout=60) as s:
+    with ctx.connect(headrace.NODE_PORT_BASE + kafka.leader(topic), timeout=60) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         s.sendall(_fetch(topic))
         time.sleep(2)
@@ -81,9 +79,8 @@ def goes_mid_response(ctx):
     import struct
     topic = ctx.topic("gone", 1, max_message_bytes=64 << 20)
     ctx.java().call("sizes", bootstrap=kafka.direct_bootstrap(), topic=topic, sizes="20000000")
-    _, leaders = kafka.ask(1)
     for _ in range(10):
-        with ctx.connect(headrace.NODE_PORT_BASE + leaders[topic][0], timeout=60) as s:
+        with ctx.connect(headrace.NODE_PORT_BASE + kafka.leader(topic), timeout=60) as s:
             s.sendall(_fetch(topic))
             s.recv(100000)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
