@@ -80,7 +80,7 @@ def broker_kill(ctx):
 @test("fault/rolling-restart", timeout=500)
 def rolling_restart(ctx):
     """Every broker in turn is stopped cleanly and started again under load."""
-    with Load(ctx) as load:
+    with Load(ctx, pause_us=2000) as load:
         for z in (1, 2, 3):
             kafka.kill(z, 15)
             kafka.start(z)
@@ -303,7 +303,7 @@ def client_resets(ctx):
         load.wait_for_more(500)
 
 
-@test("fault/two-workers-broker-kill", needs=NEEDS, variant={"workers": [0, 1]}, timeout=400)
+@test("fault/two-workers-broker-kill", needs=NEEDS, variant={"workers": [0, 1]}, suite="all", timeout=400)
 def two_workers_kill(ctx):
     """A broker's end and return with two workers."""
     with Load(ctx) as load:
