@@ -8,6 +8,7 @@
  * store, so no message is left behind without a ring. */
 #include "shared/ipc/link.h"
 
+#include <rte_atomic.h>
 #include <string.h>
 
 #include "shared/ipc/doorbell.h"
@@ -210,7 +211,7 @@ void hr_link_flush(struct hr_link *link)
     if (!link->need_doorbell)
         return;
     link->need_doorbell = false;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in hr_link_sleep_begin() */
+    rte_atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in hr_link_sleep_begin() */
     /* Read before it is cleared: an awake reader's flag stays in our cache. Cleared here, so that a batch that
      * follows before the reader has woken up costs no second ring. */
     if (__atomic_load_n(link->tx_sleeping, __ATOMIC_RELAXED) != 0) {
@@ -224,7 +225,7 @@ bool hr_link_sleep_begin(struct hr_link *link)
     if (link->broken)
         return true;
     __atomic_store_n(link->rx_sleeping, 1, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in hr_link_flush() */
+    rte_atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in hr_link_flush() */
     if (__atomic_load_n(&link->rx->prod.tail, __ATOMIC_RELAXED) == link->rx_head)
         return true;
     __atomic_store_n(link->rx_sleeping, 0, __ATOMIC_RELAXED);
