@@ -32,6 +32,8 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
     if (listener->idle_timeout_ms && now_us > s->last_active_us &&
         now_us - s->last_active_us > listener->idle_timeout_ms * 1000ULL)
         hr_session_end(proxy, s, HR_DROP_idle_timeout, HR_END_FIN, HR_END_FIN);
+    else
+        hr_session_run(proxy, s, now_us); /* what stopped for lack of buffers has nobody else to wake it */
 }
 
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
