@@ -144,9 +144,14 @@ static void explain_table(FILE *to, const char *title, const struct hr_counter_i
     }
 }
 
-/* The tables of docs/operations.md; a test compares. */
+/* docs/counters.md, whole; a test compares. */
 int cli_explain(const struct cli *cli)
 {
+    fputs("# Counters, gauges and drop reasons\n\n"
+          "Printed by `headracectl explain` from `shared/base/counters.h`; after a change there: `headracectl explain >\n"
+          "docs/counters.md`. In Prometheus' names a counter `foo` is `headrace_foo_total{worker=\"0\"}`, a gauge `bar` is\n"
+          "`headrace_bar{worker=\"0\"}`, and a drop reason `baz` is `headrace_drops_total{worker=\"0\",reason=\"baz\"}`.\n\n",
+          cli->out);
     explain_table(cli->out, "counter", hr_counter_info, HR_CTR_MAX, false);
     fputc('\n', cli->out);
     explain_table(cli->out, "gauge", hr_gauge_info, HR_GAUGE_MAX, false);

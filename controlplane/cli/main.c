@@ -57,7 +57,7 @@ static const struct command {
      "An invalid file changes nothing. Values given by `set` end with a reload. SIGHUP does the same.\n"},
     {"config", "check FILE", 1, 2, 0, cli_config, "validates a configuration file; needs no running instance",
      "Prints every mistake with its line and what would be right.\n"},
-    {"explain", "", 0, 0, 0, cli_explain, NULL, "Prints the tables of all counters, gauges and drop reasons in Markdown.\n"},
+    {"explain", "", 0, 0, 0, cli_explain, NULL, "Prints all counters, gauges and drop reasons as Markdown: docs/counters.md.\n"},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

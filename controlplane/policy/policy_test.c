@@ -1,0 +1,376 @@
+#include "controlplane/policy/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controlplane/loop/loop.h"
+#include "controlplane/policy/publisher.h"
+#include "shared/base/clock.h"
+
+static struct hr_config config;
+static struct hr_overrides overrides;
+static struct hr_cluster_broker brokers[4];
+static struct hr_cluster cluster;
+static struct hr_policy policy, other;
+static struct hr_policy_inputs in;
+
+/* "x.N" is 10.0.0.N; "none" is unknown. */
+static int resolve(void *arg, const char *host, struct hr_addr *ret_addr)
+{
+    (void)arg;
+    if (strncmp(host, "x.", 2) != 0)
+        return HR_E_AGAIN;
+    *ret_addr = hr_addr_from_v4(htonl(0x0a000000u + (uint32_t)atoi(host + 2)));
+    return 0;
+}
+
+static void set_broker(uint32_t i, int32_t id, const char *host, const char *rack, bool fenced)
+{
+    brokers[i] = (struct hr_cluster_broker){.id = id, .port = 9092, .fenced = fenced};
+    strcpy(brokers[i].host, host);
+    strcpy(brokers[i].rack, rack);
+}
+
+static int set_up(void **state)
+{
+    struct hr_policy_listener *kafka = &config.listeners[0].policy, *tcp = &config.listeners[1].policy;
+
+    (void)state;
+    memset(&config, 0, sizeof(config));
+    memset(&overrides, 0, sizeof(overrides));
+    memset(&cluster, 0, sizeof(cluster));
+    config.limits.max_connections = 1000;
+    config.limits.hold_max_bytes = 1 << 20;
+    config.limits.drain_timeout_ms = 5000;
+    config.log.level = HR_LOG_INFO;
+    strcpy(config.zone, "z1");
+    config.cluster.n_bootstrap = 2;
+    strcpy(config.cluster.bootstrap[0].host, "x.1");
+    config.cluster.bootstrap[0].port = 9092;
+    strcpy(config.cluster.bootstrap[1].host, "x.2");
+    config.cluster.bootstrap[1].port = 9093;
+    config.n_listeners = 2;
+    *kafka = (struct hr_policy_listener){.name = "kafka",
+                                         .mode = HR_LISTENER_KAFKA,
+                                         .bootstrap_port = 9092,
+                                         .bind = hr_addr_from_v4(htonl(0x0a000005)),
+                                         .node_port_base = 9200,
+                                         .node_id_max = 99,
+                                         .adv_host = "b$(nodeId).example",
+                                         .adv_port_base = 9200,
+                                         .adv_port_per_node = 1,
+                                         .max_connections = 100,
+                                         .max_frame_bytes = 1 << 20,
+                                         .max_in_flight = 100,
+                                         .connect_timeout_ms = 3000};
+    *tcp = (struct hr_policy_listener){.name = "tcp",
+                                       .mode = HR_LISTENER_TCP,
+                                       .bootstrap_port = 8081,
+                                       .bind = kafka->bind,
+                                       .max_connections = 100,
+                                       .connect_timeout_ms = 3000};
+    config.listeners[1].has_target = true;
+    strcpy(config.listeners[1].target.host, "x.77");
+    config.listeners[1].target.port = 81;
+    strcpy(cluster.id, "c");
+    set_broker(0, 1, "x.11", "z1", false);
+    set_broker(1, 5, "x.15", "", false);
+    set_broker(2, 9, "none", "z2", false);
+    set_broker(3, 12, "x.22", "z2", true);
+    cluster.brokers = brokers;
+    cluster.n_brokers = 4;
+    in = (struct hr_policy_inputs){
+        .config = &config, .overrides = &overrides, .cluster = &cluster, .resolve = resolve};
+    return 0;
+}
+
+static void build(void)
+{
+    const char *why = NULL;
+
+    hr_policy_build(&in, &policy);
+    policy.generation = 1;
+    if (hr_policy_validate(&policy, &why) != 0)
+        fail_msg("the policy is not valid: %s", why);
+}
+
+static void brokers_listeners_and_limits_are_carried_over(void **state)
+{
+    struct hr_addr target = hr_addr_from_v4(htonl(0x0a00004d));
+
+    (void)state;
+    build();
+    assert_true(policy.cluster_known);
+    assert_string_equal(policy.cluster_id, "c");
+    assert_string_equal(policy.zone, "z1");
+    assert_int_equal(policy.max_sessions, 1000);
+    assert_int_equal(policy.n_brokers, 4);
+    assert_int_equal(hr_policy_find_broker(&policy, 1)->flags, HR_BROKER_ALIVE);
+    assert_string_equal(hr_policy_find_broker(&policy, 1)->zone, "z1");
+    assert_int_equal(hr_policy_find_broker(&policy, 9)->flags, 0);  /* no address yet */
+    assert_int_equal(hr_policy_find_broker(&policy, 12)->flags, 0); /* fenced */
+    assert_int_equal(policy.n_listeners, 2);
+    assert_true(policy.listeners[1].target_valid);
+    assert_true(hr_addr_equal(&policy.listeners[1].target, &target));
+    assert_int_equal(policy.listeners[1].target_port, 81);
+    strcpy(config.listeners[1].target.host, "none");
+    build();
+    assert_false(policy.listeners[1].target_valid);
+}
+
+static void departed_brokers_stay_without_being_alive(void **state)
+{
+    struct hr_cluster_broker gone = {.id = 3, .port = 9092, .host = "x.13"};
+
+    (void)state;
+    in.departed = &gone;
+    in.n_departed = 1;
+    build();
+    assert_int_equal(policy.n_brokers, 5);
+    assert_int_equal(policy.brokers[1].node_id, 3); /* in order */
+    assert_int_equal(policy.brokers[1].flags, 0);
+    assert_int_equal(policy.brokers[1].port, 9092);
+}
+
+static void an_unknown_cluster_gives_bootstrap_addresses(void **state)
+{
+    (void)state;
+    in.cluster = NULL;
+    build();
+    assert_false(policy.cluster_known);
+    assert_int_equal(policy.n_brokers, 2);
+    assert_int_equal(policy.brokers[0].node_id, -2);
+    assert_int_equal(policy.brokers[0].port, 9093);
+    assert_int_equal(policy.brokers[1].node_id, -1);
+    assert_int_equal(policy.brokers[1].flags, HR_BROKER_BOOTSTRAP);
+    strcpy(config.cluster.bootstrap[1].host, "none");
+    build();
+    assert_int_equal(policy.n_brokers, 1);
+    assert_int_equal(policy.brokers[0].node_id, -1);
+}
+
+static void drains_are_flags(void **state)
+{
+    (void)state;
+    assert_int_equal(hr_overrides_node(&overrides, 5, true), 0);
+    assert_int_equal(hr_overrides_node(&overrides, 5, true), 0);
+    assert_int_equal(overrides.n_nodes, 1);
+    assert_int_equal(hr_overrides_listener(&overrides, "tcp", true), 0);
+    build();
+    assert_int_equal(hr_policy_find_broker(&policy, 5)->flags, HR_BROKER_ALIVE | HR_BROKER_DRAINING);
+    assert_int_equal(hr_policy_find_broker(&policy, 1)->flags, HR_BROKER_ALIVE);
+    assert_false(policy.listeners[0].draining);
+    assert_true(policy.listeners[1].draining);
+    assert_int_equal(hr_overrides_node(&overrides, 5, false), 0);
+    assert_int_equal(hr_overrides_listener(&overrides, "tcp", false), 0);
+    overrides.drain_all = true;
+    build();
+    assert_true(policy.listeners[0].draining && policy.listeners[1].draining);
+    overrides.drain_all = false;
+    build();
+    assert_int_equal(hr_policy_find_broker(&policy, 5)->flags, HR_BROKER_ALIVE);
+}
+
+static void limits_do_not_exceed_what_was_laid_out_at_start(void **state)
+{
+    static struct hr_config at_start;
+
+    (void)state;
+    at_start = config;
+    in.at_start = &at_start;
+    config.limits.max_connections = 5000;
+    config.limits.hold_max_bytes = 1 << 21;
+    build();
+    assert_int_equal(policy.max_sessions, 1000);
+    assert_int_equal(policy.hold_max_bytes, 1 << 20);
+    config.limits.max_connections = 10;
+    build();
+    assert_int_equal(policy.max_sessions, 10);
+}
+
+static void differences_are_found_and_named(void **state)
+{
+    char text[256];
+
+    (void)state;
+    build();
+    other = policy;
+    other.generation = 9;
+    assert_false(hr_policy_changes(&policy, &other, text, sizeof(text)));
+    brokers[2].host[0] = 'x', brokers[2].host[1] = '.';
+    build();
+    assert_true(hr_policy_changes(&other, &policy, text, sizeof(text)));
+    assert_string_equal(text, "brokers 2 of 4 alive -> 3 of 4");
+    other = policy;
+    config.limits.drain_timeout_ms = 1;
+    build();
+    assert_true(hr_policy_changes(&other, &policy, text, sizeof(text)));
+    assert_string_equal(text, "limits, zone, idle policy or log level");
+    other = policy;
+    config.n_listeners = 1;
+    build();
+    assert_true(hr_policy_changes(&other, &policy, text, sizeof(text)));
+    assert_string_equal(text, "listeners 2 -> 1");
+}
+
+/* -- when it is published ----------------------------------------------------------------------------- */
+
+static uint64_t fake_now = HR_US_PER_S;
+static int n_published;
+static uint64_t last_generation;
+static int publish_error;
+
+static uint64_t fake_clock(void)
+{
+    return fake_now;
+}
+
+static void give_inputs(void *owner, struct hr_policy_inputs *ret_inputs)
+{
+    (void)owner;
+    *ret_inputs = in;
+}
+
+static int take_policy(void *owner, const struct hr_policy *taken, const char **ret_why)
+{
+    (void)owner;
+    *ret_why = "test";
+    if (publish_error)
+        return publish_error;
+    n_published++;
+    assert_true(taken->generation > last_generation);
+    last_generation = taken->generation;
+    return 0;
+}
+
+static const struct hr_publisher_ops ops = {.inputs = give_inputs, .publish = take_policy};
+static struct hr_loop *loop;
+static struct hr_publisher *pub;
+
+static int set_up_publisher(void **state)
+{
+    set_up(state);
+    n_published = publish_error = 0;
+    last_generation = 0;
+    assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
+    return hr_publisher_create(loop, &ops, NULL, &pub);
+}
+
+static int tear_down_publisher(void **state)
+{
+    (void)state;
+    hr_publisher_destroy(pub);
+    hr_loop_destroy(loop);
+    return 0;
+}
+
+static void pass_ms(uint64_t ms)
+{
+    fake_now += ms * HR_US_PER_MS;
+    hr_loop_turn(loop, 0);
+}
+
+static void a_known_cluster_is_published_once(void **state)
+{
+    (void)state;
+    hr_publisher_touch(pub);
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+    assert_int_equal(hr_publisher_policy(pub)->generation, 1);
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1); /* nothing new */
+    brokers[0].port = 1;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 2);
+    brokers[0].port = 2; /* nobody says so: it is found out */
+    pass_ms(300000);
+    assert_int_equal(n_published, 3);
+}
+
+static void an_unknown_cluster_is_published_after_a_while(void **state)
+{
+    (void)state;
+    in.cluster = NULL;
+    hr_publisher_touch(pub);
+    pass_ms(10000);
+    assert_int_equal(n_published, 0); /* nobody is attached who could say what it has */
+    hr_publisher_attached(pub, 0);
+    pass_ms(0);
+    assert_int_equal(n_published, 0);
+    pass_ms(2999);
+    assert_int_equal(n_published, 0);
+    pass_ms(1);
+    assert_int_equal(n_published, 1);
+    in.cluster = &cluster;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 2);
+}
+
+static void another_ones_snapshot_is_not_replaced_by_a_worse_one(void **state)
+{
+    (void)state;
+    in.cluster = NULL;
+    hr_publisher_attached(pub, 41);
+    pass_ms(0);
+    pass_ms(600000);
+    assert_int_equal(n_published, 0);
+    in.cluster = &cluster;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+    assert_int_equal(last_generation, 42);
+}
+
+static void without_kafka_nothing_waits(void **state)
+{
+    (void)state;
+    in.cluster = NULL;
+    config.listeners[0] = config.listeners[1];
+    config.n_listeners = 1;
+    hr_publisher_attached(pub, 41);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+}
+
+static void a_refused_snapshot_is_tried_again_with_the_next_change(void **state)
+{
+    (void)state;
+    publish_error = HR_E_INVALID;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_null(hr_publisher_policy(pub));
+    publish_error = 0;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup(name, set_up)
+#define P(name) cmocka_unit_test_setup_teardown(name, set_up_publisher, tear_down_publisher)
+    const struct CMUnitTest tests[] = {
+        T(brokers_listeners_and_limits_are_carried_over),
+        T(departed_brokers_stay_without_being_alive),
+        T(an_unknown_cluster_gives_bootstrap_addresses),
+        T(drains_are_flags),
+        T(limits_do_not_exceed_what_was_laid_out_at_start),
+        T(differences_are_found_and_named),
+        P(a_known_cluster_is_published_once),
+        P(an_unknown_cluster_is_published_after_a_while),
+        P(another_ones_snapshot_is_not_replaced_by_a_worse_one),
+        P(without_kafka_nothing_waits),
+        P(a_refused_snapshot_is_tried_again_with_the_next_change),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
