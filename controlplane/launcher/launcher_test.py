@@ -100,6 +100,7 @@ class Launcher(unittest.TestCase):
         self.assertEqual(self.proc.wait(10), 0)
         tail = [l for l in self.lines() if " start " not in l]
         self.assertEqual(tail, ["dataplane term", "dataplane end", "controlplane term", "controlplane end"])
+        self.assertFalse(os.path.exists(self.run_dir))
 
     def test_users_and_folder(self):
         self.start()

@@ -36,9 +36,10 @@ struct launcher {
     struct hr_config *config;
     struct hr_child dataplane, controlplane;
     enum phase phase;
-    uint64_t stop_us;     /* when the first signal came */
-    uint64_t deadline_us; /* of the current phase; then SIGKILL */
-    bool failed;          /* somebody had to be killed, or gave up */
+    uint64_t stop_us;      /* when the first signal came */
+    uint64_t deadline_us;  /* of the current phase; then SIGKILL */
+    bool made_runtime_dir; /* so it goes with us */
+    bool failed;           /* somebody had to be killed, or gave up */
     int exit_code;
 };
 
@@ -74,10 +75,11 @@ static int load_config(const char *path, struct hr_config *ret_config)
 
 /* The folder of both sockets. With a control plane of another user it is that user's group's to make files in, and
  * sticky: it cannot remove what the dataplane made there. */
-static int make_runtime_dir(const struct hr_config *config)
+static int make_runtime_dir(struct launcher *l)
 {
-    const char *dir = config->control.runtime_dir, *name = config->control.user;
-    if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+    const char *dir = l->config->control.runtime_dir, *name = l->config->control.user;
+    l->made_runtime_dir = mkdir(dir, 0755) == 0;
+    if (!l->made_runtime_dir && errno != EEXIST) {
         hr_log_error("control.runtime_dir %s cannot be made: %s", dir, strerror(errno));
         return HR_E_SYSTEM;
     }
@@ -280,7 +282,7 @@ static int run(const char *path, const char *libexec)
     hr_log_init("headrace", l.config->log.level, l.config->log.format);
     if (find_children(&l, config, libexec) < 0)
         return EXIT_FAILED;
-    int err = make_runtime_dir(l.config);
+    int err = make_runtime_dir(&l);
     if (err < 0)
         return err == HR_E_NOT_FOUND ? EXIT_CONFIG : EXIT_FAILED;
     int signal_fd = open_signals();
@@ -288,6 +290,8 @@ static int run(const char *path, const char *libexec)
         return EXIT_FAILED;
     hr_notify_ready("running");
     serve(&l, signal_fd);
+    if (l.made_runtime_dir)
+        rmdir(l.config->control.runtime_dir); /* fails if somebody else put something there, which then stays */
     hr_log_info("stopped");
     return l.exit_code != EXIT_OK ? l.exit_code : l.failed ? EXIT_FAILED : EXIT_OK;
 }

@@ -78,9 +78,10 @@ static void detach(struct hr_attach *a, const char *why)
     close(a->client_fd);
     a->client_fd = -1;
     a->state = LISTENING;
-    hr_log_warn("control plane (pid %d) detached: %s", a->client_pid, why);
     if (was_attached && a->ops->detached != NULL)
         a->ops->detached(a->owner, why);
+    else if (!was_attached) /* the owner has never heard of it */
+        hr_log_warn("control plane (pid %d) went before it was attached: %s", a->client_pid, why);
 }
 
 static struct hr_attach_msg make_msg(const struct hr_attach *a, enum hr_attach_type type)
@@ -147,7 +148,6 @@ static void welcome(struct hr_attach *a)
         return;
     }
     watch_client(a);
-    hr_log_info("control plane attached: pid %d, session %u", a->client_pid, a->session);
     if (a->ops->attached != NULL)
         a->ops->attached(a->owner, a->session, a->client_pid);
 }
