@@ -73,6 +73,7 @@ struct hr_tcp_conn {
     uint8_t dupacks;
     uint8_t quickacks;   /* segments still to be acknowledged at once */
     uint8_t ka_probes;
+    uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
     uint8_t challenges;  /* challenge ACKs sent in the second that starts at challenge_ms */
 
     bool active : 1;         /* opened by hr_tcp_connect() */

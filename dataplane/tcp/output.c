@@ -381,6 +381,11 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
         if (send_bare(tcp, c, c->snd_una - 1, 0, false))
             n++;
     }
+    for (; c->dup_due > 1 && send_bare(tcp, c, c->snd_nxt, 0, false); c->dup_due--)
+        n++;
+    if (c->dup_due > 0)
+        c->ack_now = true;
+    c->dup_due = 0;
     if (c->ack_now && send_bare(tcp, c, c->snd_nxt, 0, c->sack_on))
         n++;
     if (may_send && !tcp->no_mbuf)

@@ -4,6 +4,9 @@
 
 #include "dataplane/tcp/impl.h"
 
+/* Duplicate ACKs per turn, for peers that count them. With SACK one tells all. */
+#define DUP_ACKS_MAX 16
+
 struct rte_mbuf *hr_tcp_trim_head(struct rte_mbuf *m, uint32_t n)
 {
     while (m != NULL && n >= m->data_len) {
@@ -255,6 +258,8 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
 
     if (seg->seq != c->rcv_nxt) {
         insert_ooo(tcp, c, seg);
+        if (!c->sack_on && c->dup_due < DUP_ACKS_MAX)
+            c->dup_due++;
         hr_tcp_ack_soon(tcp, c); /* a duplicate ACK tells the sender of the gap (RFC 5681 4.2) */
         return;
     }

@@ -110,6 +110,8 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
     struct tl_link *l = a->l;
     struct tl_end *e = &l->end[a->end];
     const struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
+    if (th->tcp_flags & RTE_TCP_SYN_FLAG)
+        l->trace_base[a->end] = rte_be_to_cpu_32(th->sent_seq);
     uint32_t payload = m->pkt_len - (th->data_off >> 4) * 4u, seen = 0;
     uint16_t segs = 0;
 
@@ -122,6 +124,11 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
         abort();
     }
     e->segs_out++;
+    if (getenv("TL_TRACE"))
+        fprintf(stderr, "%10lu %c seq %u ack %u len %u flags %02x wnd %u\n", (unsigned long)(l->now % 1000000000),
+                'A' + a->end, rte_be_to_cpu_32(th->sent_seq) - l->trace_base[a->end],
+                rte_be_to_cpu_32(th->recv_ack) - l->trace_base[!a->end], payload, th->tcp_flags,
+                rte_be_to_cpu_16(th->rx_win));
     bool drop = l->filter != NULL && l->filter(l, a->end, th, payload);
     if (l->drop_next[a->end] > 0) {
         l->drop_next[a->end]--;
@@ -133,7 +140,8 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
         return;
     }
     struct tl_packet p = {.to = !a->end, .m = m, .crc = chain_crc(m), .flow = *flow};
-    p.at = l->now + l->delay_us + (l->jitter_us ? tl_random(l) % l->jitter_us : 0);
+    l->free_at[a->end] = RTE_MAX(l->free_at[a->end], l->now) + l->gap_us;
+    p.at = l->free_at[a->end] + l->delay_us + (l->jitter_us ? tl_random(l) % l->jitter_us : 0);
     if (tl_uniform(l) < l->reorder)
         p.at += 3ULL * l->delay_us + 2000;
     p.order = l->order++;
@@ -319,6 +327,7 @@ static uint16_t path_mss(void *owner, const struct hr_addr *local, const struct 
 void tl_open(struct tl_link *l, uint64_t seed, void (*tweak)(int end, struct hr_tcp_config *cfg))
 {
     memset(l, 0, sizeof(*l));
+    l->open = true;
     l->seed = seed;
     l->rng = seed;
     l->heap = packets;
@@ -369,7 +378,8 @@ void tl_connect(struct tl_link *l)
         abort();
 }
 
-bool tl_turn(struct tl_link *l, uint64_t limit)
+/* Everything that is to be done now; returns when there will be more. */
+static uint64_t turn(struct tl_link *l)
 {
     uint64_t next = UINT64_MAX;
 
@@ -396,22 +406,29 @@ bool tl_turn(struct tl_link *l, uint64_t limit)
     }
     if (l->n_heap > 0)
         next = RTE_MIN(next, RTE_MAX(l->heap[0].at, l->now + 1));
-    if (next >= limit) {
-        l->now = limit;
-        return false;
-    }
-    l->now = next;
-    return true;
+    return next;
+}
+
+static bool move_clock(struct tl_link *l, uint64_t next, uint64_t limit)
+{
+    l->now = RTE_MIN(next, limit);
+    return next < limit;
+}
+
+bool tl_turn(struct tl_link *l, uint64_t limit)
+{
+    uint64_t next = turn(l);
+    return move_clock(l, next, limit);
 }
 
 bool tl_run(struct tl_link *l, uint64_t limit_us, bool (*done)(struct tl_link *l))
 {
     uint64_t limit = l->now + limit_us;
     for (;;) {
-        bool more = tl_turn(l, limit);
+        uint64_t next = turn(l);
         if (done(l))
             return true;
-        if (!more)
+        if (!move_clock(l, next, limit))
             return false;
     }
 }
@@ -441,6 +458,10 @@ const char *tl_close(struct tl_link *l)
 {
     static char text[160];
     const char *wrong = NULL;
+
+    if (!l->open)
+        return NULL;
+    l->open = false;
 
     while (l->n_heap > 0) {
         struct tl_packet p = heap_pop(l);

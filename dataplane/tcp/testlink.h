@@ -48,12 +48,15 @@ struct tl_packet {
 #define TL_PACKETS 65536
 struct tl_link {
     struct tl_end end[2];
+    bool open;
     uint64_t now, order;
     uint64_t seed, rng;
     /* Faults. */
     double loss[2];          /* probability, by direction (index of the sender) */
     double dup, reorder;
     uint32_t delay_us, jitter_us;
+    uint32_t gap_us;         /* time that a segment takes on the wire: those behind wait */
+    uint64_t free_at[2];
     unsigned drop_next[2];   /* so many segments of that sender are lost for sure */
     /* Returns true to drop; called for each segment. */
     bool (*filter)(struct tl_link *l, int from, const struct rte_tcp_hdr *th, uint32_t payload);
@@ -62,6 +65,7 @@ struct tl_link {
     uint32_t n_heap;
     uint64_t changed_on_wire; /* segments whose bytes changed while they were referenced */
     uint64_t lost;
+    uint32_t trace_base[2]; /* initial sequence numbers; TL_TRACE=1 in the environment prints segments */
 };
 
 /* Once per process. */
