@@ -192,6 +192,16 @@ class Launcher(unittest.TestCase):
                       self.proc.stderr.read())
         self.assertEqual(self.lines(), [])
 
+    def test_second_launcher_is_refused(self):
+        self.start()
+        self.running()
+        second = subprocess.run([HEADRACE, "--config", self.config, "--libexec", self.dir], capture_output=True,
+                                text=True, timeout=10)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("another headrace runs in " + self.run_dir, second.stderr)
+        self.assertEqual(len(self.pids("dataplane") + self.pids("controlplane")), 2)
+        self.assertTrue(os.path.isdir(self.run_dir))
+
     def test_missing_binary(self):
         os.unlink(self.dir + "/headrace-controlplane")
         self.start()

@@ -2,13 +2,16 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* "PREFIXmap_12": what the EAL calls its hugepage files. */
@@ -60,10 +63,26 @@ unsigned hr_leftovers_remove_runtime(const char *dpdk_dir, const char *file_pref
     return rmdir(dir) == 0 ? removed + 1 : removed;
 }
 
+/* Whether a dataplane listens there. */
+static bool is_live(const char *socket_path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", socket_path);
+    bool live = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 || errno == EAGAIN;
+    close(fd);
+    return live;
+}
+
 unsigned hr_leftovers_remove(const char *file_prefix, const char *runtime_dir)
 {
     unsigned removed = 0;
-    char path[4096];
+    char path[4096], socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    snprintf(socket_path, sizeof(socket_path), "%s/dataplane.sock", runtime_dir);
+    if (is_live(socket_path))
+        return 0;
     FILE *mounts = setmntent("/proc/self/mounts", "r");
     if (mounts != NULL) {
         for (struct mntent *m; (m = getmntent(mounts)) != NULL;) {
@@ -79,7 +98,7 @@ unsigned hr_leftovers_remove(const char *file_prefix, const char *runtime_dir)
         snprintf(path, sizeof(path), "%s/dpdk", xdg != NULL ? xdg : "/tmp");
         removed += hr_leftovers_remove_runtime(path, file_prefix);
     }
-    if (snprintf(path, sizeof(path), "%s/dataplane.sock", runtime_dir) < (int)sizeof(path) && unlink(path) == 0)
+    if (unlink(socket_path) == 0)
         removed++;
     return removed;
 }

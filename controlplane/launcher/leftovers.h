@@ -2,7 +2,8 @@
 #pragma once
 
 /* Removes PREFIXmap_N from every hugetlbfs mount, dpdk/PREFIX below the EAL's runtime folders, and dataplane.sock
- * from runtime_dir. Only while no dataplane with this prefix runs. Returns how many files went. */
+ * from runtime_dir. Nothing at all when somebody listens on that socket: then a dataplane lives, only not ours.
+ * Returns how many files went. */
 unsigned hr_leftovers_remove(const char *file_prefix, const char *runtime_dir);
 
 /* The same within one hugepage mount and one folder of the EAL's; for tests. */

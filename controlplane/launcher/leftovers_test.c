@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -69,11 +71,27 @@ static void runtime(void **s)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* A socket that somebody listens on is no leftover, a stale one is. */
+static void live_socket(void **s)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", in_dir("dataplane.sock"));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(hr_leftovers_remove("hr-no-such-prefix", dir), 0);
+    assert_int_equal(access(in_dir("dataplane.sock"), F_OK), 0);
+    close(fd);
+    assert_int_equal(hr_leftovers_remove("hr-no-such-prefix", dir), 1);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(maps, setup),
         cmocka_unit_test_setup(runtime, setup),
+        cmocka_unit_test_setup(live_socket, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

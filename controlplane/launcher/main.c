@@ -4,6 +4,7 @@
  * One loop over a signalfd. Phases: RUNNING restarts what ends; DRAINING has asked the dataplane to finish and
  * waits for it until the deadline; ENDING has asked the control plane too; then we are gone. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -95,6 +97,21 @@ static int make_runtime_dir(struct launcher *l)
         return HR_E_SYSTEM;
     }
     return 0;
+}
+
+/* One launcher for one folder: a second one would take the first one's processes for dead. Held until we end. */
+static int lock_runtime_dir(const struct hr_config *config)
+{
+    const char *dir = config->control.runtime_dir;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        hr_log_error("another headrace runs in %s: stop it, or give this one its own control.runtime_dir and "
+                     "dataplane.file_prefix", dir);
+    else
+        hr_log_error("control.runtime_dir %s cannot be locked: %s", dir, strerror(errno));
+    return HR_E_BUSY;
 }
 
 static void remove_leftovers(const struct launcher *l)
@@ -286,7 +303,7 @@ static int run(const char *path, const char *libexec)
     if (err < 0)
         return err == HR_E_NOT_FOUND ? EXIT_CONFIG : EXIT_FAILED;
     int signal_fd = open_signals();
-    if (signal_fd < 0)
+    if (signal_fd < 0 || lock_runtime_dir(l.config) < 0)
         return EXIT_FAILED;
     hr_notify_ready("running");
     serve(&l, signal_fd);

@@ -16,7 +16,7 @@
 #include "shared/config/impl.h"
 #include "shared/config/keys.h"
 
-static const char *example_path;
+static const char *example_path, *manual_path;
 static char example[65536];
 static struct hr_config config, other;
 static struct hr_config_errors errors;
@@ -195,6 +195,43 @@ static void documented_defaults(void **s)
         check_documented(section);
     check_documented(&hr_cfg_port_section);
     check_documented(&hr_cfg_listener_section);
+}
+
+static char manual[65536];
+
+static void check_manual(const struct hr_cfg_section *section)
+{
+    char row[128], is[64];
+    snprintf(row, sizeof(row), "\n## `%s`", section->name);
+    const char *start = strstr(manual, row); /* the top level and ports have no heading of their own */
+    if (start == NULL)
+        start = manual;
+    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++) {
+        snprintf(row, sizeof(row), "\n| `%s` |", key->name);
+        const char *at = strstr(start, row), *end = at != NULL ? strchr(at + 1, '\n') : NULL;
+        if (end == NULL)
+            fail_msg("docs/configuration.md lacks %s.%s", section->name, key->name);
+        hr_cfg_format_default(key, is, sizeof(is));
+        if (key->type == HR_CFG_NUMBER && memmem(at, (size_t)(end - at), is, strlen(is)) == NULL)
+            fail_msg("docs/configuration.md: %s.%s: default is %s", section->name, key->name, is);
+    }
+    for (const char *const *key = section->others; *key != NULL && section->name[0] != '\0'; key++) {
+        snprintf(row, sizeof(row), "\n| `%s` |", *key);
+        if (strstr(start, row) == NULL)
+            fail_msg("docs/configuration.md lacks %s.%s", section->name, *key);
+    }
+}
+
+static void manual_is_complete(void **s)
+{
+    FILE *f = fopen(manual_path, "r");
+    assert_non_null(f);
+    manual[fread(manual, 1, sizeof(manual) - 1, f)] = '\0';
+    fclose(f);
+    for (const struct hr_cfg_section *section = hr_cfg_sections; section->name != NULL; section++)
+        check_manual(section);
+    check_manual(&hr_cfg_port_section);
+    check_manual(&hr_cfg_listener_section);
 }
 
 static void defaults(void **s)
@@ -442,9 +479,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults),
         cmocka_unit_test(mistakes),      cmocka_unit_test(missing),             cmocka_unit_test(not_libconfig),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
+        cmocka_unit_test(manual_is_complete),
     };
-    if (argc < 2 || sysconf(_SC_NPROCESSORS_CONF) < 2)
+    if (argc < 3 || sysconf(_SC_NPROCESSORS_CONF) < 2)
         return 77; /* the example names CPU 1 */
     example_path = argv[1];
+    manual_path = argv[2];
     return cmocka_run_group_tests(tests, load_example, NULL);
 }
