@@ -8,6 +8,7 @@
 
 #include "controlplane/admin/commands.h"
 #include "controlplane/daemon/daemon.h"
+#include "controlplane/daemon/drain.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/sessions/sessions.h"
 #include "shared/base/log.h"
@@ -210,6 +211,7 @@ static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, 
 
 void hr_command_drain(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
 {
+    hr_drain_begin(d->drain);
     change_drain(d, request, args, true);
 }
 

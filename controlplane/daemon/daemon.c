@@ -14,6 +14,7 @@
 #include "controlplane/admin/server.h"
 #include "controlplane/attach/attach.h"
 #include "controlplane/conn/conn.h"
+#include "controlplane/daemon/drain.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/logevents/logevents.h"
 #include "controlplane/metadata/metadata.h"
@@ -478,7 +479,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_conns_create(d->loop, &d->conns)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
-        (err = hr_sessions_create(d->loop, &d->sessions))) {
+        (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
         hr_log_error("start-up failed: %s (errno %d)", hr_strerror(err), errno);
         goto out;
     }
@@ -510,6 +511,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_metrics_destroy(d->metrics);
     hr_metadata_destroy(d->metadata);
     hr_sessions_destroy(d->sessions);
+    hr_drain_destroy(d->drain);
     hr_conns_destroy(d->conns);
     hr_admin_destroy(d->admin);
     hr_cares_destroy(d->resolver);

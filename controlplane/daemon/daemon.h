@@ -23,6 +23,7 @@ struct hr_admin;
 struct hr_attach_client;
 struct hr_conns;
 struct hr_dns;
+struct hr_drain;
 struct hr_logevents;
 struct hr_metadata;
 struct hr_metrics;
@@ -49,6 +50,7 @@ struct hr_daemon {
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;
+    struct hr_drain *drain;
     struct hr_admin *admin;
     struct hr_metrics *metrics;
 

@@ -540,6 +540,30 @@ static void changes_reach_the_workers(void **state)
     expect_error(ask("{\"cmd\":\"set\",\"key\":\"log.level\",\"value\":\"loud\"}"), "INVALID");
 }
 
+static bool killed(void)
+{
+    return dp.killed != 0;
+}
+
+static void what_does_not_end_by_itself_is_ended_at_the_deadline(void **state)
+{
+    uint64_t begin;
+
+    (void)state;
+    await(is_ready);
+    json_decref(ask("{\"cmd\":\"set\",\"key\":\"limits.drain_timeout_ms\",\"value\":\"300\"}"));
+    begin = hr_now_us();
+    json_decref(ask("{\"cmd\":\"drain\",\"target\":\"1\"}")); /* the played sessions are with node 2 */
+    while (hr_now_us() - begin < 600 * HR_US_PER_MS)
+        turn();
+    assert_int_equal(dp.killed, 0);
+    begin = hr_now_us();
+    json_decref(ask("{\"cmd\":\"drain\",\"target\":\"2\"}"));
+    await(killed);
+    assert_true(hr_now_us() - begin >= 300 * HR_US_PER_MS);
+    assert_int_equal(dp.killed & 0xff, 0x42);
+}
+
 static bool limit_back(void)
 {
     return dp.policy.listeners[0].max_connections == 10000;
@@ -635,6 +659,7 @@ int main(void)
         T(commands_show_what_is),
         T(sessions_are_listed_and_killed),
         T(changes_reach_the_workers),
+        T(what_does_not_end_by_itself_is_ended_at_the_deadline),
         T(a_bad_reload_changes_nothing_a_good_one_all),
         T(metrics_name_every_counter),
         T(damaged_events_are_counted_not_believed),

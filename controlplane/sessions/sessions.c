@@ -192,6 +192,16 @@ int hr_sessions_kill(struct hr_sessions *sessions, uint64_t id, void (*done)(voi
     return 0;
 }
 
+int hr_sessions_end(struct hr_sessions *sessions, uint64_t id)
+{
+    struct hr_msg msg = {.type = HR_CMD_SESSION_KILL, .id = id};
+    uint32_t worker = (uint32_t)(id >> 56);
+
+    if (sessions->n_workers == 0)
+        return HR_E_CLOSED;
+    return worker < sessions->n_workers ? tell(sessions, worker, &msg) : HR_E_INVALID;
+}
+
 int hr_sessions_ping(struct hr_sessions *sessions,
                      void (*done)(void *arg, const uint32_t *rtt_us, uint32_t n_workers), void *arg)
 {

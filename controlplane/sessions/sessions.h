@@ -36,6 +36,8 @@ HR_MUST_CHECK int hr_sessions_list(struct hr_sessions *sessions, uint32_t limit,
 /* err: 0 when it was ended, NOT_FOUND, TIMEOUT, CLOSED. INVALID: no worker has such ids. */
 HR_MUST_CHECK int hr_sessions_kill(struct hr_sessions *sessions, uint64_t id, void (*done)(void *arg, int err),
                                    void *arg);
+/* The same without waiting for the answer. FULL when the ring is. */
+HR_MUST_CHECK int hr_sessions_end(struct hr_sessions *sessions, uint64_t id);
 /* rtt_us[w] is UINT32_MAX for a worker that did not answer within a second. */
 HR_MUST_CHECK int hr_sessions_ping(struct hr_sessions *sessions,
                                    void (*done)(void *arg, const uint32_t *rtt_us, uint32_t n_workers), void *arg);
