@@ -442,7 +442,7 @@ int main(int argc, char **argv)
         return 1;
     }
     for (uint32_t i = 0; i < group->n_workers; i++)
-        group->wake_fds[i] = hr_attach_worker_wait_fd(dp.attach, i);
+        group->doorbell_fds[i] = hr_attach_worker_wait_fd(dp.attach, i);
     group->control_doorbell_fd = hr_attach_event_ring_fd(dp.attach);
 
     int exit_code = 1;

@@ -3,10 +3,18 @@
 #include <rte_pause.h>
 #include <unistd.h>
 
-void hr_idle_init(struct hr_idle *idle, int wake_fd, const struct hr_port *ports, uint32_t n_ports, uint16_t queue)
+#include "shared/ipc/doorbell.h"
+
+int hr_idle_init(struct hr_idle *idle, int doorbell_fd, const struct hr_port *ports, uint32_t n_ports, uint16_t queue)
 {
-    *idle = (struct hr_idle){.wake_fd = wake_fd, .ports = ports, .n_ports = n_ports, .queue = queue};
-    idle->fds[idle->n_fds++] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
+    *idle = (struct hr_idle){.doorbell_fd = doorbell_fd, .ports = ports, .n_ports = n_ports, .queue = queue};
+    int err = hr_doorbell_create(&idle->ring_fd, &idle->wait_fd);
+    if (err) {
+        idle->ring_fd = idle->wait_fd = -1;
+        return err;
+    }
+    idle->fds[idle->n_fds++] = (struct pollfd){.fd = idle->wait_fd, .events = POLLIN};
+    idle->fds[idle->n_fds++] = (struct pollfd){.fd = doorbell_fd, .events = POLLIN};
     for (uint32_t i = 0; i < n_ports; i++) {
         int fd = hr_port_rx_fd(&ports[i], queue);
         if (fd < 0)
@@ -14,6 +22,15 @@ void hr_idle_init(struct hr_idle *idle, int wake_fd, const struct hr_port *ports
         else
             idle->fds[idle->n_fds++] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
+    return 0;
+}
+
+void hr_idle_fini(struct hr_idle *idle)
+{
+    if (idle->n_fds == 0)
+        return;
+    close(idle->ring_fd);
+    close(idle->wait_fd);
 }
 
 static void pause_some(void)
@@ -61,14 +78,13 @@ void hr_idle_rest(struct hr_idle *idle, uint64_t now_us, uint64_t deadline_us, c
         }
     }
     atomic_store_explicit(&idle->sleeping, 0, memory_order_relaxed);
-    ops->awake(ops->arg);
     for (uint32_t i = 0; i < idle->n_ports; i++)
         hr_port_sleep_disarm(&idle->ports[i], idle->queue);
-    if (idle->fds[0].revents & POLLIN) {
-        uint64_t n;
-        if (read(idle->wake_fd, &n, sizeof(n)) < 0)
-            n = 0; /* someone else's wake was consumed with ours */
-    }
+    /* Cleared before the next look for work: a ring in between is not lost. */
+    for (uint32_t i = 0; i < 2; i++)
+        if (idle->fds[i].revents & POLLIN)
+            hr_doorbell_clear(idle->fds[i].fd);
+    ops->awake(ops->arg);
     for (uint32_t i = 0; i < idle->n_fds; i++)
         idle->fds[i].revents = 0;
 }
@@ -77,9 +93,6 @@ void hr_idle_wake(struct hr_idle *idle)
 {
     /* Pairs with the fence in hr_idle_rest(). */
     atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&idle->sleeping, memory_order_relaxed))
-        return;
-    uint64_t one = 1;
-    if (write(idle->wake_fd, &one, sizeof(one)) < 0)
-        return; /* the counter is full: it is readable, which is all we want */
+    if (atomic_load_explicit(&idle->sleeping, memory_order_relaxed))
+        hr_doorbell_ring(idle->ring_fd);
 }

@@ -1,8 +1,8 @@
 /* When a worker has nothing to do: spin, then pause, then sleep.
  *
  * Spinning keeps latency at its lowest for a few microseconds, pausing gives the other hyperthread room, and
- * sleeping costs nothing: the worker waits on its ports' descriptors and on its wake descriptor (an eventfd
- * that the control plane and the other workers ring), until the next deadline at most. Policy "busy" never
+ * sleeping costs nothing: the worker waits on its ports' descriptors and on two doorbells (the control plane's
+ * and one that other threads of this process ring), until the next deadline at most. Policy "busy" never
  * leaves the first two steps.
  *
  * Whoever gives a worker work from outside a port calls hr_idle_wake() afterwards. The flag `sleeping` keeps
@@ -26,13 +26,14 @@
 #define HR_IDLE_BLIND_SLEEP_US 50ULL
 
 struct hr_idle {
-    int wake_fd;            /* eventfd, borrowed; the control plane's doorbell for this worker too */
+    int ring_fd, wait_fd;   /* doorbell of this process's own threads */
+    int doorbell_fd;        /* wait end of the control plane's, borrowed */
     _Atomic uint32_t sleeping;
     bool busy;              /* policy: never sleep */
     bool blind;             /* some port cannot wake us */
     uint32_t empty_turns;
-    uint32_t n_fds;         /* pollfd[0] is wake_fd */
-    struct pollfd fds[1 + HR_CONFIG_MAX_PORTS];
+    uint32_t n_fds;         /* the two doorbells, then the ports */
+    struct pollfd fds[2 + HR_CONFIG_MAX_PORTS];
     const struct hr_port *ports;
     uint32_t n_ports;
     uint16_t queue;
@@ -47,7 +48,9 @@ struct hr_idle_ops {
     void *arg;
 };
 
-void hr_idle_init(struct hr_idle *idle, int wake_fd, const struct hr_port *ports, uint32_t n_ports, uint16_t queue);
+HR_MUST_CHECK int hr_idle_init(struct hr_idle *idle, int doorbell_fd, const struct hr_port *ports, uint32_t n_ports,
+                               uint16_t queue);
+void hr_idle_fini(struct hr_idle *idle);
 
 /* After a turn that did work. */
 static inline void hr_idle_worked(struct hr_idle *idle)

@@ -290,7 +290,9 @@ int hr_worker_build(struct hr_worker *w)
         };
         err = hr_control_create(&cfg, &w->control);
     }
-    hr_idle_init(&w->idle, w->group->wake_fds[w->id], w->group->ports, w->group->n_ports, (uint16_t)w->id);
+    if (!err)
+        err = hr_idle_init(&w->idle, w->group->doorbell_fds[w->id], w->group->ports, w->group->n_ports,
+                           (uint16_t)w->id);
     w->idle.busy = w->group->config->dataplane.idle_busy;
     return err;
 }
@@ -307,6 +309,7 @@ void hr_worker_destroy(struct hr_worker *w)
         hr_tcp_destroy(w->tcp);
     if (w->net)
         hr_net_destroy(w->net);
+    hr_idle_fini(&w->idle);
     hr_buf_ctx_fini(&w->bufs);
     rte_free(w);
 }

@@ -29,8 +29,8 @@ struct hr_worker_group {
     struct hr_steer steer;
     struct hr_handoff *handoff; /* NULL with one worker */
     struct hr_region *region;
-    int wake_fds[HR_MAX_WORKERS]; /* eventfd on which worker i sleeps; rung by whoever gives it work */
-    int control_doorbell_fd;      /* rung for the control plane */
+    int doorbell_fds[HR_MAX_WORKERS]; /* wait end of the control plane's doorbell for worker i */
+    int control_doorbell_fd;          /* rung for the control plane */
     uint8_t hash_key[16], isn_key[16];
     uint32_t n_workers;
     struct hr_worker *workers[HR_MAX_WORKERS];
