@@ -1,4 +1,5 @@
-/* headrace-controlplane: the unprivileged process that knows the configuration, the cluster and the policy. */
+/* headrace-controlplane: the unprivileged process that knows the configuration, the cluster and the policy.
+ */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,31 +11,34 @@
 #include "shared/ipc/build_id.h"
 
 #define DEFAULT_CONFIG "/etc/headrace/headrace.cfg"
-#define EXIT_FAILED 1
-#define EXIT_USAGE 2 /* also: the configuration is wrong */
+#define EXIT_FAILED    1
+#define EXIT_USAGE     2 /* also: the configuration is wrong */
 
 static void usage(FILE *to)
 {
-    fprintf(to,
-            "Usage: headrace-controlplane [--config FILE]\n"
-            "\n"
-            "Headrace's control plane: learns the Kafka cluster, tells the dataplane what to do, and answers\n"
-            "headracectl. It stays in the foreground and may be stopped and started while traffic flows.\n"
-            "\n"
-            "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
-            "      --foreground   accepted for service managers; it never goes into the background\n"
-            "  -V, --version      print version and build\n"
-            "  -h, --help         print this\n"
-            "\n"
-            "Signals: SIGHUP reloads the configuration, SIGTERM ends the process.\n"
-            "Exit status: 0 ended as asked, 1 failed, 2 wrong usage or configuration.\n");
+    fprintf(
+        to,
+        "Usage: headrace-controlplane [--config FILE]\n"
+        "\n"
+        "Headrace's control plane: learns the Kafka cluster, tells the dataplane what to do, and answers\n"
+        "headracectl. It stays in the foreground and may be stopped and started while traffic flows.\n"
+        "\n"
+        "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
+        "      --foreground   accepted for service managers; it never goes into the background\n"
+        "  -V, --version      print version and build\n"
+        "  -h, --help         print this\n"
+        "\n"
+        "Signals: SIGHUP reloads the configuration, SIGTERM ends the process.\n"
+        "Exit status: 0 ended as asked, 1 failed, 2 wrong usage or configuration.\n");
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"foreground", no_argument, NULL, 'f'},
-        {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     const char *path = DEFAULT_CONFIG;

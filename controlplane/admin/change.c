@@ -25,7 +25,8 @@ static void set_field(struct hr_daemon *d, struct hr_admin_request *request, con
     uint32_t n;
 
     if (key->apply == HR_CFG_RESTART) {
-        hr_admin_fail(request, HR_E_UNSUPPORTED, "%s: takes effect only with a restart: change the file", full_key);
+        hr_admin_fail(request, HR_E_UNSUPPORTED, "%s: takes effect only with a restart: change the file",
+                      full_key);
         return;
     }
     switch (key->type) {
@@ -36,8 +37,9 @@ static void set_field(struct hr_daemon *d, struct hr_admin_request *request, con
         errno = 0;
         number = strtoll(value, &end, 10);
         if (*value < '0' || *value > '9' || *end || errno || number < key->min || number > max) {
-            hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be %" PRId64 "..%" PRId64 "%s", full_key, value,
-                          key->min, max, max < key->max ? " (the value at start; more needs a restart)" : "");
+            hr_admin_fail(request, HR_E_INVALID, "%s = %.40s: must be %" PRId64 "..%" PRId64 "%s", full_key,
+                          value, key->min, max,
+                          max < key->max ? " (the value at start; more needs a restart)" : "");
             return;
         }
         break;
@@ -66,8 +68,8 @@ static void set_field(struct hr_daemon *d, struct hr_admin_request *request, con
     case HR_CFG_NONE:
     case HR_CFG_STRING:
     case HR_CFG_MAX:
-        hr_admin_fail(request, HR_E_UNSUPPORTED, "%s: cannot be set while running: change the file and reload",
-                      full_key);
+        hr_admin_fail(request, HR_E_UNSUPPORTED,
+                      "%s: cannot be set while running: change the file and reload", full_key);
         return;
     }
     hr_cfg_format(key, base, from, sizeof(from));
@@ -105,8 +107,8 @@ static void set_listener(struct hr_daemon *d, struct hr_admin_request *request, 
         if (key && key->type == HR_CFG_NUMBER)
             set_field(d, request, full_key, key, listener, NULL, value);
         else
-            hr_admin_fail(request, HR_E_NOT_FOUND, "%s: not a limit of a listener; see headracectl set --help",
-                          full_key);
+            hr_admin_fail(request, HR_E_NOT_FOUND,
+                          "%s: not a limit of a listener; see headracectl set --help", full_key);
         return;
     }
     hr_admin_fail(request, HR_E_NOT_FOUND, "%s: no such listener; keys are listeners.NAME.KEY", full_key);
@@ -155,7 +157,8 @@ static bool parse_number(const char *value, uint64_t *ret_number)
 }
 
 /* No target: everything. A target is a node id, or else a listener's name. */
-static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args, bool drain)
+static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args,
+                         bool drain)
 {
     const char *target = json_string_value(json_object_get(args, "target"));
     const char *verb = drain ? "drain" : "undrain";
@@ -188,7 +191,8 @@ static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, 
         return;
     }
     if (!parse_number(target, &number) || number > INT32_MAX) {
-        hr_admin_fail(request, HR_E_NOT_FOUND, "no listener is named \"%.60s\", and it is not a node id", target);
+        hr_admin_fail(request, HR_E_NOT_FOUND, "no listener is named \"%.60s\", and it is not a node id",
+                      target);
         return;
     }
     found = hr_cluster_find_broker(hr_metadata_cluster(d->metadata), (int32_t)number) != NULL;
@@ -196,8 +200,8 @@ static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, 
     for (uint32_t i = 0; i < n_departed; i++)
         found = found || departed[i].id == (int32_t)number;
     if (!found && drain) {
-        hr_admin_fail(request, HR_E_NOT_FOUND, "the cluster has no broker %" PRIu64 " (see headracectl brokers)",
-                      number);
+        hr_admin_fail(request, HR_E_NOT_FOUND,
+                      "the cluster has no broker %" PRIu64 " (see headracectl brokers)", number);
         return;
     }
     if (hr_overrides_node(&d->overrides, (int32_t)number, drain) != 0) {
@@ -229,7 +233,8 @@ static void on_killed(void *arg, int err)
     if (err == HR_E_NOT_FOUND)
         hr_admin_fail(request, err, "no such session (any more)");
     else if (err)
-        hr_admin_fail(request, err, "%s", err == HR_E_TIMEOUT ? "the worker did not answer" : hr_strerror(err));
+        hr_admin_fail(request, err, "%s",
+                      err == HR_E_TIMEOUT ? "the worker did not answer" : hr_strerror(err));
     else
         hr_admin_reply(request, NULL);
 }

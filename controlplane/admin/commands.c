@@ -6,11 +6,11 @@ static const struct {
     const char *name;
     hr_command_fn *fn;
 } commands[] = {
-    {"status", hr_command_status},     {"counters", hr_command_counters},
-    {"workers", hr_command_workers},   {"brokers", hr_command_brokers},
-    {"topics", hr_command_topics},     {"connections", hr_command_connections},
-    {"set", hr_command_set},           {"drain", hr_command_drain},
-    {"undrain", hr_command_undrain},   {"kill", hr_command_kill},
+    {"status", hr_command_status},   {"counters", hr_command_counters},
+    {"workers", hr_command_workers}, {"brokers", hr_command_brokers},
+    {"topics", hr_command_topics},   {"connections", hr_command_connections},
+    {"set", hr_command_set},         {"drain", hr_command_drain},
+    {"undrain", hr_command_undrain}, {"kill", hr_command_kill},
     {"reload", hr_command_reload},
 };
 
@@ -22,7 +22,8 @@ static void on_request(void *owner, struct hr_admin_request *request, const char
             return;
         }
     }
-    hr_admin_fail(request, HR_E_UNSUPPORTED, "no command \"%.40s\": is headracectl newer than the control plane?", cmd);
+    hr_admin_fail(request, HR_E_UNSUPPORTED,
+                  "no command \"%.40s\": is headracectl newer than the control plane?", cmd);
 }
 
 const struct hr_admin_ops hr_command_ops = {.request = on_request};

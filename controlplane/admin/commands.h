@@ -1,4 +1,5 @@
-/* What headracectl can ask for: one function per command, grouped by whether it shows or changes something. */
+/* What headracectl can ask for: one function per command, grouped by whether it shows or changes something.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -14,7 +15,8 @@ typedef void hr_command_fn(struct hr_daemon *daemon, struct hr_admin_request *re
 
 /* show.c */
 hr_command_fn hr_command_status;
-hr_command_fn hr_command_counters; /* all workers' counters, gauges and drops, for top, workers, counters, drops */
+hr_command_fn
+    hr_command_counters; /* all workers' counters, gauges and drops, for top, workers, counters, drops */
 hr_command_fn hr_command_workers;
 hr_command_fn hr_command_brokers;
 hr_command_fn hr_command_topics;

@@ -16,7 +16,7 @@
 #include "shared/base/log.h"
 
 /* A client that takes no byte of its answer for so long is let go. */
-#define STALL_US (30 * HR_US_PER_S)
+#define STALL_US  (30 * HR_US_PER_S)
 #define DEPTH_MAX 8 /* nesting of a request; the deepest that means anything has 2 */
 
 struct client;
@@ -284,7 +284,8 @@ static void on_client(struct hr_watch *watch, uint32_t events)
         return;
     if (!client->out && !client->request && !client->eof && client->n_line < HR_ADMIN_LINE_MAX &&
         (events & (EPOLLIN | EPOLLERR | EPOLLHUP))) {
-        ssize_t n = recv(watch->fd, client->line + client->n_line, HR_ADMIN_LINE_MAX - client->n_line, MSG_DONTWAIT);
+        ssize_t n =
+            recv(watch->fd, client->line + client->n_line, HR_ADMIN_LINE_MAX - client->n_line, MSG_DONTWAIT);
 
         if (n > 0)
             client->n_line += (uint32_t)n;
@@ -361,8 +362,8 @@ static int clear_path(const struct sockaddr_un *sun)
     return err;
 }
 
-int hr_admin_create(struct hr_loop *loop, const char *socket_path, const struct hr_admin_ops *ops, void *owner,
-                    struct hr_admin **ret_admin)
+int hr_admin_create(struct hr_loop *loop, const char *socket_path, const struct hr_admin_ops *ops,
+                    void *owner, struct hr_admin **ret_admin)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     struct hr_admin *admin;

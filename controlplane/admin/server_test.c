@@ -148,9 +148,17 @@ static void pipelined_requests_are_answered_in_order(void **state)
 
 static void rubbish_is_named_and_survived(void **state)
 {
-    static const char *const lines[] = {
-        "x",        "{",          "[]",         "{}", "\"cmd\"", "{\"cmd\":1}", "{\"cmd\":\"a\",\"cmd\":\"b\"}",
-        "\xff\xfe", "{\"cmd\":\"a\"}x", "[[[[[[[[[[[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}"};
+    static const char *const lines[] = {"x",
+                                        "{",
+                                        "[]",
+                                        "{}",
+                                        "\"cmd\"",
+                                        "{\"cmd\":1}",
+                                        "{\"cmd\":\"a\",\"cmd\":\"b\"}",
+                                        "\xff\xfe",
+                                        "{\"cmd\":\"a\"}x",
+                                        "[[[[[[[[[[[[[[[[[[[[",
+                                        "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}"};
     int fd = open_client();
 
     (void)state;

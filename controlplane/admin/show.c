@@ -41,7 +41,8 @@ static json_t *seconds_since(const struct hr_daemon *d, uint64_t then_us)
 {
     uint64_t now = hr_loop_now(d->loop);
 
-    return then_us && now >= then_us ? json_real((double)((now - then_us) / HR_US_PER_MS) / 1000.0) : json_null();
+    return then_us && now >= then_us ? json_real((double)((now - then_us) / HR_US_PER_MS) / 1000.0)
+                                     : json_null();
 }
 
 static json_t *dataplane_status(struct hr_daemon *d)
@@ -51,21 +52,21 @@ static json_t *dataplane_status(struct hr_daemon *d)
 
     if (region)
         snprintf(build_id, sizeof(build_id), "%.*s", HR_BUILD_ID_MAX - 1, region->build_id);
-    return json_pack("{s:b, s:i, s:i, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "attached", d->attached_us != 0, "workers",
-                     (int)hr_daemon_workers(d), "session", (int)hr_attach_client_session(d->attach), "attached_s",
-                     seconds_since(d, d->attached_us), "attaches", (json_int_t)d->attaches, "uptime_s",
-                     seconds_since(d, region ? region->started_us : 0), "build_id", text(build_id), "refused",
-                     text(d->refused), "events", (json_int_t)d->events, "events_invalid",
-                     (json_int_t)d->events_invalid);
+    return json_pack(
+        "{s:b, s:i, s:i, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "attached", d->attached_us != 0, "workers",
+        (int)hr_daemon_workers(d), "session", (int)hr_attach_client_session(d->attach), "attached_s",
+        seconds_since(d, d->attached_us), "attaches", (json_int_t)d->attaches, "uptime_s",
+        seconds_since(d, region ? region->started_us : 0), "build_id", text(build_id), "refused",
+        text(d->refused), "events", (json_int_t)d->events, "events_invalid", (json_int_t)d->events_invalid);
 }
 
 static json_t *policy_status(struct hr_daemon *d)
 {
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
 
-    return json_pack("{s:I, s:I, s:I, s:s}", "published", (json_int_t)(policy ? policy->generation : 0), "adopted",
-                     (json_int_t)hr_daemon_adopted(d), "refused", (json_int_t)d->policy_bad, "error",
-                     d->policy_error);
+    return json_pack("{s:I, s:I, s:I, s:s}", "published", (json_int_t)(policy ? policy->generation : 0),
+                     "adopted", (json_int_t)hr_daemon_adopted(d), "refused", (json_int_t)d->policy_bad,
+                     "error", d->policy_error);
 }
 
 static json_t *metadata_status(struct hr_daemon *d)
@@ -79,8 +80,8 @@ static json_t *metadata_status(struct hr_daemon *d)
     if (info.host[0])
         snprintf(broker, sizeof(broker), "%s:%u", info.host, info.port);
     obj = json_pack("{s:b, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:o}", "known", cluster != NULL, "state",
-                    hr_metadata_state_name(info.state), "state_text", hr_metadata_state_text(info.state), "broker",
-                    text(broker), "refreshed_s", seconds_since(d, info.refreshed_us), "refreshes",
+                    hr_metadata_state_name(info.state), "state_text", hr_metadata_state_text(info.state),
+                    "broker", text(broker), "refreshed_s", seconds_since(d, info.refreshed_us), "refreshes",
                     (json_int_t)info.refreshes, "failures", (json_int_t)info.failures, "hints",
                     (json_int_t)info.hints, "last_error", text(info.last_error));
     if (cluster) {
@@ -100,14 +101,16 @@ static json_t *listeners_status(struct hr_daemon *d)
     for (uint32_t i = 0; i < d->config->n_listeners; i++) {
         const struct hr_config_listener *l = &d->config->listeners[i];
         bool kafka = l->policy.mode == HR_LISTENER_KAFKA;
-        json_t *obj = json_pack("{s:o, s:s, s:o, s:i, s:b}", "name", text(l->policy.name), "mode",
-                                kafka ? "kafka" : "tcp", "bind", addr_text(&l->policy.bind), "port",
-                                l->policy.bootstrap_port, "draining",
-                                d->overrides.drain_all || hr_overrides_has_listener(&d->overrides, l->policy.name));
+        json_t *obj = json_pack(
+            "{s:o, s:s, s:o, s:i, s:b}", "name", text(l->policy.name), "mode", kafka ? "kafka" : "tcp",
+            "bind", addr_text(&l->policy.bind), "port", l->policy.bootstrap_port, "draining",
+            d->overrides.drain_all || hr_overrides_has_listener(&d->overrides, l->policy.name));
 
         if (kafka) {
-            json_object_set_new(obj, "node_port_first", json_integer(l->policy.node_port_base + l->policy.node_id_min));
-            json_object_set_new(obj, "node_port_last", json_integer(l->policy.node_port_base + l->policy.node_id_max));
+            json_object_set_new(obj, "node_port_first",
+                                json_integer(l->policy.node_port_base + l->policy.node_id_min));
+            json_object_set_new(obj, "node_port_last",
+                                json_integer(l->policy.node_port_base + l->policy.node_id_max));
             json_object_set_new(obj, "advertised_host", text(l->policy.adv_host));
         }
         if (l->has_target) {
@@ -125,9 +128,10 @@ static void add_name(void *arg, const struct hr_dns_entry_info *info)
 
     for (uint32_t i = 0; i < info->n; i++)
         json_array_append_new(addrs, addr_text(&info->addrs[i]));
-    json_array_append_new(arg, json_pack("{s:o, s:o, s:b, s:I, s:s}", "host", text(info->host), "addresses", addrs,
-                                         "resolving", info->resolving, "failures", (json_int_t)info->failures, "error",
-                                         info->err ? hr_strerror(info->err) : ""));
+    json_array_append_new(arg,
+                          json_pack("{s:o, s:o, s:b, s:I, s:s}", "host", text(info->host), "addresses", addrs,
+                                    "resolving", info->resolving, "failures", (json_int_t)info->failures,
+                                    "error", info->err ? hr_strerror(info->err) : ""));
 }
 
 void hr_command_status(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
@@ -149,11 +153,12 @@ void hr_command_status(struct hr_daemon *d, struct hr_admin_request *request, co
         if (hr_daemon_stats(d, w, &stats))
             sessions += stats.gauges[HR_GAUGE_sessions];
     }
-    result = json_pack("{s:s, s:s, s:i, s:o, s:o, s:b, s:s, s:I, s:s, s:s, s:o}", "version", HR_VERSION, "build_id",
-                       hr_build_id, "pid", (int)getpid(), "uptime_s", seconds_since(d, d->started_us), "config",
-                       text(d->config->path), "ready", ready, "not_ready", ready ? "" : why, "sessions",
-                       (json_int_t)sessions, "log_level", hr_log_level_name(d->config->log.level), "idle",
-                       d->config->dataplane.idle_busy ? "busy" : "adaptive", "zone", text(d->config->zone));
+    result =
+        json_pack("{s:s, s:s, s:i, s:o, s:o, s:b, s:s, s:I, s:s, s:s, s:o}", "version", HR_VERSION,
+                  "build_id", hr_build_id, "pid", (int)getpid(), "uptime_s", seconds_since(d, d->started_us),
+                  "config", text(d->config->path), "ready", ready, "not_ready", ready ? "" : why, "sessions",
+                  (json_int_t)sessions, "log_level", hr_log_level_name(d->config->log.level), "idle",
+                  d->config->dataplane.idle_busy ? "busy" : "adaptive", "zone", text(d->config->zone));
     json_object_set_new(result, "dataplane", dataplane_status(d));
     json_object_set_new(result, "policy", policy_status(d));
     json_object_set_new(result, "metadata", metadata_status(d));
@@ -164,8 +169,8 @@ void hr_command_status(struct hr_daemon *d, struct hr_admin_request *request, co
     json_object_set_new(result, "control_connections",
                         json_pack("{s:i, s:i, s:I, s:I, s:I, s:I}", "open", (int)conns.open, "opening",
                                   (int)conns.opening, "opened", (json_int_t)conns.opened, "failed",
-                                  (json_int_t)conns.failed, "bytes_in", (json_int_t)conns.bytes_in, "bytes_out",
-                                  (json_int_t)conns.bytes_out));
+                                  (json_int_t)conns.failed, "bytes_in", (json_int_t)conns.bytes_in,
+                                  "bytes_out", (json_int_t)conns.bytes_out));
     hr_admin_reply(request, result);
 }
 
@@ -188,11 +193,11 @@ static json_t *workers_stats(struct hr_daemon *d)
 
         if (!hr_daemon_stats(d, w, &stats))
             break;
-        json_array_append_new(
-            array, json_pack("{s:i, s:i, s:o, s:o, s:o}", "worker", (int)w, "lcore", (int)region->worker[w].lcore,
-                             "counters", named(hr_counter_info, stats.counters, HR_CTR_MAX), "gauges",
-                             named(hr_gauge_info, stats.gauges, HR_GAUGE_MAX), "drops",
-                             named(hr_drop_info, stats.drops, HR_DROP_MAX)));
+        json_array_append_new(array, json_pack("{s:i, s:i, s:o, s:o, s:o}", "worker", (int)w, "lcore",
+                                               (int)region->worker[w].lcore, "counters",
+                                               named(hr_counter_info, stats.counters, HR_CTR_MAX), "gauges",
+                                               named(hr_gauge_info, stats.gauges, HR_GAUGE_MAX), "drops",
+                                               named(hr_drop_info, stats.drops, HR_DROP_MAX)));
     }
     return array;
 }
@@ -201,7 +206,8 @@ void hr_command_counters(struct hr_daemon *d, struct hr_admin_request *request, 
 {
     (void)args;
     if (!d->attached_us) {
-        hr_admin_fail(request, HR_E_CLOSED, "no dataplane is attached%s%s", d->refused[0] ? ": " : "", d->refused);
+        hr_admin_fail(request, HR_E_CLOSED, "no dataplane is attached%s%s", d->refused[0] ? ": " : "",
+                      d->refused);
         return;
     }
     hr_admin_reply(request, json_pack("{s:I, s:o}", "time_us", (json_int_t)hr_loop_now(d->loop), "workers",
@@ -240,8 +246,9 @@ static void on_pong(void *arg, const uint32_t *rtt_us, uint32_t n_workers)
         json_object_set_new(item, "responds", json_boolean(answered));
         json_object_set_new(item, "rtt_us", answered ? json_integer(rtt_us[i]) : json_null());
     }
-    hr_admin_reply(pending.request, json_pack("{s:I, s:o}", "time_us",
-                                              (json_int_t)hr_loop_now(pending.daemon->loop), "workers", workers));
+    hr_admin_reply(pending.request,
+                   json_pack("{s:I, s:o}", "time_us", (json_int_t)hr_loop_now(pending.daemon->loop),
+                             "workers", workers));
 }
 
 void hr_command_workers(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
@@ -266,8 +273,8 @@ static json_t *broker_json(struct hr_daemon *d, const struct hr_cluster_broker *
     const struct hr_policy_broker *known = policy ? hr_policy_find_broker(policy, broker->id) : NULL;
     bool addr_known = known && (hr_addr_is_v4(&known->addr) && hr_addr_v4_be(&known->addr) != 0);
 
-    return json_pack("{s:i, s:o, s:i, s:o, s:o, s:s, s:b, s:b, s:I}", "id", broker->id, "host", text(broker->host),
-                     "port", broker->port, "rack", text(broker->rack), "address",
+    return json_pack("{s:i, s:o, s:i, s:o, s:o, s:s, s:b, s:b, s:I}", "id", broker->id, "host",
+                     text(broker->host), "port", broker->port, "rack", text(broker->rack), "address",
                      addr_known ? addr_text(&known->addr) : json_null(), "state", state, "draining",
                      d->overrides.drain_all || hr_overrides_has_node(&d->overrides, broker->id), "controller",
                      cluster && cluster->controller_id == broker->id, "leads",
@@ -283,8 +290,8 @@ void hr_command_brokers(struct hr_daemon *d, struct hr_admin_request *request, c
 
     (void)args;
     for (uint32_t i = 0; cluster && i < cluster->n_brokers; i++)
-        json_array_append_new(array, broker_json(d, &cluster->brokers[i],
-                                                 cluster->brokers[i].fenced ? "fenced" : "alive"));
+        json_array_append_new(
+            array, broker_json(d, &cluster->brokers[i], cluster->brokers[i].fenced ? "fenced" : "alive"));
     departed = hr_metadata_departed(d->metadata, &n_departed);
     for (uint32_t i = 0; i < n_departed; i++)
         json_array_append_new(array, broker_json(d, &departed[i], "departed"));
@@ -295,8 +302,9 @@ void hr_command_brokers(struct hr_daemon *d, struct hr_admin_request *request, c
                  d->config->cluster.bootstrap[i].port);
         json_array_append_new(bootstrap, text(hostport));
     }
-    hr_admin_reply(request, json_pack("{s:b, s:o, s:o, s:o}", "known", cluster != NULL, "cluster_id",
-                                      text(cluster ? cluster->id : ""), "brokers", array, "bootstrap", bootstrap));
+    hr_admin_reply(request,
+                   json_pack("{s:b, s:o, s:o, s:o}", "known", cluster != NULL, "cluster_id",
+                             text(cluster ? cluster->id : ""), "brokers", array, "bootstrap", bootstrap));
 }
 
 static json_t *ids_json(const int32_t *ids, uint16_t n)
@@ -320,11 +328,11 @@ static json_t *topic_json(const struct hr_cluster_topic *topic, bool with_partit
         leaderless += p->leader < 0;
         under_replicated += p->n_isr < p->n_replicas;
         if (partitions)
-            json_array_append_new(partitions,
-                                  json_pack("{s:i, s:i, s:i, s:o, s:o, s:o}", "partition", p->index, "leader",
-                                            p->leader, "epoch", p->leader_epoch, "replicas",
-                                            ids_json(p->replicas, p->n_replicas), "isr", ids_json(p->isr, p->n_isr),
-                                            "offline", ids_json(p->offline, p->n_offline)));
+            json_array_append_new(
+                partitions,
+                json_pack("{s:i, s:i, s:i, s:o, s:o, s:o}", "partition", p->index, "leader", p->leader,
+                          "epoch", p->leader_epoch, "replicas", ids_json(p->replicas, p->n_replicas), "isr",
+                          ids_json(p->isr, p->n_isr), "offline", ids_json(p->offline, p->n_offline)));
     }
     obj = json_pack("{s:o, s:s, s:b, s:i, s:i, s:i, s:i, s:i}", "name", text(topic->name), "id", topic->id,
                     "internal", topic->internal, "partitions", (int)topic->n_partitions, "replication",
@@ -381,17 +389,18 @@ static json_t *session_json(struct hr_daemon *d, const struct hr_session_info *i
     hr_log_escape(client_id, sizeof(client_id), info->client_id, (uint32_t)strlen(info->client_id));
     obj = json_pack("{s:s, s:i, s:s, s:s, s:o, s:i, s:o, s:i, s:i, s:s, s:i}", "id", id, "worker",
                     (int)(info->id >> 56), "mode", info->mode == HR_LISTENER_TCP ? "tcp" : "kafka", "state",
-                    session_state(info->state), "client", addr_text(&info->client), "client_port", info->client_port,
-                    "broker", addr_text(&info->broker), "broker_port", info->broker_port, "node", info->node_id,
-                    "listener", listener, "local_port", info->local_port);
+                    session_state(info->state), "client", addr_text(&info->client), "client_port",
+                    info->client_port, "broker", addr_text(&info->broker), "broker_port", info->broker_port,
+                    "node", info->node_id, "listener", listener, "local_port", info->local_port);
     json_object_update_new(
         obj, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:o}", "in_flight",
                        (json_int_t)info->in_flight, "bytes_up", (json_int_t)info->bytes_up, "bytes_down",
                        (json_int_t)info->bytes_down, "requests", (json_int_t)info->requests, "responses",
                        (json_int_t)info->responses, "client_srtt_us", (json_int_t)info->client_srtt_us,
-                       "broker_srtt_us", (json_int_t)info->broker_srtt_us, "bufs_held", (json_int_t)info->bufs_held,
-                       "age_s", seconds_since(d, info->opened_us), "idle_s", seconds_since(d, info->last_active_us),
-                       "last_api", api ? api->name : "", "client_id", text(client_id)));
+                       "broker_srtt_us", (json_int_t)info->broker_srtt_us, "bufs_held",
+                       (json_int_t)info->bufs_held, "age_s", seconds_since(d, info->opened_us), "idle_s",
+                       seconds_since(d, info->last_active_us), "last_api", api ? api->name : "", "client_id",
+                       text(client_id)));
     return obj;
 }
 

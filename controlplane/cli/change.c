@@ -8,8 +8,8 @@
 int cli_set(const struct cli *cli)
 {
     json_t *result;
-    int ret = cli_ask(cli, json_pack("{s:s, s:s, s:s}", "cmd", "set", "key", cli->args[0], "value", cli->args[1]),
-                      &result);
+    int ret = cli_ask(
+        cli, json_pack("{s:s, s:s, s:s}", "cmd", "set", "key", cli->args[0], "value", cli->args[1]), &result);
 
     if (ret != CLI_OK)
         return ret;
@@ -39,7 +39,8 @@ static int drain(const struct cli *cli, const char *cmd, const char *done)
 
 int cli_drain(const struct cli *cli)
 {
-    return drain(cli, "drain", "is draining: no new sessions, open ones end when their requests are answered");
+    return drain(cli, "drain",
+                 "is draining: no new sessions, open ones end when their requests are answered");
 }
 
 int cli_undrain(const struct cli *cli)

@@ -18,17 +18,17 @@ enum cli_exit {
 };
 
 #define CLI_DEFAULT_SOCKET "/run/headrace/control.sock"
-#define CLI_ARGS_MAX 4
+#define CLI_ARGS_MAX       4
 
 struct cli {
     const char *socket_path;
     bool json;
-    bool all;       /* --all */
-    bool once;      /* --once */
-    int worker;     /* --worker, -1: all */
-    int count;      /* -n: frames of top, 0: endless */
+    bool all;   /* --all */
+    bool once;  /* --once */
+    int worker; /* --worker, -1: all */
+    int count;  /* -n: frames of top, 0: endless */
     double interval_s;
-    int limit;      /* --limit, 0: none given */
+    int limit; /* --limit, 0: none given */
     int n_args;
     const char *args[CLI_ARGS_MAX];
     FILE *out;
@@ -53,7 +53,8 @@ cli_command_fn cli_top;
 /* change.c */
 cli_command_fn cli_set, cli_drain, cli_undrain, cli_reload, cli_config;
 
-/* Members of an answer, with a neutral value where they are missing: an older control plane may not have them. */
+/* Members of an answer, with a neutral value where they are missing: an older control plane may not have
+ * them. */
 const char *cli_text(const json_t *obj, const char *key);
 int64_t cli_int(const json_t *obj, const char *key);
 double cli_real(const json_t *obj, const char *key);
@@ -61,6 +62,6 @@ bool cli_bool(const json_t *obj, const char *key);
 
 /* format.c: texts for people, in a caller's buffer. */
 #define CLI_NUM_MAX 32
-const char *cli_bytes(char buf[CLI_NUM_MAX], double bytes);   /* "1.5 MB", decimal units */
-const char *cli_count(char buf[CLI_NUM_MAX], double count);   /* "12.3k" */
+const char *cli_bytes(char buf[CLI_NUM_MAX], double bytes);     /* "1.5 MB", decimal units */
+const char *cli_count(char buf[CLI_NUM_MAX], double count);     /* "12.3k" */
 const char *cli_seconds(char buf[CLI_NUM_MAX], double seconds); /* "3d04h", "5m12s", "1.2s" */

@@ -9,13 +9,14 @@
 #include "controlplane/cli/cli.h"
 
 #define ANSWER_MAX (128u * 1024 * 1024)
-#define TIMEOUT_S 15
+#define TIMEOUT_S  15
 
 static int unreachable(const struct cli *cli, const char *what)
 {
     fprintf(stderr, "headracectl: %s: %s: %s\n", cli->socket_path, what, strerror(errno));
     if (errno == ENOENT || errno == ECONNREFUSED)
-        fputs("headracectl: is headrace-controlplane running? Another socket is named with --socket.\n", stderr);
+        fputs("headracectl: is headrace-controlplane running? Another socket is named with --socket.\n",
+              stderr);
     else if (errno == EACCES)
         fputs("headracectl: the socket belongs to the control plane's user and group.\n", stderr);
     return CLI_UNREACHABLE;

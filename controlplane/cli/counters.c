@@ -31,7 +31,8 @@ static json_t *sum_workers(const struct cli *cli, const json_t *result, const ch
     return NULL;
 }
 
-static const struct hr_counter_info *find_info(const struct hr_counter_info *infos, uint32_t n, const char *name)
+static const struct hr_counter_info *find_info(const struct hr_counter_info *infos, uint32_t n,
+                                               const char *name)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (strcmp(infos[i].name, name) == 0)
@@ -40,8 +41,8 @@ static const struct hr_counter_info *find_info(const struct hr_counter_info *inf
     return NULL;
 }
 
-static void add_rows(const struct cli *cli, struct cli_table *table, json_t *sum, const struct hr_counter_info *infos,
-                     uint32_t n, bool remedies)
+static void add_rows(const struct cli *cli, struct cli_table *table, json_t *sum,
+                     const struct hr_counter_info *infos, uint32_t n, bool remedies)
 {
     json_t *value;
     const char *name;
@@ -55,8 +56,8 @@ static void add_rows(const struct cli *cli, struct cli_table *table, json_t *sum
             continue;
         snprintf(number, sizeof(number), "%" PRIu64, (uint64_t)json_integer_value(value));
         if (remedies)
-            cli_table_row(table, name, number, info ? info->meaning : "", info && info->remedy ? info->remedy : "",
-                          NULL);
+            cli_table_row(table, name, number, info ? info->meaning : "",
+                          info && info->remedy ? info->remedy : "", NULL);
         else
             cli_table_row(table, name, number, info ? info->meaning : "", NULL);
     }
@@ -130,9 +131,11 @@ static void explain_cell(FILE *to, const char *text)
     }
 }
 
-static void explain_table(FILE *to, const char *title, const struct hr_counter_info *infos, uint32_t n, bool remedies)
+static void explain_table(FILE *to, const char *title, const struct hr_counter_info *infos, uint32_t n,
+                          bool remedies)
 {
-    fprintf(to, "| %s | meaning |%s\n|---|---|%s\n", title, remedies ? " what to do |" : "", remedies ? "---|" : "");
+    fprintf(to, "| %s | meaning |%s\n|---|---|%s\n", title, remedies ? " what to do |" : "",
+            remedies ? "---|" : "");
     for (uint32_t i = 0; i < n; i++) {
         fprintf(to, "| `%s` | ", infos[i].name);
         explain_cell(to, infos[i].meaning);
@@ -148,9 +151,12 @@ static void explain_table(FILE *to, const char *title, const struct hr_counter_i
 int cli_explain(const struct cli *cli)
 {
     fputs("# Counters, gauges and drop reasons\n\n"
-          "Printed by `headracectl explain` from `shared/base/counters.h`; after a change there: `headracectl explain >\n"
-          "docs/counters.md`. In Prometheus' names a counter `foo` is `headrace_foo_total{worker=\"0\"}`, a gauge `bar` is\n"
-          "`headrace_bar{worker=\"0\"}`, and a drop reason `baz` is `headrace_drops_total{worker=\"0\",reason=\"baz\"}`.\n\n",
+          "Printed by `headracectl explain` from `shared/base/counters.h`; after a change there: "
+          "`headracectl explain >\n"
+          "docs/counters.md`. In Prometheus' names a counter `foo` is `headrace_foo_total{worker=\"0\"}`, a "
+          "gauge `bar` is\n"
+          "`headrace_bar{worker=\"0\"}`, and a drop reason `baz` is "
+          "`headrace_drops_total{worker=\"0\",reason=\"baz\"}`.\n\n",
           cli->out);
     explain_table(cli->out, "counter", hr_counter_info, HR_CTR_MAX, false);
     fputc('\n', cli->out);

@@ -13,8 +13,11 @@ static const char *scaled(char buf[CLI_NUM_MAX], double value, const char *const
     if (unit == 0 && value == floor(value))
         snprintf(buf, CLI_NUM_MAX, "%.0f%s", value, units[0]);
     else
-        snprintf(buf, CLI_NUM_MAX, fabs(value) < 9.995 ? "%.2f%s" : fabs(value) < 99.95 ? "%.1f%s" : "%.0f%s", value,
-                 units[unit]);
+        snprintf(buf, CLI_NUM_MAX,
+                 fabs(value) < 9.995   ? "%.2f%s"
+                 : fabs(value) < 99.95 ? "%.1f%s"
+                                       : "%.0f%s",
+                 value, units[unit]);
     return buf;
 }
 

@@ -21,43 +21,47 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"status", "", 0, 0, 0, cli_status, "whether all is well: dataplane, policy, cluster, listeners",
-     "Shows versions, readiness and why not, the attachment to the dataplane, the policy snapshot in use, what is\n"
-     "known of the cluster and how, and the listeners.\n"},
+     "Shows versions, readiness and why not, the attachment to the dataplane, the policy snapshot in\n"
+     "use, what is known of the cluster and how, and the listeners.\n"},
     {"top", "", 0, 0, OPT_FRAMES, cli_top, "rates per worker, refreshed each second",
-     "Shows what each worker does per second. BUSY is the share of time spent in loop turns that did work; UP and\n"
-     "DOWN are payload from and to clients.\n"},
+     "Shows what each worker does per second. BUSY is the share of time spent in loop turns that did\n"
+     "work; UP and DOWN are payload from and to clients.\n"},
     {"workers", "", 0, 0, 0, cli_workers, "the workers: whether they answer, their buffers and sessions",
      "RESPONDS is the time that a message to the worker and back took. HEAP CALLS must be 0.\n"},
-    {"connections", "[kill ID]", 0, 2, OPT_LIMIT, cli_connections, "the sessions of clients; or end one of them",
-     "Lists client sessions with their broker legs. UP is from the client, DOWN towards it; RTT is the smoothed\n"
-     "round trip of the client's and of the broker's leg. `kill ID` resets both legs of a session.\n"},
+    {"connections", "[kill ID]", 0, 2, OPT_LIMIT, cli_connections,
+     "the sessions of clients; or end one of them",
+     "Lists client sessions with their broker legs. UP is from the client, DOWN towards it; RTT is the\n"
+     "smoothed round trip of the client's and of the broker's leg. `kill ID` resets both legs.\n"},
     {"brokers", "", 0, 0, 0, cli_brokers, "the cluster's brokers and their addresses",
-     "LEADS counts the partitions that a broker leads. A departed broker was named until recently; a fenced one is\n"
-     "known to the controller and does not serve.\n"},
+     "LEADS counts the partitions that a broker leads. A departed broker was named until recently; a\n"
+     "fenced one is known to the controller and does not serve.\n"},
     {"topics", "[TOPIC]", 0, 1, OPT_ALL, cli_topics, "the cluster's topics; or one topic's partitions",
      "--all also lists internal topics.\n"},
     {"counters", "", 0, 0, OPT_WORKER | OPT_ALL, cli_counters, "what workers counted, with what it means",
      "Sums over all workers; those that are 0 are left out. Counters start with the dataplane.\n"},
-    {"drops", "", 0, 0, OPT_WORKER | OPT_ALL, cli_drops, "why packets and connections were dropped, and what to do",
+    {"drops", "", 0, 0, OPT_WORKER | OPT_ALL, cli_drops,
+     "why packets and connections were dropped, and what to do",
      "Sums over all workers; reasons that never occurred are left out.\n"},
     {"set", "KEY VALUE", 2, 2, 0, cli_set, "changes a value while traffic flows",
-     "Holds until the next reload or restart. Keys and ranges are those of the configuration file, those marked\n"
-     "live there with a number or a choice as value:\n"
+     "Holds until the next reload or restart. Keys and ranges are those of the configuration file, those\n"
+     "marked live there with a number or a choice as value:\n"
      "  log.level, dataplane.idle\n"
      "  limits.KEY, cluster.KEY          \"live down\": up to the value at start\n"
      "  listeners.NAME.KEY               max_connections, max_frame_bytes, max_in_flight,\n"
      "                                   connect_timeout_ms, idle_timeout_ms, request_timeout_ms\n"},
-    {"drain", "[NODE|LISTENER]", 0, 1, 0, cli_drain, "takes the instance, a broker or a listener out of service",
+    {"drain", "[NODE|LISTENER]", 0, 1, 0, cli_drain,
+     "takes the instance, a broker or a listener out of service",
      "New sessions are refused; open ones end when no request is without its answer, at the latest at\n"
-     "limits.drain_timeout_ms. Without an argument the whole instance drains and /ready says no. A listener's name\n"
-     "is tried before a node id. Holds until undrain or until the control plane restarts.\n"},
+     "limits.drain_timeout_ms. Without an argument the whole instance drains and /ready says no. A\n"
+     "listener's name is tried before a node id. Holds until undrain or until the control plane restarts.\n"},
     {"undrain", "[NODE|LISTENER]", 0, 1, 0, cli_undrain, "takes a drain back",
      "Without an argument: all drains.\n"},
     {"reload", "", 0, 0, 0, cli_reload, "reads the configuration again and shows what changed",
      "An invalid file changes nothing. Values given by `set` end with a reload. SIGHUP does the same.\n"},
     {"config", "check FILE", 1, 2, 0, cli_config, "validates a configuration file; needs no running instance",
      "Prints every mistake with its line and what would be right.\n"},
-    {"explain", "", 0, 0, 0, cli_explain, NULL, "Prints all counters, gauges and drop reasons as Markdown: docs/counters.md.\n"},
+    {"explain", "", 0, 0, 0, cli_explain, NULL,
+     "Prints all counters, gauges and drop reasons as Markdown: docs/counters.md.\n"},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -74,7 +78,8 @@ static void usage(FILE *to)
     }
     fputs("\n"
           "Options:\n"
-          "  -s, --socket PATH   the control plane's socket (default $HEADRACE_SOCKET or " CLI_DEFAULT_SOCKET ")\n"
+          "  -s, --socket PATH   the control plane's socket (default $HEADRACE_SOCKET or\n"
+          "                      " CLI_DEFAULT_SOCKET ")\n"
           "  -j, --json          print the answer as JSON\n"
           "  -h, --help          print this, or with a command its own help\n"
           "  -V, --version       print the version\n"
@@ -86,8 +91,8 @@ static void usage(FILE *to)
 
 static void command_usage(FILE *to, const struct command *command)
 {
-    fprintf(to, "Usage: headracectl %s%s%s [OPTIONS]\n\n%s", command->name, *command->args ? " " : "", command->args,
-            command->help);
+    fprintf(to, "Usage: headracectl %s%s%s [OPTIONS]\n\n%s", command->name, *command->args ? " " : "",
+            command->args, command->help);
     if (command->options)
         fputs("\nOptions:\n", to);
     if (command->options & OPT_WORKER)

@@ -50,7 +50,8 @@ void cli_table_row(struct cli_table *table, ...)
 
     if (table->n_rows == table->cap_rows) {
         table->cap_rows = table->cap_rows ? table->cap_rows * 2 : 32;
-        table->cells = must(realloc(table->cells, table->cap_rows * table->n_columns * sizeof(*table->cells)));
+        table->cells =
+            must(realloc(table->cells, table->cap_rows * table->n_columns * sizeof(*table->cells)));
     }
     va_start(args, table);
     for (uint32_t i = 0; i < table->n_columns; i++) {

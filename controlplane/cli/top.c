@@ -10,11 +10,16 @@
 static const struct {
     const char *key, *counter;
 } rates[] = {
-    {"rx_packets", "rx_packets"},       {"tx_packets", "tx_packets"},
-    {"rx_bytes", "rx_bytes"},           {"tx_bytes", "tx_bytes"},
-    {"requests", "kafka_requests"},     {"responses", "kafka_responses"},
-    {"bytes_up", "relay_bytes_up"},     {"bytes_down", "relay_bytes_down"},
-    {"retransmits", "tcp_retransmit_segs"}, {"opened", "sessions_opened"},
+    {"rx_packets", "rx_packets"},
+    {"tx_packets", "tx_packets"},
+    {"rx_bytes", "rx_bytes"},
+    {"tx_bytes", "tx_bytes"},
+    {"requests", "kafka_requests"},
+    {"responses", "kafka_responses"},
+    {"bytes_up", "relay_bytes_up"},
+    {"bytes_down", "relay_bytes_down"},
+    {"retransmits", "tcp_retransmit_segs"},
+    {"opened", "sessions_opened"},
 };
 #define N_RATES (sizeof(rates) / sizeof(rates[0]))
 
@@ -74,12 +79,12 @@ static void add_row(struct cli_table *table, const char *name, const json_t *w)
     char t[12][CLI_NUM_MAX];
 
     snprintf(t[0], CLI_NUM_MAX, "%.1f", cli_real(w, "busy") * 100);
-    cli_table_row(table, name, t[0], cli_count(t[1], cli_real(w, "sessions")), cli_count(t[2], cli_real(w, "rx_packets")),
-                  cli_count(t[3], cli_real(w, "tx_packets")), cli_bytes(t[4], cli_real(w, "rx_bytes")),
-                  cli_bytes(t[5], cli_real(w, "tx_bytes")), cli_count(t[6], cli_real(w, "requests")),
-                  cli_count(t[7], cli_real(w, "responses")), cli_bytes(t[8], cli_real(w, "bytes_up")),
-                  cli_bytes(t[9], cli_real(w, "bytes_down")), cli_count(t[10], cli_real(w, "retransmits")),
-                  cli_count(t[11], cli_real(w, "drops")), NULL);
+    cli_table_row(table, name, t[0], cli_count(t[1], cli_real(w, "sessions")),
+                  cli_count(t[2], cli_real(w, "rx_packets")), cli_count(t[3], cli_real(w, "tx_packets")),
+                  cli_bytes(t[4], cli_real(w, "rx_bytes")), cli_bytes(t[5], cli_real(w, "tx_bytes")),
+                  cli_count(t[6], cli_real(w, "requests")), cli_count(t[7], cli_real(w, "responses")),
+                  cli_bytes(t[8], cli_real(w, "bytes_up")), cli_bytes(t[9], cli_real(w, "bytes_down")),
+                  cli_count(t[10], cli_real(w, "retransmits")), cli_count(t[11], cli_real(w, "drops")), NULL);
 }
 
 static json_t *add_up(const json_t *workers)
@@ -106,8 +111,8 @@ static void print_frame(const struct cli *cli, const json_t *frame)
     if (isatty(fileno(cli->out)))
         fputs("\033[H\033[J", cli->out);
     fprintf(cli->out, "per second, over %.1f s\n", cli_real(frame, "seconds"));
-    cli_table_columns(&table, "WORKER", "BUSY %>", "SESSIONS>", "RX PKT>", "TX PKT>", "RX>", "TX>", "REQUESTS>",
-                      "RESPONSES>", "UP>", "DOWN>", "RETRANS>", "DROPS>", NULL);
+    cli_table_columns(&table, "WORKER", "BUSY %>", "SESSIONS>", "RX PKT>", "TX PKT>", "RX>", "TX>",
+                      "REQUESTS>", "RESPONSES>", "UP>", "DOWN>", "RETRANS>", "DROPS>", NULL);
     json_array_foreach(workers, i, worker)
     {
         char name[CLI_NUM_MAX];

@@ -76,6 +76,15 @@ static void free_entry(struct hr_conn *conn)
     memset(conn, 0, sizeof(*conn));
 }
 
+/* A life goes forward only, in the order of the enum; what lies between may be left out. */
+static void set_state(struct hr_conn *conn, enum conn_state state)
+{
+    if (state <= conn->state)
+        hr_log_error("connection: from state %d to %d is no legal transition: report this", conn->state,
+                     state);
+    conn->state = state;
+}
+
 static void owe_retry(struct hr_conns *conns)
 {
     if (!hr_timer_is_set(&conns->retry))
@@ -94,7 +103,7 @@ static void end(struct hr_conn *conn, int err, const char *why)
 {
     if (conn->state == CONN_FREE || conn->state == CONN_ENDED)
         return;
-    conn->state = CONN_ENDED;
+    set_state(conn, CONN_ENDED);
     conn->tail = conn->head = 0;
     if (!conn->released) {
         conn->in_callback = true;
@@ -116,7 +125,7 @@ static bool pump_one(struct hr_conn *conn, struct hr_link *link)
         msg.u.open.timeout_ms = conn->timeout_ms;
         if (send_msg(conn, link, HR_CMD_CONN_OPEN, &msg) != 0)
             return false;
-        conn->state = CONN_OPENING;
+        set_state(conn, CONN_OPENING);
         return true;
     }
     if (conn->state != CONN_OPEN)
@@ -338,7 +347,8 @@ static struct hr_conn *find(struct hr_conns *conns, uint32_t worker, uint64_t id
     for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
         struct hr_conn *conn = &conns->table[i];
 
-        if ((conn->state == CONN_OPENING || conn->state == CONN_OPEN) && conn->worker == worker && conn->id == id)
+        if ((conn->state == CONN_OPENING || conn->state == CONN_OPEN) && conn->worker == worker &&
+            conn->id == id)
             return conn;
     }
     return NULL;
@@ -349,7 +359,7 @@ static int on_opened(struct hr_conns *conns, struct hr_conn *conn, const struct 
     if (conn->state != CONN_OPENING || find(conns, conn->worker, msg->u.opened.conn) ||
         (msg->u.opened.conn & REQUEST_BIT))
         return HR_E_INVALID;
-    conn->state = CONN_OPEN;
+    set_state(conn, CONN_OPEN);
     conn->id = msg->u.opened.conn;
     conns->info.opened++;
     if (!conn->released) {

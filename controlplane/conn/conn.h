@@ -21,7 +21,7 @@ struct hr_link;
 struct hr_loop;
 struct hr_msg;
 
-#define HR_CONN_MAX 256                  /* connections at once, released ones that await an answer included */
+#define HR_CONN_MAX       256 /* connections at once, released ones that await an answer included */
 #define HR_CONN_QUEUE_MAX (1024u * 1024) /* bytes queued for sending, per connection */
 
 struct hr_conn_ops {
@@ -30,7 +30,8 @@ struct hr_conn_ops {
     void (*data)(void *owner, const uint8_t *data, uint32_t len);
     /* The peer closed its half; sending is still possible. */
     void (*eof)(void *owner);
-    /* The end, called once: CLOSED, REFUSED, TIMEOUT, ... and a text. Not called for what the owner releases. */
+    /* The end, called once: CLOSED, REFUSED, TIMEOUT, ... and a text. Not called for what the owner releases.
+     */
     void (*closed)(void *owner, int err, const char *why);
 };
 
@@ -54,7 +55,8 @@ void hr_conns_attached(struct hr_conns *conns, uint32_t n_workers,
                        struct hr_link *(*link)(void *arg, uint32_t worker), void *arg);
 /* It is gone: every connection ends with CLOSED. Links are not touched any more. */
 void hr_conns_detached(struct hr_conns *conns);
-/* A CONN_* or SLOT_FREE event of that worker. Returns INVALID when it makes no sense (counted by the caller). */
+/* A CONN_* or SLOT_FREE event of that worker. Returns INVALID when it makes no sense (counted by the caller).
+ */
 HR_MUST_CHECK int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg *msg);
 /* After a batch of events of one worker: sends what room there is now for. */
 void hr_conns_pump(struct hr_conns *conns, uint32_t worker);

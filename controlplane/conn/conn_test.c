@@ -63,7 +63,8 @@ static void on_closed(void *owner, int err, const char *why)
     peer->err = err;
 }
 
-static const struct hr_conn_ops ops = {.opened = on_opened, .data = on_data, .eof = on_eof, .closed = on_closed};
+static const struct hr_conn_ops ops = {
+    .opened = on_opened, .data = on_data, .eof = on_eof, .closed = on_closed};
 
 static int set_up(void **state)
 {

@@ -15,7 +15,8 @@ void mock_reset(struct mock_dataplane *mock)
         assert_int_equal(hr_link_init_worker(&mock->worker[w], mock->region, w, mock->session, -1,
                                              hr_region_stats(mock->region, w)),
                          0);
-        assert_int_equal(hr_link_init_control(&mock->control[w], mock->control_region, w, mock->session, -1), 0);
+        assert_int_equal(hr_link_init_control(&mock->control[w], mock->control_region, w, mock->session, -1),
+                         0);
     }
 }
 
@@ -69,7 +70,8 @@ uint32_t mock_take_data(struct mock_dataplane *mock, uint32_t worker, const stru
     return msg->u.data.len;
 }
 
-void mock_event(struct mock_dataplane *mock, uint32_t worker, struct hr_msg msg, const void *data, uint32_t len)
+void mock_event(struct mock_dataplane *mock, uint32_t worker, struct hr_msg msg, const void *data,
+                uint32_t len)
 {
     if (data) {
         uint8_t *slot_data;

@@ -31,4 +31,5 @@ struct hr_msg mock_command(struct mock_dataplane *mock, uint32_t worker);
 /* Takes the bytes of a CONN_DATA command and gives the slot back. Returns the length. */
 uint32_t mock_take_data(struct mock_dataplane *mock, uint32_t worker, const struct hr_msg *msg, uint8_t *buf);
 /* Sends an event, with payload in a slot when data is not NULL. */
-void mock_event(struct mock_dataplane *mock, uint32_t worker, struct hr_msg msg, const void *data, uint32_t len);
+void mock_event(struct mock_dataplane *mock, uint32_t worker, struct hr_msg msg, const void *data,
+                uint32_t len);

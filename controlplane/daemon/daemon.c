@@ -15,6 +15,7 @@
 #include "controlplane/attach/attach.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/drain.h"
+#include "controlplane/daemon/impl.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/logevents/logevents.h"
 #include "controlplane/metadata/metadata.h"
@@ -24,101 +25,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
-#include "shared/ipc/doorbell.h"
 #include "shared/ipc/link.h"
-
-/* Messages of one worker handled before the others have their turn. */
-#define EVENTS_BURST 256
-#define EVENTS_ROUNDS 16
-
-/* -- from workers ------------------------------------------------------------------------------------- */
-
-static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *msg)
-{
-    int err = 0;
-
-    d->events++;
-    switch (msg->type) {
-    case HR_EV_CONN_OPENED:
-    case HR_EV_CONN_FAILED:
-    case HR_EV_CONN_DATA:
-    case HR_EV_CONN_EOF:
-    case HR_EV_CONN_CLOSED:
-    case HR_EV_SLOT_FREE:
-        err = hr_conns_event(d->conns, worker, msg);
-        break;
-    case HR_EV_SESSION_INFO:
-    case HR_EV_SESSION_LIST_END:
-    case HR_EV_SESSION_KILLED:
-    case HR_EV_PONG:
-        err = hr_sessions_event(d->sessions, worker, msg);
-        break;
-    case HR_EV_HINT:
-        hr_metadata_hint(d->metadata);
-        break;
-    case HR_EV_LOG:
-        hr_logevents_event(d->logevents, worker, msg);
-        break;
-    default:
-        err = HR_E_INVALID;
-        break;
-    }
-    if (err && d->events_invalid++ == 0)
-        hr_log_error("worker %u sent a message of type %u that makes no sense (%s); further ones are only counted",
-                     worker, msg->type, hr_strerror(err));
-}
-
-/* Takes what is there from one worker; true when something may be left. */
-static bool drain_worker(struct hr_daemon *d, uint32_t worker)
-{
-    static struct hr_msg msgs[EVENTS_BURST];
-    struct hr_link *link = hr_attach_client_link(d->attach, worker);
-    int n = link ? hr_link_recv(link, msgs, EVENTS_BURST) : 0;
-
-    for (int i = 0; i < n; i++)
-        dispatch(d, worker, &msgs[i]);
-    if (n < 0 && d->events_invalid++ == 0)
-        hr_log_error("worker %u: the events ring is damaged; nothing more is read until the next attach", worker);
-    /* Also when nothing came: SLOT_FREEs that found the ring full go out here. */
-    hr_conns_pump(d->conns, worker);
-    return n == EVENTS_BURST;
-}
-
-static void drain_events(struct hr_daemon *d)
-{
-    uint32_t n_workers = hr_attach_client_workers(d->attach);
-
-    for (int round = 0; round < EVENTS_ROUNDS; round++) {
-        bool left = false;
-
-        for (uint32_t w = 0; w < n_workers; w++) {
-            struct hr_link *link = hr_attach_client_link(d->attach, w);
-
-            left = drain_worker(d, w) || left;
-            if (link && !hr_link_sleep_begin(link)) {
-                hr_link_sleep_end(link);
-                left = true;
-            }
-        }
-        if (!left)
-            return;
-    }
-    hr_timer_in(d->loop, &d->drain_again, 0); /* let the other descriptors have their turn */
-}
-
-static void on_drain_again(struct hr_timer *timer)
-{
-    drain_events(timer->arg);
-}
-
-static void on_doorbell(struct hr_watch *watch, uint32_t events)
-{
-    struct hr_daemon *d = watch->arg;
-
-    (void)events;
-    hr_doorbell_clear(watch->fd);
-    drain_events(d);
-}
 
 /* -- attachment --------------------------------------------------------------------------------------- */
 
@@ -141,12 +48,13 @@ static void on_attached(void *owner)
                 hr_attach_client_session(d->attach));
     hr_conns_attached(d->conns, n_workers, worker_link, d);
     hr_sessions_attached(d->sessions, n_workers, worker_link, d);
-    d->doorbell = (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = on_doorbell, .arg = d};
+    d->doorbell =
+        (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = hr_daemon_on_doorbell, .arg = d};
     if (hr_loop_add(d->loop, &d->doorbell, EPOLLIN) != 0)
         hr_log_error("cannot watch the workers' doorbell, errno %d", errno);
     hr_publisher_attached(d->publisher, hr_daemon_adopted(d));
     hr_metadata_start(d->metadata);
-    drain_events(d);
+    hr_daemon_take_events(d);
 }
 
 static void on_lost(void *owner, const char *why)
@@ -155,7 +63,7 @@ static void on_lost(void *owner, const char *why)
 
     hr_log_warn("the dataplane is gone: %s; attaching again", why);
     d->attached_us = 0;
-    hr_timer_cancel(d->loop, &d->drain_again);
+    hr_timer_cancel(d->loop, &d->take_again);
     hr_loop_remove(d->loop, &d->doorbell);
     hr_metadata_stop(d->metadata);
     hr_sessions_detached(d->sessions);
@@ -256,73 +164,7 @@ static void on_dns_changed(void *owner)
     hr_metadata_dns_changed(d->metadata);
 }
 
-/* -- configuration ------------------------------------------------------------------------------------ */
-
-void hr_daemon_apply(struct hr_daemon *d)
-{
-    hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
-    hr_metadata_configure(d->metadata, d->config);
-    hr_publisher_touch(d->publisher);
-}
-
-struct reload {
-    const struct hr_daemon *daemon;
-    const struct hr_config *next;
-    json_t *changes;
-};
-
-static void emit_change(void *arg, const char *key, const char *from, const char *to, bool needs_restart)
-{
-    struct reload *reload = arg;
-    json_t *changes = reload->changes;
-
-    /* These are bounded by what memory was laid out for at start, not by what `set` has made of them since. */
-    if (strcmp(key, "limits.max_connections") == 0)
-        needs_restart = reload->next->limits.max_connections > reload->daemon->at_start->limits.max_connections;
-    else if (strcmp(key, "limits.hold_max_bytes") == 0)
-        needs_restart = reload->next->limits.hold_max_bytes > reload->daemon->at_start->limits.hold_max_bytes;
-    hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");
-    json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:b}", "key", key, "from", from, "to", to, "restart",
-                                             needs_restart));
-}
-
-int hr_daemon_reload(struct hr_daemon *d, json_t **ret_changes, json_t **ret_errors)
-{
-    struct hr_config *next = calloc(1, sizeof(*next));
-    struct hr_config_errors *errors = calloc(1, sizeof(*errors));
-    json_t *changes = json_array(), *texts = json_array();
-    int err = HR_E_NOMEM;
-
-    if (!next || !errors)
-        goto out;
-    hr_notify_reloading();
-    err = hr_config_load(d->config->path, next, errors);
-    if (err) {
-        hr_log_error("reload: the file is refused, nothing has changed");
-        for (uint32_t i = 0; i < errors->n; i++) {
-            hr_log_error("reload: %s", errors->text[i]);
-            json_array_append_new(texts, json_string(errors->text[i]));
-        }
-        hr_notify_ready("the last reload was refused");
-        goto out;
-    }
-    hr_config_diff(d->config, next, emit_change, &(struct reload){d, next, changes});
-    if (json_array_size(changes) == 0)
-        hr_log_info("reload: nothing has changed");
-    *d->config = *next;
-    hr_daemon_apply(d);
-    hr_notify_ready("running");
-out:
-    free(next);
-    free(errors);
-    if (ret_changes && err == 0)
-        *ret_changes = json_incref(changes);
-    if (ret_errors && err != 0)
-        *ret_errors = json_incref(texts);
-    json_decref(changes);
-    json_decref(texts);
-    return err;
-}
+/* -- signals ------------------------------------------------------------------------------------------ */
 
 static void on_signal(struct hr_watch *watch, uint32_t events)
 {
@@ -422,7 +264,8 @@ static int watch_signals(struct hr_daemon *d)
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return HR_E_SYSTEM;
     signal(SIGPIPE, SIG_IGN);
-    d->signals = (struct hr_watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .fn = on_signal, .arg = d};
+    d->signals =
+        (struct hr_watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .fn = on_signal, .arg = d};
     if (d->signals.fd < 0)
         return HR_E_SYSTEM;
     return hr_loop_add(d->loop, &d->signals, EPOLLIN);
@@ -437,7 +280,8 @@ static int open_attach(struct hr_daemon *d)
     err = hr_attach_client_create(path, &attach_ops, d, &d->attach);
     if (err)
         return err;
-    d->attach_watch = (struct hr_watch){.fd = hr_attach_client_fd(d->attach), .fn = on_attach_ready, .arg = d};
+    d->attach_watch =
+        (struct hr_watch){.fd = hr_attach_client_fd(d->attach), .fn = on_attach_ready, .arg = d};
     return hr_loop_add(d->loop, &d->attach_watch, EPOLLIN);
 }
 
@@ -447,8 +291,8 @@ static int open_admin(struct hr_daemon *d)
     int err;
 
     if (mkdir(d->config->control.runtime_dir, 0755) != 0 && errno != EEXIST) {
-        hr_log_error("%s: cannot be created, errno %d: create it and make it ours", d->config->control.runtime_dir,
-                     errno);
+        hr_log_error("%s: cannot be created, errno %d: create it and make it ours",
+                     d->config->control.runtime_dir, errno);
         return HR_E_SYSTEM;
     }
     snprintf(path, sizeof(path), "%s/control.sock", d->config->control.runtime_dir);
@@ -472,7 +316,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
     if (!d->at_start)
         goto out;
     *d->at_start = *config;
-    d->drain_again = (struct hr_timer){.fn = on_drain_again, .arg = d};
+    d->take_again = (struct hr_timer){.fn = hr_daemon_on_take_again, .arg = d};
     if ((err = hr_loop_create(NULL, &d->loop)) || (err = watch_signals(d)) ||
         (err = hr_cares_create(d->loop, &d->resolver)) ||
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||

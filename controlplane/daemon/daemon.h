@@ -33,14 +33,14 @@ struct hr_sessions;
 
 struct hr_daemon {
     struct hr_loop *loop;
-    struct hr_config *config;  /* in force: the file, then headracectl set */
+    struct hr_config *config;   /* in force: the file, then headracectl set */
     struct hr_config *at_start; /* what the processes were started with: bounds for set */
     struct hr_overrides overrides;
 
     struct hr_attach_client *attach;
     struct hr_watch attach_watch;
     struct hr_watch doorbell;
-    struct hr_timer drain_again; /* events are left: go on next turn */
+    struct hr_timer take_again; /* events are left: go on next turn */
     struct hr_watch signals;
 
     struct hr_conns *conns;

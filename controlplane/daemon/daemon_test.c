@@ -1,5 +1,5 @@
-/* The whole control plane against the dataplane's real end of the attachment, with workers and brokers played by
- * this file: one thread turns both sides until what is awaited has happened. */
+/* The whole control plane against the dataplane's real end of the attachment, with workers and brokers played
+ * by this file: one thread turns both sides until what is awaited has happened. */
 #include "controlplane/daemon/daemon.h"
 
 #include <setjmp.h>
@@ -15,198 +15,20 @@
 
 #include <cmocka.h>
 
-#include "controlplane/daemon/mock_broker.h"
+#include "controlplane/daemon/played_dataplane.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/metrics/text.h"
 #include "controlplane/policy/publisher.h"
-#include "dataplane/control/attach.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
-#include "shared/ipc/build_id.h"
-#include "shared/ipc/link.h"
 
-#define N_WORKERS 2
 #define PATIENCE_US (20 * HR_US_PER_S)
-
-/* -- the dataplane ------------------------------------------------------------------------------------ */
-
-static struct {
-    int memfd;
-    struct hr_region *region;
-    struct hr_attach *attach;
-    struct hr_link links[N_WORKERS];
-    struct hr_policy policy; /* adopted */
-    int policies;
-    bool silent;             /* brokers do not answer */
-    int n_brokers;
-    uint64_t next_conn;
-    uint8_t in[65536];
-    uint32_t n_in;
-    uint64_t killed;
-} dp;
-
-static char dir[64];
-
-static int on_relink(void *owner, uint32_t session)
-{
-    (void)owner;
-    dp.n_in = 0;
-    for (uint32_t w = 0; w < N_WORKERS; w++)
-        assert_int_equal(hr_link_init_worker(&dp.links[w], dp.region, w, session, hr_attach_event_ring_fd(dp.attach),
-                                             hr_region_stats(dp.region, w)),
-                         0);
-    return 0;
-}
-
-static int on_policy(void *owner, const struct hr_policy *policy)
-{
-    (void)owner;
-    dp.policy = *policy;
-    dp.policies++;
-    for (uint32_t w = 0; w < N_WORKERS; w++)
-        HR_GAUGE_SET(hr_region_stats(dp.region, w), policy_generation, policy->generation);
-    return 0;
-}
-
-static void on_nothing(void *owner)
-{
-    (void)owner;
-}
-
-static const struct hr_attach_ops dp_ops = {
-    .relink = on_relink, .policy = on_policy, .drain = on_nothing, .shutdown = on_nothing};
-
-static void send_event(uint32_t w, struct hr_msg *msg, const void *data, uint32_t len)
-{
-    if (data) {
-        uint8_t *slot;
-
-        assert_int_equal(hr_link_slot_alloc(&dp.links[w], &msg->u.data.slot, &slot), 0);
-        memcpy(slot, data, len);
-        msg->u.data.len = len;
-    }
-    assert_int_equal(hr_link_send(&dp.links[w], msg), 0);
-    if (data)
-        hr_link_slot_sent(&dp.links[w], msg->u.data.slot);
-}
-
-static void broker_bytes(uint32_t w, uint64_t conn)
-{
-    static uint8_t out[65536];
-    uint32_t n_out, used;
-
-    while (!dp.silent &&
-           (used = mock_broker_answer(dp.in, dp.n_in, dp.n_brokers, "10.9.9.9", out, &n_out)) > 0) {
-        memmove(dp.in, dp.in + used, dp.n_in - used);
-        dp.n_in -= used;
-        for (uint32_t at = 0; at < n_out; at += HR_SLOT_SIZE) {
-            struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = conn};
-
-            send_event(w, &msg, out + at, n_out - at < HR_SLOT_SIZE ? n_out - at : HR_SLOT_SIZE);
-        }
-    }
-}
-
-static void send_session(uint32_t w, uint64_t request)
-{
-    struct hr_session_info info = {.id = (uint64_t)w << 56 | 0x42,
-                                   .client = hr_addr_from_v4(htonl(0x0a0000c8)),
-                                   .client_port = 40000,
-                                   .node_id = 2,
-                                   .bytes_up = 1234,
-                                   .last_api_key = 0,
-                                   .state = 2,
-                                   .mode = HR_LISTENER_KAFKA,
-                                   .client_id = "producer \"x\""};
-    struct hr_msg msg = {.type = HR_EV_SESSION_INFO, .id = request};
-
-    send_event(w, &msg, &info, sizeof(info));
-    msg = (struct hr_msg){.type = HR_EV_SESSION_LIST_END, .id = request};
-    send_event(w, &msg, NULL, 0);
-}
-
-static void worker_command(uint32_t w, const struct hr_msg *cmd)
-{
-    struct hr_msg msg = {.id = cmd->id};
-    const uint8_t *data;
-
-    switch (cmd->type) {
-    case HR_CMD_CONN_OPEN:
-        msg.type = HR_EV_CONN_OPENED;
-        msg.u.opened.conn = ++dp.next_conn;
-        dp.n_in = 0;
-        send_event(w, &msg, NULL, 0);
-        break;
-    case HR_CMD_CONN_DATA:
-        assert_int_equal(hr_link_slot_read(&dp.links[w], cmd->u.data.slot, cmd->u.data.len, &data), 0);
-        assert_true(dp.n_in + cmd->u.data.len <= sizeof(dp.in));
-        memcpy(dp.in + dp.n_in, data, cmd->u.data.len);
-        dp.n_in += cmd->u.data.len;
-        assert_int_equal(hr_link_slot_done(&dp.links[w], cmd->u.data.slot, HR_EV_SLOT_FREE), 0);
-        broker_bytes(w, cmd->id);
-        break;
-    case HR_CMD_SLOT_FREE:
-        assert_int_equal(hr_link_slot_returned(&dp.links[w], cmd->u.data.slot), 0);
-        break;
-    case HR_CMD_SESSION_LIST:
-        send_session(w, cmd->id);
-        break;
-    case HR_CMD_SESSION_KILL:
-        dp.killed = cmd->id;
-        msg.type = HR_EV_SESSION_KILLED;
-        msg.u.failed.failure = (cmd->id & 0xff) != 0x42;
-        send_event(w, &msg, NULL, 0);
-        break;
-    case HR_CMD_PING:
-        msg.type = HR_EV_PONG;
-        send_event(w, &msg, NULL, 0);
-        break;
-    }
-}
-
-static void dp_turn(void)
-{
-    if (!dp.attach)
-        return;
-    hr_attach_poll(dp.attach, 0);
-    for (uint32_t w = 0; w < N_WORKERS && hr_attach_is_attached(dp.attach); w++) {
-        struct hr_msg cmd;
-
-        while (hr_link_recv(&dp.links[w], &cmd, 1) == 1)
-            worker_command(w, &cmd);
-        hr_link_flush(&dp.links[w]);
-    }
-}
-
-static void dp_start(void)
-{
-    static const uint32_t lcores[N_WORKERS] = {1, 2};
-    struct hr_attach_config config = {.runtime_dir = dir,
-                                      .socket_user = "",
-                                      .n_workers = N_WORKERS,
-                                      .build_id = hr_build_id,
-                                      .ops = &dp_ops};
-
-    memset(&dp, 0, sizeof(dp));
-    dp.n_brokers = 3;
-    assert_int_equal(hr_region_create(N_WORKERS, lcores, hr_build_id, &dp.memfd, &dp.region), 0);
-    config.memfd = dp.memfd;
-    config.region = dp.region;
-    assert_int_equal(hr_attach_create(&config, &dp.attach), 0);
-}
-
-static void dp_stop(void)
-{
-    hr_attach_destroy(dp.attach);
-    hr_region_unmap(dp.region, hr_region_size(N_WORKERS));
-    close(dp.memfd);
-    dp.attach = NULL;
-}
 
 /* -- the control plane -------------------------------------------------------------------------------- */
 
 static struct hr_daemon *cp;
+static char dir[64];
 
 static void cp_start(void)
 {
@@ -222,7 +44,8 @@ static void cp_start(void)
             "dataplane: { workers = [0]; ports = ({ name = \"p0\"; device = \"net_null0\"; addresses = "
             "[\"10.0.0.5/24\"]; }); };\n"
             "cluster: { bootstrap = (\"10.9.9.1:9092\"); refresh_ms = 1000; refresh_min_ms = 50; };\n"
-            "listeners = ({ name = \"kafka\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200; });\n"
+            "listeners = ({ name = \"kafka\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base "
+            "= 9200; });\n"
             "control: { runtime_dir = \"%s\"; metrics_address = \"\"; };\n"
             "log: { level = \"error\"; };\n",
             dir);
@@ -304,7 +127,7 @@ static int set_up(void **state)
     (void)state;
     snprintf(dir, sizeof(dir), "/tmp/hr-daemon-test-XXXXXX");
     assert_non_null(mkdtemp(dir));
-    dp_start();
+    dp_start(dir);
     cp_start();
     return 0;
 }
@@ -375,7 +198,7 @@ static void a_new_dataplane_is_attached_and_gets_the_policy(void **state)
         turn();
     assert_false(is_ready());
     expect_error(ask("{\"cmd\":\"workers\"}"), "CLOSED");
-    dp_start();
+    dp_start(dir);
     dp.silent = true; /* what is known must do */
     begin = hr_now_us();
     await(reattached);
@@ -458,7 +281,8 @@ static void commands_show_what_is(void **state)
     answer = ask("{\"cmd\":\"counters\"}");
     expect_ok(answer);
     item = json_array_get(json_object_get(answer, "workers"), 1);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(item, "counters"), "kafka_requests")), 77);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(item, "counters"), "kafka_requests")),
+                     77);
     json_decref(answer);
 
     answer = ask("{\"cmd\":\"workers\"}");
@@ -532,8 +356,10 @@ static void changes_reach_the_workers(void **state)
     expect_error(ask("{\"cmd\":\"drain\",\"target\":\"nobody\"}"), "NOT_FOUND");
     json_decref(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"7\"}"));
     await(limit_lowered);
-    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"0\"}"), "INVALID");
-    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.other.max_connections\",\"value\":\"1\"}"), "NOT_FOUND");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.kafka.max_connections\",\"value\":\"0\"}"),
+                 "INVALID");
+    expect_error(ask("{\"cmd\":\"set\",\"key\":\"listeners.other.max_connections\",\"value\":\"1\"}"),
+                 "NOT_FOUND");
     expect_error(ask("{\"cmd\":\"set\",\"key\":\"limits.max_connections\",\"value\":\"10001\"}"), "INVALID");
     expect_error(ask("{\"cmd\":\"set\",\"key\":\"limits.max_connections\",\"value\":\"-1\"}"), "INVALID");
     expect_error(ask("{\"cmd\":\"set\",\"key\":\"tcp.msl_ms\",\"value\":\"1000\"}"), "UNSUPPORTED");
@@ -612,7 +438,8 @@ static void metrics_name_every_counter(void **state)
         assert_non_null(strstr(text.bytes, line));
     }
     for (int i = 0; i < HR_DROP_MAX; i++) {
-        snprintf(line, sizeof(line), "\nheadrace_drops_total{worker=\"0\",reason=\"%s\"} ", hr_drop_info[i].name);
+        snprintf(line, sizeof(line), "\nheadrace_drops_total{worker=\"0\",reason=\"%s\"} ",
+                 hr_drop_info[i].name);
         assert_non_null(strstr(text.bytes, line));
     }
     assert_non_null(strstr(text.bytes, "\nheadrace_rx_packets_total{worker=\"0\"} 12345\n"));

@@ -10,7 +10,7 @@
 
 /* Killed at a time, so that the commands fit into the rings, and how long until the next look. */
 #define KILLS_MAX 256
-#define AGAIN_US (100 * HR_US_PER_MS)
+#define AGAIN_US  (100 * HR_US_PER_MS)
 
 struct hr_drain {
     struct hr_daemon *daemon;
@@ -57,7 +57,8 @@ static void on_timer(struct hr_timer *timer)
     struct hr_daemon *d = drain->daemon;
     int err;
 
-    if (drain->listing || (!d->overrides.drain_all && d->overrides.n_nodes == 0 && d->overrides.n_listeners == 0))
+    if (drain->listing ||
+        (!d->overrides.drain_all && d->overrides.n_nodes == 0 && d->overrides.n_listeners == 0))
         return;
     err = hr_sessions_list(d->sessions, HR_SESSIONS_LIST_MAX, on_sessions, drain);
     drain->listing = err == 0;

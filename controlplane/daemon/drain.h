@@ -1,8 +1,8 @@
 /* The deadline of a drain.
  *
- * Workers end draining sessions by themselves when no request is without its answer. What has not come to such
- * a moment limits.drain_timeout_ms after the drain began (a stuck request, a listener of mode "tcp", which has
- * no such moments) is ended from here, session by session. */
+ * Workers end draining sessions by themselves when no request is without its answer. What has not come to
+ * such a moment limits.drain_timeout_ms after the drain began (a stuck request, a listener of mode "tcp",
+ * which has no such moments) is ended from here, session by session. */
 #pragma once
 
 #include "shared/base/error.h"

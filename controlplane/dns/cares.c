@@ -12,7 +12,7 @@
 #include "shared/base/log.h"
 
 #define TRY_TIMEOUT_MS 1500
-#define TRIES 3
+#define TRIES          3
 
 struct fd_watch {
     struct hr_watch watch; /* first: its arg is the resolver */
@@ -41,7 +41,8 @@ static void arm(struct cares *cares)
     if (!left)
         hr_timer_cancel(cares->loop, &cares->timer);
     else
-        hr_timer_in(cares->loop, &cares->timer, (uint64_t)left->tv_sec * HR_US_PER_S + (uint64_t)left->tv_usec);
+        hr_timer_in(cares->loop, &cares->timer,
+                    (uint64_t)left->tv_sec * HR_US_PER_S + (uint64_t)left->tv_usec);
 }
 
 static void on_ready(struct hr_watch *watch, uint32_t events)
@@ -103,7 +104,8 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
     if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
         err = HR_E_TIMEOUT;
     if (status == ARES_SUCCESS && info) {
-        for (struct ares_addrinfo_node *node = info->nodes; node && n < HR_DNS_ADDRS_MAX; node = node->ai_next) {
+        for (struct ares_addrinfo_node *node = info->nodes; node && n < HR_DNS_ADDRS_MAX;
+             node = node->ai_next) {
             const struct sockaddr_in *sin = (const void *)node->ai_addr;
 
             if (node->ai_family != AF_INET)
@@ -142,8 +144,10 @@ static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *
 int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver)
 {
     struct cares *cares = calloc(1, sizeof(*cares));
-    struct ares_options options = {
-        .timeout = TRY_TIMEOUT_MS, .tries = TRIES, .sock_state_cb = on_socket_state, .sock_state_cb_data = cares};
+    struct ares_options options = {.timeout = TRY_TIMEOUT_MS,
+                                   .tries = TRIES,
+                                   .sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = cares};
 
     if (!cares)
         return HR_E_NOMEM;

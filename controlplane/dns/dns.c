@@ -9,11 +9,11 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 
-#define UNUSED_US (3600 * HR_US_PER_S)
+#define UNUSED_US    (3600 * HR_US_PER_S)
 #define RETRY_MIN_US (1 * HR_US_PER_S)
 #define RETRY_MAX_US (30 * HR_US_PER_S)
 #define HASTE_MIN_US (1 * HR_US_PER_S) /* between two resolutions because of failed connects */
-#define HOST_MAX 253                   /* RFC 1035 2.3.4, as text without the last dot */
+#define HOST_MAX     253               /* RFC 1035 2.3.4, as text without the last dot */
 
 struct entry {
     struct entry *next;
@@ -41,8 +41,8 @@ struct hr_dns {
 
 static void on_refresh(struct hr_timer *timer);
 
-int hr_dns_create(struct hr_loop *loop, struct hr_resolver *resolver, void (*changed)(void *owner), void *owner,
-                  struct hr_dns **ret_dns)
+int hr_dns_create(struct hr_loop *loop, struct hr_resolver *resolver, void (*changed)(void *owner),
+                  void *owner, struct hr_dns **ret_dns)
 {
     struct hr_dns *dns = calloc(1, sizeof(*dns));
 
@@ -133,14 +133,15 @@ static bool is_name(const char *host)
     for (size_t i = 0; i < len; i++) {
         char c = host[i];
 
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-              c == '.'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+              c == '_' || c == '.'))
             return false;
     }
     return true;
 }
 
-int hr_dns_lookup(struct hr_dns *dns, const char *host, struct hr_addr addrs[HR_DNS_ADDRS_MAX], uint32_t *ret_n)
+int hr_dns_lookup(struct hr_dns *dns, const char *host, struct hr_addr addrs[HR_DNS_ADDRS_MAX],
+                  uint32_t *ret_n)
 {
     struct in_addr v4;
     struct entry *entry;
@@ -254,7 +255,8 @@ void hr_dns_answer(struct hr_dns *dns, const char *host, int err, const struct h
         dns->changed(dns->owner);
 }
 
-void hr_dns_each(const struct hr_dns *dns, void (*fn)(void *arg, const struct hr_dns_entry_info *info), void *arg)
+void hr_dns_each(const struct hr_dns *dns, void (*fn)(void *arg, const struct hr_dns_entry_info *info),
+                 void *arg)
 {
     for (const struct entry *entry = dns->entries; entry; entry = entry->next) {
         struct hr_dns_entry_info info = {

@@ -29,8 +29,8 @@ struct hr_resolver {
 };
 
 /* changed may look names up. */
-HR_MUST_CHECK int hr_dns_create(struct hr_loop *loop, struct hr_resolver *resolver, void (*changed)(void *owner),
-                                void *owner, struct hr_dns **ret_dns);
+HR_MUST_CHECK int hr_dns_create(struct hr_loop *loop, struct hr_resolver *resolver,
+                                void (*changed)(void *owner), void *owner, struct hr_dns **ret_dns);
 void hr_dns_destroy(struct hr_dns *dns);
 
 /* Addresses of host, best first; *ret_n >= 1. AGAIN: being resolved; NOT_FOUND: failed, will be tried again;
@@ -49,12 +49,13 @@ struct hr_dns_entry_info {
     const char *host;
     const struct hr_addr *addrs;
     uint32_t n;
-    int err;           /* of the last resolution */
+    int err; /* of the last resolution */
     bool resolving;
     uint64_t next_us;  /* when it will be resolved again */
     uint64_t failures; /* resolutions that failed */
 };
-void hr_dns_each(const struct hr_dns *dns, void (*fn)(void *arg, const struct hr_dns_entry_info *info), void *arg);
+void hr_dns_each(const struct hr_dns *dns, void (*fn)(void *arg, const struct hr_dns_entry_info *info),
+                 void *arg);
 
 /* The real resolver, on c-ares: /etc/hosts, then DNS as /etc/resolv.conf says. */
 HR_MUST_CHECK int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver);

@@ -16,10 +16,9 @@ static const struct {
     const char *name;
     enum hr_log_level level;
     const char *format;
-} events_table[HR_LOGEV_MAX] = {
-    [HR_LOGEV_NONE] = {"unknown event", HR_LOG_WARN, ""},
+} events_table[HR_LOGEV_MAX] = {[HR_LOGEV_NONE] = {"unknown event", HR_LOG_WARN, ""},
 #define X(name, level, format) [HR_LOGEV_##name] = {#name, level, format},
-    HR_LOG_EVENTS(X)
+                                HR_LOG_EVENTS(X)
 #undef X
 };
 

@@ -10,8 +10,8 @@ struct hr_logevents;
 struct hr_loop;
 struct hr_msg;
 
-#define HR_LOGEVENTS_BURST 10     /* lines of one event and reason at once */
-#define HR_LOGEVENTS_PER_SECOND 1 /* and further ones */
+#define HR_LOGEVENTS_BURST      10 /* lines of one event and reason at once */
+#define HR_LOGEVENTS_PER_SECOND 1  /* and further ones */
 
 struct hr_logevents *hr_logevents_create(struct hr_loop *loop);
 void hr_logevents_destroy(struct hr_logevents *events);

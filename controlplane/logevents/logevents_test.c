@@ -43,8 +43,9 @@ static void every_placeholder_is_filled(void **state)
 
     (void)state;
     hr_logevents_format(&msg, text, sizeof(text));
-    assert_string_equal(text, "session of 192.0.2.1:40001 with node 7 closed: kafka_header (session closed: malformed "
-                              "request header), api 3 version 13");
+    assert_string_equal(
+        text, "session of 192.0.2.1:40001 with node 7 closed: kafka_header (session closed: malformed "
+              "request header), api 3 version 13");
     for (uint16_t e = 1; e < HR_LOGEV_MAX; e++) {
         msg = event(e, HR_DROP_killed);
         hr_logevents_format(&msg, text, sizeof(text));

@@ -8,7 +8,8 @@
 
 #define ARENA_CHUNK (256 * 1024)
 
-/* Topics' names and partitions live in chunks that are freed together: a large cluster has 100,000 of them. */
+/* Topics' names and partitions live in chunks that are freed together: a large cluster has 100,000 of them.
+ */
 struct hr_cluster_arena {
     struct hr_cluster_arena *next;
     size_t used, cap;
@@ -148,7 +149,8 @@ static int parse_brokers(struct hr_cluster *cluster, const json_t *array, const 
     return 0;
 }
 
-static int parse_ids(struct hr_cluster *cluster, const json_t *array, const int32_t **ret_ids, uint16_t *ret_n)
+static int parse_ids(struct hr_cluster *cluster, const json_t *array, const int32_t **ret_ids,
+                     uint16_t *ret_n)
 {
     size_t n = json_array_size(array);
     int32_t *ids;
@@ -213,7 +215,8 @@ static int parse_topic(struct hr_cluster *cluster, const json_t *item, struct hr
         err = parse_ids(cluster, json_object_get(p, "ReplicaNodes"), &partitions[i].replicas,
                         &partitions[i].n_replicas);
         if (!err)
-            err = parse_ids(cluster, json_object_get(p, "IsrNodes"), &partitions[i].isr, &partitions[i].n_isr);
+            err =
+                parse_ids(cluster, json_object_get(p, "IsrNodes"), &partitions[i].isr, &partitions[i].n_isr);
         if (!err)
             err = parse_ids(cluster, json_object_get(p, "OfflineReplicas"), &partitions[i].offline,
                             &partitions[i].n_offline);
@@ -299,7 +302,8 @@ int hr_cluster_add_describe(struct hr_cluster *cluster, const json_t *describe)
     /* Both are sorted. Metadata lists those that serve; of the rest only fenced ones are believed, because a
      * broker that appeared between the two answers will be in the next Metadata. */
     for (uint32_t i = 0, k = 0; i < cluster->n_brokers || k < other.n_brokers;) {
-        if (k == other.n_brokers || (i < cluster->n_brokers && cluster->brokers[i].id < other.brokers[k].id)) {
+        if (k == other.n_brokers ||
+            (i < cluster->n_brokers && cluster->brokers[i].id < other.brokers[k].id)) {
             merged[n++] = cluster->brokers[i++];
         } else if (i < cluster->n_brokers && cluster->brokers[i].id == other.brokers[k].id) {
             merged[n] = cluster->brokers[i++];

@@ -51,8 +51,8 @@ struct hr_cluster {
     struct hr_cluster_arena *arena;
 };
 
-/* From the body of a MetadataResponse. INVALID: a field is missing or not one usable broker is named, with why
- * filled; NOMEM. */
+/* From the body of a MetadataResponse. INVALID: a field is missing or not one usable broker is named, with
+ * why filled; NOMEM. */
 HR_MUST_CHECK int hr_cluster_parse(const json_t *metadata, struct hr_cluster **ret_cluster, char why[128]);
 /* Adds what the body of a DescribeClusterResponse knows better: fenced brokers, cluster id, racks. An error
  * code in it changes nothing. */

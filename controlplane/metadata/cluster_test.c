@@ -29,10 +29,13 @@ static const char three_brokers[] =
     "{\"NodeId\":3,\"Host\":\"b3\",\"Port\":9093,\"Rack\":\"z3\"},"
     "{\"NodeId\":1,\"Host\":\"b1\",\"Port\":9091,\"Rack\":null},"
     "{\"NodeId\":2,\"Host\":\"b2\",\"Port\":9092,\"Rack\":\"z2\"}],"
-    "\"Topics\":[{\"ErrorCode\":0,\"Name\":\"t\",\"TopicId\":\"01020304-0506-0708-090a-0b0c0d0e0f10\",\"IsInternal\":false,"
-    "\"Partitions\":[{\"ErrorCode\":0,\"PartitionIndex\":0,\"LeaderId\":1,\"LeaderEpoch\":7,\"ReplicaNodes\":[1,2,3],"
+    "\"Topics\":[{\"ErrorCode\":0,\"Name\":\"t\",\"TopicId\":\"01020304-0506-0708-090a-0b0c0d0e0f10\","
+    "\"IsInternal\":false,"
+    "\"Partitions\":[{\"ErrorCode\":0,\"PartitionIndex\":0,\"LeaderId\":1,\"LeaderEpoch\":7,\"ReplicaNodes\":"
+    "[1,2,3],"
     "\"IsrNodes\":[1,2],\"OfflineReplicas\":[3]},"
-    "{\"ErrorCode\":5,\"PartitionIndex\":1,\"LeaderId\":-1,\"LeaderEpoch\":8,\"ReplicaNodes\":[2],\"IsrNodes\":[]}]},"
+    "{\"ErrorCode\":5,\"PartitionIndex\":1,\"LeaderId\":-1,\"LeaderEpoch\":8,\"ReplicaNodes\":[2],"
+    "\"IsrNodes\":[]}]},"
     "{\"ErrorCode\":0,\"Name\":null,\"TopicId\":\"00000000-0000-0000-0000-000000000000\",\"IsInternal\":true,"
     "\"Partitions\":[]}]}";
 
@@ -79,13 +82,14 @@ static void odd_brokers_are_left_out_and_counted(void **state)
     (void)state;
     memset(long_host, 'h', sizeof(long_host) - 1);
     long_host[sizeof(long_host) - 1] = '\0';
-    snprintf(text, sizeof(text),
-             "{\"Brokers\":[{\"NodeId\":-1,\"Host\":\"a\",\"Port\":1},{\"NodeId\":1,\"Host\":\"a\",\"Port\":0},"
-             "{\"NodeId\":2,\"Host\":\"a\",\"Port\":65536},{\"NodeId\":3,\"Host\":\"\",\"Port\":1},"
-             "{\"NodeId\":4,\"Host\":\"%s\",\"Port\":1},{\"NodeId\":5,\"Host\":\"a b\",\"Port\":1},"
-             "{\"NodeId\":6,\"Host\":\"good\",\"Port\":1},{\"NodeId\":6,\"Host\":\"twice\",\"Port\":1},"
-             "{\"NodeId\":99999999999,\"Host\":\"a\",\"Port\":1},{\"NodeId\":7,\"Port\":1}],\"Topics\":[]}",
-             long_host);
+    snprintf(
+        text, sizeof(text),
+        "{\"Brokers\":[{\"NodeId\":-1,\"Host\":\"a\",\"Port\":1},{\"NodeId\":1,\"Host\":\"a\",\"Port\":0},"
+        "{\"NodeId\":2,\"Host\":\"a\",\"Port\":65536},{\"NodeId\":3,\"Host\":\"\",\"Port\":1},"
+        "{\"NodeId\":4,\"Host\":\"%s\",\"Port\":1},{\"NodeId\":5,\"Host\":\"a b\",\"Port\":1},"
+        "{\"NodeId\":6,\"Host\":\"good\",\"Port\":1},{\"NodeId\":6,\"Host\":\"twice\",\"Port\":1},"
+        "{\"NodeId\":99999999999,\"Host\":\"a\",\"Port\":1},{\"NodeId\":7,\"Port\":1}],\"Topics\":[]}",
+        long_host);
     cluster = parse(text, 0);
     assert_int_equal(cluster->n_brokers, 1);
     assert_string_equal(cluster->brokers[0].host, "good");
@@ -107,12 +111,12 @@ static void what_is_no_metadata_is_refused(void **state)
 static void fenced_brokers_are_added_unknown_ones_are_not(void **state)
 {
     struct hr_cluster *cluster = parse(three_brokers, 0);
-    json_t *describe = json_loads(
-        "{\"ErrorCode\":0,\"ClusterId\":\"other\",\"Brokers\":["
-        "{\"BrokerId\":1,\"Host\":\"elsewhere\",\"Port\":1,\"Rack\":\"z1\",\"IsFenced\":false},"
-        "{\"BrokerId\":9,\"Host\":\"b9\",\"Port\":9099,\"Rack\":\"z9\",\"IsFenced\":true},"
-        "{\"BrokerId\":8,\"Host\":\"b8\",\"Port\":9098,\"Rack\":\"z8\",\"IsFenced\":false}]}",
-        0, NULL);
+    json_t *describe =
+        json_loads("{\"ErrorCode\":0,\"ClusterId\":\"other\",\"Brokers\":["
+                   "{\"BrokerId\":1,\"Host\":\"elsewhere\",\"Port\":1,\"Rack\":\"z1\",\"IsFenced\":false},"
+                   "{\"BrokerId\":9,\"Host\":\"b9\",\"Port\":9099,\"Rack\":\"z9\",\"IsFenced\":true},"
+                   "{\"BrokerId\":8,\"Host\":\"b8\",\"Port\":9098,\"Rack\":\"z8\",\"IsFenced\":false}]}",
+                   0, NULL);
 
     (void)state;
     assert_non_null(describe);

@@ -10,11 +10,11 @@
 #include "shared/kafka/json.h"
 #include "shared/kafka/schema.h"
 
-#define API_VERSIONS 18
+#define API_VERSIONS        18
 #define UNSUPPORTED_VERSION 35
-#define REQUEST_MAX (64 * 1024)
-#define CLIENT_ID "headrace"
-#define FIRST_CAP 4096
+#define REQUEST_MAX         (64 * 1024)
+#define CLIENT_ID           "headrace"
+#define FIRST_CAP           4096
 
 struct hr_kclient {
     struct hr_loop *loop;
@@ -103,8 +103,9 @@ static void on_timeout(struct hr_timer *timer)
     fail(timer->arg, HR_E_TIMEOUT, "the broker did not answer in time");
 }
 
-int hr_kclient_parse(const uint8_t *frame, uint32_t len, int16_t api_key, int16_t version, int32_t correlation_id,
-                     json_t **ret_body, int16_t *ret_version, char why[HR_KCLIENT_WHY_MAX])
+int hr_kclient_parse(const uint8_t *frame, uint32_t len, int16_t api_key, int16_t version,
+                     int32_t correlation_id, json_t **ret_body, int16_t *ret_version,
+                     char why[HR_KCLIENT_WHY_MAX])
 {
     const struct hr_kmessage *message = hr_kresponse_find(api_key, version);
     json_t *header = NULL, *body = NULL;
@@ -116,8 +117,8 @@ int hr_kclient_parse(const uint8_t *frame, uint32_t len, int16_t api_key, int16_
         snprintf(why, HR_KCLIENT_WHY_MAX, "no schema for API %d version %d", api_key, version);
         return HR_E_UNSUPPORTED;
     }
-    err = hr_kjson_decode(&hr_kresponse_header, hr_kresponse_header_version(api_key, version), frame, len, &header,
-                          &used, inner);
+    err = hr_kjson_decode(&hr_kresponse_header, hr_kresponse_header_version(api_key, version), frame, len,
+                          &header, &used, inner);
     if (err) {
         snprintf(why, HR_KCLIENT_WHY_MAX, "response header: %s", inner);
         return err;
@@ -189,7 +190,8 @@ static bool size_ok(struct hr_kclient *client)
 
     if (size >= 4 && size <= client->max_frame_bytes)
         return true;
-    snprintf(why, sizeof(why), "response size %d is not within 4..%u", (int32_t)size, client->max_frame_bytes);
+    snprintf(why, sizeof(why), "response size %d is not within 4..%u", (int32_t)size,
+             client->max_frame_bytes);
     fail(client, HR_E_TOO_LARGE, why);
     return false;
 }
@@ -286,7 +288,8 @@ int hr_kclient_request(struct hr_kclient *client, int16_t api_key, int16_t versi
                           REQUEST_MAX - 4, &n_header, why);
     if (err)
         goto out;
-    err = hr_kjson_encode(message, version, body, buf + 4 + n_header, REQUEST_MAX - 4 - n_header, &n_body, why);
+    err =
+        hr_kjson_encode(message, version, body, buf + 4 + n_header, REQUEST_MAX - 4 - n_header, &n_body, why);
     if (err)
         goto out;
     buf[0] = (uint8_t)((n_header + n_body) >> 24);

@@ -7,32 +7,26 @@
 
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
+#include "controlplane/metadata/departed.h"
 #include "controlplane/metadata/kclient.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/config/config.h"
 #include "shared/kafka/schema.h"
 
-#define API_METADATA 3
-#define API_API_VERSIONS 18
+#define API_METADATA         3
+#define API_API_VERSIONS     18
 #define API_DESCRIBE_CLUSTER 60
 #define METADATA_VERSION_MAX 12 /* 13 adds only an error code */
 #define DESCRIBE_VERSION_MAX 2
 #define API_VERSIONS_VERSION 3
 
 #define CONNECT_TIMEOUT_MS 3000
-#define RESOLVE_US (3 * HR_US_PER_S)
-#define BACKOFF_MIN_US (100 * HR_US_PER_MS)
-#define BACKOFF_MAX_US (5 * HR_US_PER_S)
-#define VANISHED_FOR_US (60 * HR_US_PER_S)
-#define VANISHED_EVERY_US HR_US_PER_S
-#define DEPARTED_FOR_US (600 * HR_US_PER_S)
-#define CANDIDATES_MAX (HR_POLICY_MAX_BROKERS + HR_CONFIG_MAX_BOOTSTRAP)
-
-struct departed {
-    struct hr_cluster_broker broker;
-    uint64_t since_us;
-};
+#define RESOLVE_US         (3 * HR_US_PER_S)
+#define BACKOFF_MIN_US     (100 * HR_US_PER_MS)
+#define BACKOFF_MAX_US     (5 * HR_US_PER_S)
+#define HURRY_EVERY_US     HR_US_PER_S /* while a broker is missing */
+#define CANDIDATES_MAX     (HR_POLICY_MAX_BROKERS + HR_CONFIG_MAX_BOOTSTRAP)
 
 struct hr_metadata {
     struct hr_loop *loop;
@@ -53,35 +47,30 @@ struct hr_metadata {
 
     struct hr_config_hostport candidates[CANDIDATES_MAX]; /* of this round */
     uint32_t n_candidates, at_candidate;
-    uint32_t turn; /* rotates where a round starts among the known brokers */
+    uint32_t turn;       /* rotates where a round starts among the known brokers */
     struct hr_addr addr; /* of the candidate in use */
     uint64_t backoff_us;
 
     int16_t metadata_version, describe_version; /* -1: not supported by this broker */
-    struct hr_cluster *pending; /* Metadata's answer while DescribeCluster's is awaited */
+    struct hr_cluster *pending;                 /* Metadata's answer while DescribeCluster's is awaited */
     struct hr_cluster *cluster;
-    uint64_t asked_us; /* start of the last refresh */
+    uint64_t asked_us;    /* start of the last refresh */
     bool bootstrap_only;  /* the list was reloaded: known brokers may be another cluster's */
     bool describe_broken; /* DescribeCluster once ended a connection: not asked again */
-    bool hinted;       /* a hint came while a refresh was under way */
-    uint64_t vanished_until_us;
-    struct departed departed[HR_POLICY_MAX_BROKERS];
-    struct hr_cluster_broker departed_list[HR_POLICY_MAX_BROKERS];
-    uint32_t n_departed;
+    bool hinted;          /* a hint came while a refresh was under way */
+    struct hr_departed departed;
     struct hr_metadata_info info;
 };
 
-static const char *const state_names[HR_METADATA_MAX] = {
-    [HR_METADATA_NONE] = "none",
+static const char *const state_names[HR_METADATA_MAX] = {[HR_METADATA_NONE] = "none",
 #define X(name, text) [HR_METADATA_##name] = #name,
-    HR_METADATA_STATES(X)
+                                                         HR_METADATA_STATES(X)
 #undef X
 };
 
-static const char *const state_texts[HR_METADATA_MAX] = {
-    [HR_METADATA_NONE] = "",
+static const char *const state_texts[HR_METADATA_MAX] = {[HR_METADATA_NONE] = "",
 #define X(name, text) [HR_METADATA_##name] = text,
-    HR_METADATA_STATES(X)
+                                                         HR_METADATA_STATES(X)
 #undef X
 };
 
@@ -99,8 +88,26 @@ const char *hr_metadata_state_text(enum hr_metadata_state state)
     return state_texts[state];
 }
 
+#define TO(name) (1u << HR_METADATA_##name)
+/* Every state may be left for WAITING (the candidate failed) and for STOPPED. */
+static const uint32_t legal_next[HR_METADATA_MAX] = {
+    [HR_METADATA_STOPPED] = TO(RESOLVING) | TO(CONNECTING),
+    [HR_METADATA_WAITING] = TO(RESOLVING) | TO(CONNECTING),
+    [HR_METADATA_RESOLVING] = TO(CONNECTING),
+    [HR_METADATA_CONNECTING] = TO(VERSIONS),
+    [HR_METADATA_VERSIONS] = TO(ASKING),
+    [HR_METADATA_ASKING] = TO(DESCRIBING) | TO(READY),
+    [HR_METADATA_DESCRIBING] = TO(READY),
+    [HR_METADATA_READY] = TO(ASKING),
+};
+
 static void set_state(struct hr_metadata *md, enum hr_metadata_state state)
 {
+    if (!((legal_next[md->state] | TO(WAITING) | TO(STOPPED)) & (1u << state))) {
+        md->info.illegal_transitions++;
+        hr_log_error("metadata: from %s to %s is no legal transition: report this", state_names[md->state],
+                     state_names[state]);
+    }
     md->state = state;
 }
 
@@ -153,46 +160,10 @@ static void schedule_refresh(struct hr_metadata *md)
 
     if (md->hinted)
         due = md->asked_us + md->refresh_min_us;
-    if (now < md->vanished_until_us && md->asked_us + VANISHED_EVERY_US < due)
-        due = md->asked_us + VANISHED_EVERY_US;
+    if (now < md->departed.hurry_until_us && md->asked_us + HURRY_EVERY_US < due)
+        due = md->asked_us + HURRY_EVERY_US;
     md->hinted = false;
     hr_timer_set(md->loop, &md->timer, due > now ? due : now);
-}
-
-/* Keeps departed[] true: who was named before and is not any more, for a while. */
-static void note_departures(struct hr_metadata *md, const struct hr_cluster *next)
-{
-    uint64_t now = hr_loop_now(md->loop);
-    uint32_t kept = 0;
-    bool missing = false, newly = false;
-
-    for (uint32_t i = 0; md->cluster && i < md->cluster->n_brokers; i++) {
-        const struct hr_cluster_broker *old = &md->cluster->brokers[i];
-        const struct hr_cluster_broker *still = hr_cluster_find_broker(next, old->id);
-
-        if (!old->fenced && (!still || still->fenced))
-            newly = true;
-        if (!still && md->n_departed < HR_POLICY_MAX_BROKERS) {
-            hr_log_info("metadata: broker %d (%s:%u) is no longer named", old->id, old->host, old->port);
-            md->departed[md->n_departed++] = (struct departed){*old, now};
-        }
-    }
-    for (uint32_t i = 0; i < md->n_departed; i++) {
-        if (hr_cluster_find_broker(next, md->departed[i].broker.id) ||
-            now >= md->departed[i].since_us + DEPARTED_FOR_US)
-            continue;
-        missing = true;
-        md->departed[kept++] = md->departed[i];
-    }
-    md->n_departed = kept;
-    for (uint32_t i = 0; i < kept; i++)
-        md->departed_list[i] = md->departed[i].broker;
-    for (uint32_t i = 0; i < next->n_brokers; i++)
-        missing = missing || next->brokers[i].fenced;
-    if (newly)
-        md->vanished_until_us = now + VANISHED_FOR_US;
-    else if (!missing)
-        md->vanished_until_us = 0;
 }
 
 static void commit(struct hr_metadata *md)
@@ -202,17 +173,18 @@ static void commit(struct hr_metadata *md)
 
     md->pending = NULL;
     if (old && old->id[0] && next->id[0] && strcmp(old->id, next->id) != 0) {
-        md->n_departed = 0;
+        hr_departed_clear(&md->departed);
         old->n_brokers = 0; /* another cluster's brokers have not departed */
-        hr_log_warn("metadata: the cluster id changed from %s to %s: do all bootstrap addresses name one cluster?",
-                    old->id, next->id);
+        hr_log_warn(
+            "metadata: the cluster id changed from %s to %s: do all bootstrap addresses name one cluster?",
+            old->id, next->id);
     }
     if (next->n_rejected > 0 && (!old || old->n_rejected != next->n_rejected))
         hr_log_warn("metadata: %u entries left out, the first: %s", next->n_rejected, next->rejected);
     if (!old || old->n_brokers != next->n_brokers || old->n_topics != next->n_topics)
         hr_log_info("metadata: cluster %s: %u brokers, %u topics, %u partitions", next->id, next->n_brokers,
                     next->n_topics, next->n_partitions);
-    note_departures(md, next);
+    hr_departed_update(&md->departed, old, next, hr_loop_now(md->loop));
     md->cluster = next;
     md->backoff_us = 0;
     md->bootstrap_only = false;
@@ -337,7 +309,8 @@ static void on_connected(void *owner)
     json_object_set_new(body, "ClientSoftwareVersion", json_string(HR_VERSION));
     md->metadata_version = md->describe_version = -1;
     set_state(md, HR_METADATA_VERSIONS);
-    err = hr_kclient_request(md->client, API_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);
+    err =
+        hr_kclient_request(md->client, API_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);
     json_decref(body);
     if (err)
         candidate_failed(md, hr_strerror(err));
@@ -371,8 +344,10 @@ static void on_failed(void *owner, int err, const char *why)
         hr_dns_failed(md->dns, candidate(md)->host, &md->addr);
     if (was == HR_METADATA_READY && err == HR_E_CLOSED) {
         /* Brokers close idle connections (10 minutes) and when they restart: nothing to warn of. */
-        hr_log_info("metadata: %s:%u: %s; trying the next broker", candidate(md)->host, candidate(md)->port, why);
+        hr_log_info("metadata: %s:%u: %s; trying the next broker", candidate(md)->host, candidate(md)->port,
+                    why);
         drop_connection(md);
+        set_state(md, HR_METADATA_WAITING);
         begin_round(md);
         return;
     }
@@ -497,8 +472,9 @@ void hr_metadata_stop(struct hr_metadata *md)
 
 void hr_metadata_configure(struct hr_metadata *md, const struct hr_config *config)
 {
-    bool same = md->n_bootstrap == config->cluster.n_bootstrap &&
-                memcmp(md->bootstrap, config->cluster.bootstrap, md->n_bootstrap * sizeof(md->bootstrap[0])) == 0;
+    bool same =
+        md->n_bootstrap == config->cluster.n_bootstrap &&
+        memcmp(md->bootstrap, config->cluster.bootstrap, md->n_bootstrap * sizeof(md->bootstrap[0])) == 0;
 
     md->n_bootstrap = config->cluster.n_bootstrap;
     memcpy(md->bootstrap, config->cluster.bootstrap, sizeof(md->bootstrap));
@@ -553,8 +529,8 @@ const struct hr_cluster *hr_metadata_cluster(const struct hr_metadata *md)
 
 const struct hr_cluster_broker *hr_metadata_departed(const struct hr_metadata *md, uint32_t *ret_n)
 {
-    *ret_n = md->n_departed;
-    return md->departed_list;
+    *ret_n = md->departed.n;
+    return md->departed.brokers;
 }
 
 void hr_metadata_get_info(const struct hr_metadata *md, struct hr_metadata_info *ret_info)

@@ -41,12 +41,13 @@ enum hr_metadata_state {
 #define X(name, text) HR_METADATA_##name,
     HR_METADATA_STATES(X)
 #undef X
-    HR_METADATA_MAX
+        HR_METADATA_MAX
 };
 
 /* changed: the cluster is another object than before (also when it says the same). */
 HR_MUST_CHECK int hr_metadata_create(struct hr_loop *loop, struct hr_conns *conns, struct hr_dns *dns,
-                                     void (*changed)(void *owner), void *owner, struct hr_metadata **ret_metadata);
+                                     void (*changed)(void *owner), void *owner,
+                                     struct hr_metadata **ret_metadata);
 void hr_metadata_destroy(struct hr_metadata *metadata);
 
 /* Takes over bootstrap list and intervals; at start and after a reload. */
@@ -61,18 +62,18 @@ void hr_metadata_dns_changed(struct hr_metadata *metadata);
 
 /* NULL before the first answer; borrowed until the next `changed`. */
 const struct hr_cluster *hr_metadata_cluster(const struct hr_metadata *metadata);
-/* Brokers that were named within the last ten minutes and are not now. Their clients are told to wait rather
- * than that no such node exists. */
+/* Brokers that were named until recently (controlplane/metadata/departed.h). */
 const struct hr_cluster_broker *hr_metadata_departed(const struct hr_metadata *metadata, uint32_t *ret_n);
 
 struct hr_metadata_info {
     enum hr_metadata_state state;
     char host[HR_POLICY_HOST_MAX]; /* of the broker asked now or last */
     uint16_t port;
-    uint64_t refreshed_us;  /* last success, 0 = never */
-    uint64_t next_us;       /* next scheduled step, 0 = none */
+    uint64_t refreshed_us; /* last success, 0 = never */
+    uint64_t next_us;      /* next scheduled step, 0 = none */
     uint64_t refreshes, failures, hints;
-    char last_error[256];   /* "" if none since the last success */
+    uint64_t illegal_transitions; /* of the state machine: a bug */
+    char last_error[256];         /* "" if none since the last success */
 };
 void hr_metadata_get_info(const struct hr_metadata *metadata, struct hr_metadata_info *ret_info);
 const char *hr_metadata_state_name(enum hr_metadata_state state);

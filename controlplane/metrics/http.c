@@ -11,8 +11,8 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 
-#define CONNECTIONS_MAX 64
-#define IDLE_S 30
+#define CONNECTIONS_MAX   64
+#define IDLE_S            30
 #define CONNECTION_MEMORY (32 * 1024)
 
 struct hr_metrics {
@@ -22,8 +22,8 @@ struct hr_metrics {
     struct hr_timer timer;
 };
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type, char *body,
-                               size_t len, enum MHD_ResponseMemoryMode mode)
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
+                               char *body, size_t len, enum MHD_ResponseMemoryMode mode)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(len, body, mode);
     enum MHD_Result result;
@@ -42,8 +42,9 @@ static enum MHD_Result respond_line(struct MHD_Connection *connection, unsigned 
                    MHD_RESPMEM_MUST_COPY);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_size, void **context)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **context)
 {
     struct hr_metrics *metrics = cls;
     const char *why = "";
@@ -51,7 +52,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     (void)version;
     (void)upload;
     if (!*context) {
-        /* First call: headers only. The request's end is waited for, or the connection could not be reused. */
+        /* First call: headers only. The request's end is waited for, or the connection could not be reused.
+         */
         *context = metrics;
         return MHD_YES;
     }
@@ -69,8 +71,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             hr_text_free(&text);
             return respond_line(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
         }
-        return respond(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text.bytes, text.len,
-                       MHD_RESPMEM_MUST_FREE);
+        return respond(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text.bytes,
+                       text.len, MHD_RESPMEM_MUST_FREE);
     }
     if (strcmp(url, "/live") == 0)
         return respond_line(connection, MHD_HTTP_OK, "live\n");
@@ -162,12 +164,12 @@ int hr_metrics_create(struct hr_daemon *d, struct hr_metrics **ret_metrics)
     metrics->timer = (struct hr_timer){.fn = on_timer, .arg = metrics};
     if (addr.ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    metrics->mhd = MHD_start_daemon(flags, port, NULL, NULL, on_request, metrics, MHD_OPTION_EXTERNAL_LOGGER,
-                                    on_mhd_log, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&addr,
-                                    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                    MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+    metrics->mhd =
+        MHD_start_daemon(flags, port, NULL, NULL, on_request, metrics, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log,
+                         NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&addr, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
     info = metrics->mhd ? MHD_get_daemon_info(metrics->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (info)
         metrics->watch = (struct hr_watch){.fd = info->epoll_fd, .fn = on_ready, .arg = metrics};

@@ -45,13 +45,14 @@ static void write_workers(struct hr_daemon *d, struct hr_text *t)
     for (uint32_t i = 0; i < HR_GAUGE_MAX; i++) {
         head(t, hr_gauge_info[i].name, "gauge", hr_gauge_info[i].meaning);
         for (uint32_t w = 0; w < n; w++)
-            hr_text_add(t, "headrace_%s{worker=\"%u\"} %" PRIu64 "\n", hr_gauge_info[i].name, w, stats[w].gauges[i]);
+            hr_text_add(t, "headrace_%s{worker=\"%u\"} %" PRIu64 "\n", hr_gauge_info[i].name, w,
+                        stats[w].gauges[i]);
     }
     head(t, "drops_total", "counter", "packets, connections and frames dropped, by reason");
     for (uint32_t i = 0; i < HR_DROP_MAX; i++) {
         for (uint32_t w = 0; w < n; w++)
-            hr_text_add(t, "headrace_drops_total{worker=\"%u\",reason=\"%s\"} %" PRIu64 "\n", w, hr_drop_info[i].name,
-                        stats[w].drops[i]);
+            hr_text_add(t, "headrace_drops_total{worker=\"%u\",reason=\"%s\"} %" PRIu64 "\n", w,
+                        hr_drop_info[i].name, stats[w].drops[i]);
     }
 }
 
@@ -62,10 +63,12 @@ static void write_cluster(struct hr_daemon *d, struct hr_text *t)
     uint32_t under_replicated = 0, leaderless = 0, alive = 0;
 
     hr_metadata_get_info(d->metadata, &info);
-    one(t, "metadata_refreshes_total", "counter", "metadata refreshes that succeeded", (double)info.refreshes);
+    one(t, "metadata_refreshes_total", "counter", "metadata refreshes that succeeded",
+        (double)info.refreshes);
     one(t, "metadata_failures_total", "counter", "attempts to get metadata from a broker that failed",
         (double)info.failures);
-    one(t, "metadata_hints_total", "counter", "hints from workers that metadata is stale", (double)info.hints);
+    one(t, "metadata_hints_total", "counter", "hints from workers that metadata is stale",
+        (double)info.hints);
     one(t, "cluster_known", "gauge", "1 when the cluster has answered at least once", cluster != NULL);
     if (!cluster)
         return;
@@ -74,7 +77,8 @@ static void write_cluster(struct hr_daemon *d, struct hr_text *t)
     for (uint32_t i = 0; i < cluster->n_topics; i++) {
         for (uint32_t p = 0; p < cluster->topics[i].n_partitions; p++) {
             leaderless += cluster->topics[i].partitions[p].leader < 0;
-            under_replicated += cluster->topics[i].partitions[p].n_isr < cluster->topics[i].partitions[p].n_replicas;
+            under_replicated +=
+                cluster->topics[i].partitions[p].n_isr < cluster->topics[i].partitions[p].n_replicas;
         }
     }
     head(t, "broker_info", "gauge", "a broker of the cluster, 1 when it serves, 0 when it is fenced");
@@ -124,7 +128,8 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
     hr_text_label(t, "build_id", hr_build_id);
     hr_text_add(t, "} 1\n");
     one(t, "ready", "gauge", "1 when traffic should be sent here, as /ready says", hr_daemon_ready(d, &why));
-    one(t, "dataplane_attached", "gauge", "1 when the control plane is attached to a dataplane", d->attached_us != 0);
+    one(t, "dataplane_attached", "gauge", "1 when the control plane is attached to a dataplane",
+        d->attached_us != 0);
     one(t, "dataplane_attaches_total", "counter", "times the control plane attached to a dataplane",
         (double)d->attaches);
     one(t, "dataplane_workers", "gauge", "workers of the dataplane", hr_daemon_workers(d));
@@ -134,14 +139,16 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
     one(t, "control_events_invalid_total", "counter", "messages from workers that made no sense",
         (double)d->events_invalid);
     one(t, "control_connections", "gauge", "control-owned connections to brokers", conns.open);
-    one(t, "control_connections_opened_total", "counter", "control-owned connections opened", (double)conns.opened);
+    one(t, "control_connections_opened_total", "counter", "control-owned connections opened",
+        (double)conns.opened);
     one(t, "control_connections_failed_total", "counter", "control-owned connections that failed",
         (double)conns.failed);
     one(t, "policy_published_generation", "gauge", "generation of the newest policy snapshot published",
         policy ? (double)policy->generation : 0);
     one(t, "policy_adopted_generation", "gauge", "generation of the policy snapshot that every worker uses",
         (double)hr_daemon_adopted(d));
-    one(t, "policy_refused_total", "counter", "policy snapshots that the dataplane refused", (double)d->policy_bad);
+    one(t, "policy_refused_total", "counter", "policy snapshots that the dataplane refused",
+        (double)d->policy_bad);
     write_cluster(d, t);
     write_listeners(d, t);
     write_workers(d, t);

@@ -113,7 +113,8 @@ static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *p
 
 static int broker_order(const void *a, const void *b)
 {
-    int32_t x = ((const struct hr_policy_broker *)a)->node_id, y = ((const struct hr_policy_broker *)b)->node_id;
+    int32_t x = ((const struct hr_policy_broker *)a)->node_id,
+            y = ((const struct hr_policy_broker *)b)->node_id;
 
     return (x > y) - (x < y);
 }
@@ -187,7 +188,8 @@ bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to,
         return false;
     listeners = from->n_listeners != to->n_listeners ||
                 memcmp(from->listeners, to->listeners, sizeof(from->listeners)) != 0;
-    brokers = from->n_brokers != to->n_brokers || memcmp(from->brokers, to->brokers, sizeof(from->brokers)) != 0;
+    brokers =
+        from->n_brokers != to->n_brokers || memcmp(from->brokers, to->brokers, sizeof(from->brokers)) != 0;
     if (from->cluster_known != to->cluster_known)
         say(text, cap, "cluster %s", to->cluster_known ? "known" : "unknown");
     if (strcmp(from->cluster_id, to->cluster_id) != 0)
@@ -197,8 +199,8 @@ bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to,
     else if (listeners)
         say(text, cap, "listeners changed");
     if (brokers)
-        say(text, cap, "brokers %u of %u alive -> %u of %u", count_alive(from), from->n_brokers, count_alive(to),
-            to->n_brokers);
+        say(text, cap, "brokers %u of %u alive -> %u of %u", count_alive(from), from->n_brokers,
+            count_alive(to), to->n_brokers);
     if (!text[0])
         say(text, cap, "limits, zone, idle policy or log level");
     return true;

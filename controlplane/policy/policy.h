@@ -33,8 +33,8 @@ struct hr_policy_inputs {
     const struct hr_config *config;
     const struct hr_config *at_start; /* bounds what memory was laid out for at start; NULL: no bound */
     const struct hr_overrides *overrides;
-    const struct hr_cluster *cluster;           /* NULL: unknown as yet */
-    const struct hr_cluster_broker *departed;   /* named until recently */
+    const struct hr_cluster *cluster;         /* NULL: unknown as yet */
+    const struct hr_cluster_broker *departed; /* named until recently */
     uint32_t n_departed;
     /* The address to use for a name now; anything but 0: unknown. */
     int (*resolve)(void *arg, const char *host, struct hr_addr *ret_addr);

@@ -23,8 +23,8 @@ struct hr_publisher {
     uint64_t generation;      /* highest that we know of */
     uint64_t adopted_foreign; /* the dataplane works by a snapshot of an earlier control plane */
     bool published;
-    struct hr_policy policy;  /* last sent */
-    struct hr_policy next;    /* under construction */
+    struct hr_policy policy; /* last sent */
+    struct hr_policy next;   /* under construction */
 };
 
 static void on_timer(struct hr_timer *timer);
@@ -53,7 +53,8 @@ void hr_publisher_destroy(struct hr_publisher *pub)
 }
 
 /* Whether the next snapshot may go out although the cluster is unknown. */
-static bool may_go_unknown(const struct hr_publisher *pub, const struct hr_policy_inputs *in, uint64_t *ret_at_us)
+static bool may_go_unknown(const struct hr_publisher *pub, const struct hr_policy_inputs *in,
+                           uint64_t *ret_at_us)
 {
     bool kafka = false;
 
@@ -93,8 +94,8 @@ static void on_timer(struct hr_timer *timer)
     pub->next.generation = pub->generation + 1;
     err = pub->ops->publish(pub->owner, &pub->next, &why);
     if (err) {
-        hr_log_error("policy: generation %llu not published: %s: %s", (unsigned long long)pub->next.generation,
-                     hr_strerror(err), why ? why : "");
+        hr_log_error("policy: generation %llu not published: %s: %s",
+                     (unsigned long long)pub->next.generation, hr_strerror(err), why ? why : "");
         return;
     }
     pub->generation++;

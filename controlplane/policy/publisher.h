@@ -24,8 +24,8 @@ void hr_publisher_destroy(struct hr_publisher *publisher);
 
 /* Something that the policy depends on may have changed. */
 void hr_publisher_touch(struct hr_publisher *publisher);
-/* Attached to a dataplane that works by `generation` (0: by none). While it has one that we did not make and we
- * do not know the cluster, it keeps that. */
+/* Attached to a dataplane that works by `generation` (0: by none). While it has one that we did not make and
+ * we do not know the cluster, it keeps that. */
 void hr_publisher_attached(struct hr_publisher *publisher, uint64_t generation);
 
 /* The newest snapshot that was sent, NULL if none; borrowed. */

@@ -8,10 +8,11 @@
 #include "shared/ipc/link.h"
 #include "shared/ipc/messages.h"
 
-#define QUESTIONS_MAX 16
+#define QUESTIONS_MAX   16
 #define LIST_TIMEOUT_US (3 * HR_US_PER_S)
 #define PING_TIMEOUT_US HR_US_PER_S
-#define LIST_STEP 256 /* sessions asked for at a time: a worker answers in pieces, between batches of packets */
+#define LIST_STEP                                                                                            \
+    256 /* sessions asked for at a time: a worker answers in pieces, between batches of packets */
 
 enum kind { KIND_NONE = 0, KIND_LIST, KIND_KILL, KIND_PING };
 
@@ -117,7 +118,8 @@ static int tell(struct hr_sessions *sessions, uint32_t worker, struct hr_msg *ms
     return err;
 }
 
-static int begin(struct hr_sessions *sessions, enum kind kind, uint64_t timeout_us, struct question **ret_question)
+static int begin(struct hr_sessions *sessions, enum kind kind, uint64_t timeout_us,
+                 struct question **ret_question)
 {
     if (sessions->n_workers == 0)
         return HR_E_CLOSED;
@@ -150,7 +152,8 @@ static int ask_list(struct question *q, uint32_t worker, uint32_t from)
 }
 
 int hr_sessions_list(struct hr_sessions *sessions, uint32_t limit,
-                     void (*done)(void *arg, int err, const struct hr_session_info *infos, uint32_t n, bool complete),
+                     void (*done)(void *arg, int err, const struct hr_session_info *infos, uint32_t n,
+                                  bool complete),
                      void *arg)
 {
     struct question *q;

@@ -26,18 +26,19 @@ void hr_sessions_detached(struct hr_sessions *sessions);
 /* A SESSION_* or PONG event. INVALID when it makes no sense. */
 HR_MUST_CHECK int hr_sessions_event(struct hr_sessions *sessions, uint32_t worker, const struct hr_msg *msg);
 
-/* At most limit sessions over all workers. done: infos are borrowed until return; err is TIMEOUT when a worker
- * did not answer in time (infos hold what came), CLOSED when the dataplane went away; complete: there are no
- * more. The callbacks never come from within these calls. CLOSED: not attached. */
+/* At most limit sessions over all workers. done: infos are borrowed until return; err is TIMEOUT when a
+ * worker did not answer in time (infos hold what came), CLOSED when the dataplane went away; complete: there
+ * are no more. The callbacks never come from within these calls. CLOSED: not attached. */
 HR_MUST_CHECK int hr_sessions_list(struct hr_sessions *sessions, uint32_t limit,
-                                   void (*done)(void *arg, int err, const struct hr_session_info *infos, uint32_t n,
-                                                bool complete),
+                                   void (*done)(void *arg, int err, const struct hr_session_info *infos,
+                                                uint32_t n, bool complete),
                                    void *arg);
 /* err: 0 when it was ended, NOT_FOUND, TIMEOUT, CLOSED. INVALID: no worker has such ids. */
-HR_MUST_CHECK int hr_sessions_kill(struct hr_sessions *sessions, uint64_t id, void (*done)(void *arg, int err),
-                                   void *arg);
+HR_MUST_CHECK int hr_sessions_kill(struct hr_sessions *sessions, uint64_t id,
+                                   void (*done)(void *arg, int err), void *arg);
 /* The same without waiting for the answer. FULL when the ring is. */
 HR_MUST_CHECK int hr_sessions_end(struct hr_sessions *sessions, uint64_t id);
 /* rtt_us[w] is UINT32_MAX for a worker that did not answer within a second. */
 HR_MUST_CHECK int hr_sessions_ping(struct hr_sessions *sessions,
-                                   void (*done)(void *arg, const uint32_t *rtt_us, uint32_t n_workers), void *arg);
+                                   void (*done)(void *arg, const uint32_t *rtt_us, uint32_t n_workers),
+                                   void *arg);

@@ -1,4 +1,5 @@
-/* A line of the control socket: whatever it is, it is refused with a reason or is an object with a command. */
+/* A line of the control socket: whatever it is, it is refused with a reason or is an object with a command.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
         int16_t key, version;
-    } kinds[] = {{3, 0}, {3, 1}, {3, 5}, {3, 8}, {3, 9}, {3, 12}, {60, 0}, {60, 1}, {60, 2}, {18, 0}, {18, 3}};
+    } kinds[] = {{3, 0},  {3, 1},  {3, 5},  {3, 8},  {3, 9}, {3, 12},
+                 {60, 0}, {60, 1}, {60, 2}, {18, 0}, {18, 3}};
     static struct hr_cluster *known; /* what DescribeCluster's answers are added to */
     char why[HR_KCLIENT_WHY_MAX], why_not[128];
     int16_t version;
@@ -44,8 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1 || size > 256 * 1024)
         return 0;
     kind = data[0] % (sizeof(kinds) / sizeof(kinds[0]));
-    if (hr_kclient_parse(data + 1, (uint32_t)size - 1, kinds[kind].key, kinds[kind].version, 1, &body, &version, why) !=
-        0)
+    if (hr_kclient_parse(data + 1, (uint32_t)size - 1, kinds[kind].key, kinds[kind].version, 1, &body,
+                         &version, why) != 0)
         return 0;
     if (kinds[kind].key == 3) {
         struct hr_cluster *cluster;
