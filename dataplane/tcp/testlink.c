@@ -1,11 +1,11 @@
 #include "dataplane/tcp/testlink.h"
 
-#include <rte_hash_crc.h>
 #include <rte_mempool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/base/siphash.h"
 #include "tests/support/eal.h"
 
 static struct hr_buf_ctx pools[2];
@@ -90,12 +90,13 @@ static struct tl_packet heap_pop(struct tl_link *l)
     return top;
 }
 
-static uint32_t chain_crc(const struct rte_mbuf *m)
+static uint64_t chain_hash(const struct rte_mbuf *m)
 {
-    uint32_t crc = 0;
+    static const uint8_t key[16];
+    uint64_t h = 0;
     for (; m != NULL; m = m->next)
-        crc = rte_hash_crc(rte_pktmbuf_mtod(m, const void *), m->data_len, crc);
-    return crc;
+        h = h * 31 + hr_siphash(key, rte_pktmbuf_mtod(m, const void *), m->data_len);
+    return h;
 }
 
 struct emit_arg {
@@ -139,7 +140,7 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
         rte_pktmbuf_free(m);
         return;
     }
-    struct tl_packet p = {.to = !a->end, .m = m, .crc = chain_crc(m), .flow = *flow};
+    struct tl_packet p = {.to = !a->end, .m = m, .hash = chain_hash(m), .flow = *flow};
     l->free_at[a->end] = RTE_MAX(l->free_at[a->end], l->now) + l->gap_us;
     p.at = l->free_at[a->end] + l->delay_us + (l->jitter_us ? tl_random(l) % l->jitter_us : 0);
     if (tl_uniform(l) < l->reorder)
@@ -171,7 +172,7 @@ static void deliver(struct tl_link *l, struct tl_packet *p)
 {
     struct tl_end *e = &l->end[p->to];
 
-    if (chain_crc(p->m) != p->crc)
+    if (chain_hash(p->m) != p->hash)
         l->changed_on_wire++;
     uint8_t flat[65536];
     uint32_t len = 0;

@@ -41,7 +41,7 @@ struct tl_packet {
     uint64_t at, order;
     int to;
     struct rte_mbuf *m;
-    uint32_t crc;
+    uint64_t hash;
     struct hr_flow flow; /* as the sender sees it */
 };
 

@@ -30,7 +30,7 @@ static inline bool hr_wheel_armed(const struct hr_wheel_entry *e)
     return e->pprev != NULL;
 }
 
-/* Arms or moves an entry; a tick that has passed fires at the next turn. */
+/* Arms or moves an entry; a tick that has been fired already becomes the next one. */
 void hr_wheel_arm(struct hr_wheel *w, struct hr_wheel_entry *e, uint64_t tick);
 void hr_wheel_disarm(struct hr_wheel *w, struct hr_wheel_entry *e);
 
