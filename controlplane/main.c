@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "controlplane/daemon/daemon.h"
 #include "shared/base/log.h"
@@ -78,6 +79,8 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     free(errors);
+    /* Whatever runs here never gains a right that we do not have. */
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     hr_log_init("headrace-controlplane", config->log.level, config->log.format);
     hr_log_info("headrace-controlplane %s (build %s), configuration %s", HR_VERSION, hr_build_id, path);
     err = hr_daemon_create(config, &daemon);

@@ -46,6 +46,7 @@ static void on_attached(void *owner)
     d->refused[0] = '\0';
     hr_log_info("attached to the dataplane: %u worker%s, session %u", n_workers, n_workers == 1 ? "" : "s",
                 hr_attach_client_session(d->attach));
+    hr_notify_status("attached to a dataplane with %u worker%s", n_workers, n_workers == 1 ? "" : "s");
     hr_conns_attached(d->conns, n_workers, worker_link, d);
     hr_sessions_attached(d->sessions, n_workers, worker_link, d);
     d->doorbell =
@@ -62,6 +63,7 @@ static void on_lost(void *owner, const char *why)
     struct hr_daemon *d = owner;
 
     hr_log_warn("the dataplane is gone: %s; attaching again", why);
+    hr_notify_status("no dataplane is attached");
     d->attached_us = 0;
     hr_timer_cancel(d->loop, &d->take_again);
     hr_loop_remove(d->loop, &d->doorbell);

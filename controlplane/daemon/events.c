@@ -1,10 +1,14 @@
 /* Messages from workers, and where each kind of them goes. */
+#include <string.h>
+
 #include "controlplane/attach/attach.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/daemon/impl.h"
+#include "controlplane/dns/dns.h"
 #include "controlplane/logevents/logevents.h"
 #include "controlplane/metadata/metadata.h"
+#include "controlplane/policy/publisher.h"
 #include "controlplane/sessions/sessions.h"
 #include "shared/base/log.h"
 #include "shared/ipc/doorbell.h"
@@ -13,6 +17,46 @@
 /* Messages of one worker handled before the others have their turn. */
 #define EVENTS_BURST  256
 #define EVENTS_ROUNDS 16
+
+/* A worker saw signs that what it knows of a node, or of a listener's target, is old. Only connections that
+ * failed are reported for a target. */
+static void on_hint(struct hr_daemon *d, const struct hr_msg *msg)
+{
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    const struct hr_cluster_broker *broker =
+        hr_cluster_find_broker(hr_metadata_cluster(d->metadata), msg->u.hint.node_id);
+    const struct hr_policy_listener *listener = policy && msg->u.hint.listener < policy->n_listeners
+                                                    ? &policy->listeners[msg->u.hint.listener]
+                                                    : NULL;
+
+    if (listener && listener->mode == HR_LISTENER_TCP) {
+        for (uint32_t i = 0; i < d->config->n_listeners; i++) {
+            if (strcmp(d->config->listeners[i].policy.name, listener->name) == 0)
+                hr_dns_failed(d->dns, d->config->listeners[i].target.host, &listener->target);
+        }
+        return;
+    }
+    if (broker)
+        hr_dns_refresh(d->dns, broker->host);
+    hr_metadata_hint(d->metadata);
+}
+
+/* Log events also say which broker could not be reached: its name may have another address by now. */
+static void on_log(struct hr_daemon *d, uint32_t worker, const struct hr_msg *msg)
+{
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    const struct hr_cluster_broker *broker;
+    const struct hr_policy_broker *used;
+
+    hr_logevents_event(d->logevents, worker, msg);
+    if (msg->u.log.event != HR_LOGEV_SESSION_OPEN_FAILED || !policy ||
+        (msg->u.log.reason != HR_DROP_broker_refused && msg->u.log.reason != HR_DROP_broker_timeout))
+        return;
+    broker = hr_cluster_find_broker(hr_metadata_cluster(d->metadata), msg->u.log.node_id);
+    used = hr_policy_find_broker(policy, msg->u.log.node_id);
+    if (broker && used)
+        hr_dns_failed(d->dns, broker->host, &used->addr);
+}
 
 static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *msg)
 {
@@ -35,10 +79,10 @@ static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *
         err = hr_sessions_event(d->sessions, worker, msg);
         break;
     case HR_EV_HINT:
-        hr_metadata_hint(d->metadata);
+        on_hint(d, msg);
         break;
     case HR_EV_LOG:
-        hr_logevents_event(d->logevents, worker, msg);
+        on_log(d, worker, msg);
         break;
     default:
         err = HR_E_INVALID;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 
 #include "controlplane/dns/dns.h"
@@ -13,6 +14,7 @@
 
 #define TRY_TIMEOUT_MS 1500
 #define TRIES          3
+#define RESOLV_CONF    "/etc/resolv.conf"
 
 struct fd_watch {
     struct hr_watch watch; /* first: its arg is the resolver */
@@ -25,6 +27,8 @@ struct cares {
     ares_channel channel;
     struct fd_watch *watches;
     struct hr_timer timer;
+    uint32_t n_queries;
+    struct timespec conf_mtime; /* of RESOLV_CONF when the channel read it */
     bool closing;
 };
 
@@ -119,9 +123,47 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
     }
     if (info)
         ares_freeaddrinfo(info);
+    query->cares->n_queries--;
     if (!query->cares->closing)
         hr_dns_answer(query->dns, query->host, err, addrs, n, ttl_s);
     free(query);
+}
+
+static struct timespec conf_mtime(void)
+{
+    struct stat st;
+
+    return stat(RESOLV_CONF, &st) == 0 ? st.st_mtim : (struct timespec){0};
+}
+
+static int open_channel(struct cares *cares, ares_channel *ret_channel)
+{
+    struct ares_options options = {.timeout = TRY_TIMEOUT_MS,
+                                   .tries = TRIES,
+                                   .sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = cares};
+
+    cares->conf_mtime = conf_mtime();
+    return ares_init_options(ret_channel, &options,
+                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) == ARES_SUCCESS
+               ? 0
+               : HR_E_SYSTEM;
+}
+
+/* c-ares reads resolv.conf when a channel is made. DHCP may write another one later. */
+static void follow_conf(struct cares *cares)
+{
+    struct timespec now = conf_mtime();
+    ares_channel channel;
+
+    if (cares->n_queries > 0 ||
+        (now.tv_sec == cares->conf_mtime.tv_sec && now.tv_nsec == cares->conf_mtime.tv_nsec))
+        return;
+    if (open_channel(cares, &channel) != 0)
+        return;
+    ares_destroy(cares->channel);
+    cares->channel = channel;
+    hr_log_info("dns: %s has changed and was read again", RESOLV_CONF);
 }
 
 static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *host)
@@ -134,9 +176,11 @@ static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *
         hr_dns_answer(dns, host, HR_E_NOMEM, NULL, 0, 0);
         return;
     }
+    follow_conf(cares);
     query->cares = cares;
     query->dns = dns;
     strncpy(query->host, host, sizeof(query->host) - 1);
+    cares->n_queries++;
     ares_getaddrinfo(cares->channel, query->host, NULL, &hints, on_addrinfo, query);
     arm(cares);
 }
@@ -144,19 +188,13 @@ static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *
 int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver)
 {
     struct cares *cares = calloc(1, sizeof(*cares));
-    struct ares_options options = {.timeout = TRY_TIMEOUT_MS,
-                                   .tries = TRIES,
-                                   .sock_state_cb = on_socket_state,
-                                   .sock_state_cb_data = cares};
 
     if (!cares)
         return HR_E_NOMEM;
     cares->resolver.start = start;
     cares->loop = loop;
     cares->timer = (struct hr_timer){.fn = on_timer, .arg = cares};
-    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
-        ares_init_options(&cares->channel, &options,
-                          ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
+    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS || open_channel(cares, &cares->channel) != 0) {
         free(cares);
         return HR_E_SYSTEM;
     }

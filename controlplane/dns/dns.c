@@ -176,28 +176,36 @@ int hr_dns_lookup(struct hr_dns *dns, const char *host, struct hr_addr addrs[HR_
     return entry->err ? HR_E_NOT_FOUND : HR_E_AGAIN;
 }
 
+static void hasten(struct hr_dns *dns, struct entry *entry)
+{
+    uint64_t soonest = entry->resolved_us + HASTE_MIN_US;
+
+    if (!entry->resolving && soonest < entry->next_us) {
+        entry->next_us = soonest;
+        arm(dns);
+    }
+}
+
+void hr_dns_refresh(struct hr_dns *dns, const char *host)
+{
+    struct entry *entry = find(dns, host);
+
+    if (entry)
+        hasten(dns, entry);
+}
+
 void hr_dns_failed(struct hr_dns *dns, const char *host, const struct hr_addr *addr)
 {
     struct entry *entry = find(dns, host);
-    bool moved = false;
 
     if (!entry)
         return;
+    hasten(dns, entry);
     if (entry->n > 1 && hr_addr_equal(&entry->addrs[0], addr)) {
         memmove(entry->addrs, entry->addrs + 1, (entry->n - 1) * sizeof(entry->addrs[0]));
         entry->addrs[entry->n - 1] = *addr;
-        moved = true;
-    }
-    if (!entry->resolving) {
-        uint64_t soonest = entry->resolved_us + HASTE_MIN_US;
-
-        if (soonest < entry->next_us) {
-            entry->next_us = soonest;
-            arm(dns);
-        }
-    }
-    if (moved)
         dns->changed(dns->owner);
+    }
 }
 
 void hr_dns_answer(struct hr_dns *dns, const char *host, int err, const struct hr_addr *addrs, uint32_t n,

@@ -41,6 +41,9 @@ HR_MUST_CHECK int hr_dns_lookup(struct hr_dns *dns, const char *host, struct hr_
  * again (at most once a second). */
 void hr_dns_failed(struct hr_dns *dns, const char *host, const struct hr_addr *addr);
 
+/* Something hints that the name's addresses are old: resolved again, at most once a second. */
+void hr_dns_refresh(struct hr_dns *dns, const char *host);
+
 /* The resolver's answer: err 0 and n >= 1 addresses, or an error. */
 void hr_dns_answer(struct hr_dns *dns, const char *host, int err, const struct hr_addr *addrs, uint32_t n,
                    uint32_t ttl_s);

@@ -190,6 +190,16 @@ static void a_failed_connect_tries_the_next_address_and_asks_again(void **state)
     pass(1);
     assert_int_equal(n_started, 3);
     hr_dns_failed(dns, "unknown", &first);
+    /* A mere hint keeps the order. */
+    answer("b", 3600, 2, 2, 1);
+    pass(10);
+    hr_dns_refresh(dns, "b");
+    hr_dns_refresh(dns, "unknown");
+    hr_loop_turn(loop, 0);
+    assert_int_equal(n_started, 4);
+    lookup("b");
+    assert_true(hr_addr_equal(&got[0], &second));
+    assert_int_equal(n_changed, 2);
 }
 
 static void failures_back_off_and_keep_what_is_known(void **state)
