@@ -119,6 +119,11 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
             if (node->ai_ttl >= 0 && (uint32_t)node->ai_ttl < ttl_s)
                 ttl_s = (uint32_t)node->ai_ttl;
         }
+        /* A chain of aliases is as good as its shortest-lived link. */
+        for (struct ares_addrinfo_cname *alias = info->cnames; alias; alias = alias->next) {
+            if (alias->ttl >= 0 && (uint32_t)alias->ttl < ttl_s)
+                ttl_s = (uint32_t)alias->ttl;
+        }
         err = n > 0 ? 0 : HR_E_NOT_FOUND;
     }
     if (info)
