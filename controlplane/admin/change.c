@@ -10,6 +10,7 @@
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/daemon/drain.h"
 #include "controlplane/metadata/metadata.h"
+#include "controlplane/policy/publisher.h"
 #include "controlplane/sessions/sessions.h"
 #include "shared/base/log.h"
 #include "shared/config/keys.h"
@@ -162,6 +163,7 @@ static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, 
 {
     const char *target = json_string_value(json_object_get(args, "target"));
     const char *verb = drain ? "drain" : "undrain";
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
     uint64_t number;
     bool found = false;
     uint32_t n_departed;
@@ -199,6 +201,9 @@ static void change_drain(struct hr_daemon *d, struct hr_admin_request *request, 
     departed = hr_metadata_departed(d->metadata, &n_departed);
     for (uint32_t i = 0; i < n_departed; i++)
         found = found || departed[i].id == (int32_t)number;
+    /* Known to the workers from an earlier control plane. */
+    if (policy && number <= INT32_MAX)
+        found = found || hr_policy_find_broker(policy, (int32_t)number) != NULL;
     if (!found && drain) {
         hr_admin_fail(request, HR_E_NOT_FOUND,
                       "the cluster has no broker %" PRIu64 " (see headracectl brokers)", number);

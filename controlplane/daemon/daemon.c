@@ -36,9 +36,26 @@ static struct hr_link *worker_link(void *arg, uint32_t worker)
     return hr_attach_client_link(d->attach, worker);
 }
 
+/* Copies out the snapshot that the workers use, if an earlier control plane left it in a slot. False: none,
+ * or not a valid one. */
+static bool read_adopted(const struct hr_daemon *d, struct hr_policy *policy)
+{
+    const char *why;
+
+    for (uint32_t slot = 0; policy && slot < HR_POLICY_SLOTS; slot++) {
+        *policy =
+            *hr_region_policy(hr_attach_client_region(d->attach), hr_attach_client_workers(d->attach), slot);
+        if (policy->generation != 0 && policy->generation == hr_daemon_adopted(d) &&
+            hr_policy_validate(policy, &why) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void on_attached(void *owner)
 {
     struct hr_daemon *d = owner;
+    struct hr_policy *adopted = malloc(sizeof(*adopted));
     uint32_t n_workers = hr_attach_client_workers(d->attach);
 
     d->attached_us = hr_loop_now(d->loop);
@@ -53,7 +70,8 @@ static void on_attached(void *owner)
         (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = hr_daemon_on_doorbell, .arg = d};
     if (hr_loop_add(d->loop, &d->doorbell, EPOLLIN) != 0)
         hr_log_error("cannot watch the workers' doorbell, errno %d", errno);
-    hr_publisher_attached(d->publisher, hr_daemon_adopted(d));
+    hr_publisher_attached(d->publisher, hr_daemon_adopted(d), read_adopted(d, adopted) ? adopted : NULL);
+    free(adopted);
     hr_metadata_start(d->metadata);
     hr_daemon_take_events(d);
 }

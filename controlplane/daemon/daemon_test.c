@@ -217,6 +217,11 @@ static bool four_brokers_now(void)
     return dp.policy.n_brokers == 4;
 }
 
+static bool all_draining(void)
+{
+    return dp.policy.listeners[0].draining;
+}
+
 /* As after kill -9 of the control plane: the dataplane keeps its snapshot until a better one is known. */
 static void a_restarted_control_plane_publishes_nothing_worse(void **state)
 {
@@ -239,6 +244,14 @@ static void a_restarted_control_plane_publishes_nothing_worse(void **state)
         turn();
     assert_int_equal(dp.policies, 1);
     assert_int_equal(dp.policy.generation, generation);
+    assert_true(is_ready()); /* on what the one before has left */
+    /* And what the operator wants is done meanwhile, with the brokers that were known. */
+    json_decref(ask("{\"cmd\":\"drain\",\"target\":\"2\"}"));
+    expect_error(ask("{\"cmd\":\"drain\",\"target\":\"12\"}"), "NOT_FOUND");
+    json_decref(ask("{\"cmd\":\"drain\",\"target\":\"kafka\"}"));
+    await(all_draining);
+    assert_int_equal(dp.policy.n_brokers, 3);
+    assert_true(dp.policy.cluster_known);
     dp.silent = false;
     dp.n_brokers = 4;
     hr_metadata_stop(cp->metadata); /* the request under way was swallowed: ask anew */
@@ -316,11 +329,6 @@ static void sessions_are_listed_and_killed(void **state)
     expect_error(ask("{\"cmd\":\"kill\",\"id\":\"0700000000000042\"}"), "NOT_FOUND");
     expect_error(ask("{\"cmd\":\"kill\",\"id\":\"zz\"}"), "INVALID");
     expect_error(ask("{\"cmd\":\"kill\"}"), "INVALID");
-}
-
-static bool all_draining(void)
-{
-    return dp.policy.listeners[0].draining;
 }
 
 static bool none_draining(void)

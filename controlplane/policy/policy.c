@@ -57,7 +57,20 @@ int hr_overrides_listener(struct hr_overrides *overrides, const char *name, bool
     return 0;
 }
 
-static void add_listeners(const struct hr_policy_inputs *in, struct hr_policy *policy)
+/* False: unknown. Counts what will be known soon. */
+static bool resolve(const struct hr_policy_inputs *in, const char *host, struct hr_addr *ret_addr,
+                    uint32_t *pending)
+{
+    int err = in->resolve(in->arg, host, ret_addr);
+
+    if (err == 0)
+        return true;
+    memset(ret_addr, 0, sizeof(*ret_addr));
+    *pending += err == HR_E_AGAIN;
+    return false;
+}
+
+static void add_listeners(const struct hr_policy_inputs *in, struct hr_policy *policy, uint32_t *pending)
 {
     for (uint32_t i = 0; i < in->config->n_listeners && i < HR_POLICY_MAX_LISTENERS; i++) {
         const struct hr_config_listener *from = &in->config->listeners[i];
@@ -68,14 +81,12 @@ static void add_listeners(const struct hr_policy_inputs *in, struct hr_policy *p
         if (!from->has_target)
             continue;
         to->target_port = from->target.port;
-        to->target_valid = in->resolve(in->arg, from->target.host, &to->target) == 0;
-        if (!to->target_valid)
-            memset(&to->target, 0, sizeof(to->target));
+        to->target_valid = resolve(in, from->target.host, &to->target, pending);
     }
 }
 
 static void add_broker(const struct hr_policy_inputs *in, struct hr_policy *policy,
-                       const struct hr_cluster_broker *from, bool serving)
+                       const struct hr_cluster_broker *from, bool serving, uint32_t *pending)
 {
     struct hr_policy_broker *to;
 
@@ -85,15 +96,13 @@ static void add_broker(const struct hr_policy_inputs *in, struct hr_policy *poli
     to->node_id = from->id;
     to->port = from->port;
     memcpy(to->zone, from->rack, sizeof(to->zone));
-    if (in->resolve(in->arg, from->host, &to->addr) == 0)
-        to->flags |= serving ? HR_BROKER_ALIVE : 0;
-    else
-        memset(&to->addr, 0, sizeof(to->addr));
+    if (resolve(in, from->host, &to->addr, pending) && serving)
+        to->flags |= HR_BROKER_ALIVE;
     if (in->overrides->drain_all || hr_overrides_has_node(in->overrides, from->id))
         to->flags |= HR_BROKER_DRAINING;
 }
 
-static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *policy)
+static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *policy, uint32_t *pending)
 {
     /* Sorted by node id, as brokers are: the last of the list has the lowest. */
     for (uint32_t i = in->config->cluster.n_bootstrap; i-- > 0;) {
@@ -101,13 +110,32 @@ static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *p
         struct hr_policy_broker *to = &policy->brokers[policy->n_brokers];
         struct hr_addr addr;
 
-        if (in->resolve(in->arg, from->host, &addr) != 0)
+        if (!resolve(in, from->host, &addr, pending))
             continue;
         to->node_id = -(int32_t)i - 1;
         to->port = from->port;
         to->addr = addr;
         to->flags = HR_BROKER_BOOTSTRAP;
         policy->n_brokers++;
+    }
+}
+
+/* What an earlier control plane had told the workers: addresses and all, as they have it. */
+static void add_inherited(const struct hr_policy_inputs *in, struct hr_policy *policy)
+{
+    const struct hr_policy *from = in->inherited;
+
+    policy->cluster_known = from->cluster_known;
+    memcpy(policy->cluster_id, from->cluster_id, sizeof(policy->cluster_id));
+    policy->n_brokers = from->n_brokers;
+    memcpy(policy->brokers, from->brokers, sizeof(policy->brokers));
+    for (uint32_t i = 0; i < policy->n_brokers; i++) {
+        struct hr_policy_broker *to = &policy->brokers[i];
+
+        to->flags &= (uint16_t)~HR_BROKER_DRAINING; /* drains end with the control plane that ordered them */
+        if (to->node_id >= 0 &&
+            (in->overrides->drain_all || hr_overrides_has_node(in->overrides, to->node_id)))
+            to->flags |= HR_BROKER_DRAINING;
     }
 }
 
@@ -119,9 +147,10 @@ static int broker_order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-void hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *policy)
+uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *policy)
 {
     const struct hr_config *config = in->config;
+    uint32_t pending = 0;
 
     /* Also the padding and the tails of strings: snapshots are compared as bytes. */
     memset(policy, 0, sizeof(*policy));
@@ -138,17 +167,22 @@ void hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *policy
         policy->hold_max_bytes = in->at_start->limits.hold_max_bytes;
     policy->drain_timeout_ms = config->limits.drain_timeout_ms;
     snprintf(policy->zone, sizeof(policy->zone), "%s", config->zone);
-    add_listeners(in, policy);
+    add_listeners(in, policy, &pending);
+    if (!in->cluster && in->inherited) {
+        add_inherited(in, policy);
+        return pending;
+    }
     if (!in->cluster) {
-        add_bootstrap(in, policy);
-        return;
+        add_bootstrap(in, policy, &pending);
+        return pending;
     }
     snprintf(policy->cluster_id, sizeof(policy->cluster_id), "%s", in->cluster->id);
     for (uint32_t i = 0; i < in->cluster->n_brokers; i++)
-        add_broker(in, policy, &in->cluster->brokers[i], !in->cluster->brokers[i].fenced);
+        add_broker(in, policy, &in->cluster->brokers[i], !in->cluster->brokers[i].fenced, &pending);
     for (uint32_t i = 0; i < in->n_departed; i++)
-        add_broker(in, policy, &in->departed[i], false);
+        add_broker(in, policy, &in->departed[i], false, &pending);
     qsort(policy->brokers, policy->n_brokers, sizeof(policy->brokers[0]), broker_order);
+    return pending;
 }
 
 static void say(char *text, uint32_t cap, const char *fmt, ...) HR_PRINTF(3, 4);

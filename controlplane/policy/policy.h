@@ -36,15 +36,18 @@ struct hr_policy_inputs {
     const struct hr_cluster *cluster;         /* NULL: unknown as yet */
     const struct hr_cluster_broker *departed; /* named until recently */
     uint32_t n_departed;
-    /* The address to use for a name now; anything but 0: unknown. */
+    const struct hr_policy
+        *inherited; /* an earlier control plane's snapshot, NULL: none; counts while cluster is NULL */
+    /* The address to use for a name now. AGAIN: not known yet, will be soon; anything else but 0: unknown. */
     int (*resolve)(void *arg, const char *host, struct hr_addr *ret_addr);
     void *arg;
 };
 
 /* Everything but the generation. Brokers of the cluster come with HR_BROKER_ALIVE where an address is known;
- * departed and fenced ones without; while the cluster is unknown, the bootstrap addresses come with node ids
- * -1, -2, ... as Kafka's clients number them. */
-void hr_policy_build(const struct hr_policy_inputs *inputs, struct hr_policy *ret_policy);
+ * departed and fenced ones without; while the cluster is unknown, brokers come from the inherited snapshot,
+ * or else the bootstrap addresses with node ids -1, -2, ... as Kafka's clients number them. Returns how many
+ * names are being resolved just now. */
+uint32_t hr_policy_build(const struct hr_policy_inputs *inputs, struct hr_policy *ret_policy);
 
 /* What differs between two snapshots, in words for the log ("brokers 3 -> 4"); generations apart. False when
  * nothing does. */

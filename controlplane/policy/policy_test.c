@@ -19,12 +19,12 @@ static struct hr_cluster cluster;
 static struct hr_policy policy, other;
 static struct hr_policy_inputs in;
 
-/* "x.N" is 10.0.0.N; "none" is unknown. */
+/* "x.N" is 10.0.0.N; "later" is being resolved; others are unknown. */
 static int resolve(void *arg, const char *host, struct hr_addr *ret_addr)
 {
     (void)arg;
     if (strncmp(host, "x.", 2) != 0)
-        return HR_E_AGAIN;
+        return strcmp(host, "later") == 0 ? HR_E_AGAIN : HR_E_NOT_FOUND;
     *ret_addr = hr_addr_from_v4(htonl(0x0a000000u + (uint32_t)atoi(host + 2)));
     return 0;
 }
@@ -302,7 +302,7 @@ static void an_unknown_cluster_is_published_after_a_while(void **state)
     hr_publisher_touch(pub);
     pass_ms(10000);
     assert_int_equal(n_published, 0); /* nobody is attached who could say what it has */
-    hr_publisher_attached(pub, 0);
+    hr_publisher_attached(pub, 0, NULL);
     pass_ms(0);
     assert_int_equal(n_published, 0);
     pass_ms(2999);
@@ -319,7 +319,7 @@ static void another_ones_snapshot_is_not_replaced_by_a_worse_one(void **state)
 {
     (void)state;
     in.cluster = NULL;
-    hr_publisher_attached(pub, 41);
+    hr_publisher_attached(pub, 41, NULL);
     pass_ms(0);
     pass_ms(600000);
     assert_int_equal(n_published, 0);
@@ -330,13 +330,71 @@ static void another_ones_snapshot_is_not_replaced_by_a_worse_one(void **state)
     assert_int_equal(last_generation, 42);
 }
 
+/* What was inherited is as good as known: its brokers stay, and what the operator wants goes out at once. */
+static void an_inherited_snapshot_is_built_upon(void **state)
+{
+    static struct hr_policy before;
+
+    (void)state;
+    build();
+    before = policy;
+    before.generation = 41;
+    before.brokers[0].flags |= HR_BROKER_DRAINING; /* ordered by the one before */
+    in.cluster = NULL;
+    hr_publisher_attached(pub, 41, &before);
+    assert_int_equal(hr_publisher_policy(pub)->generation, 41);
+    pass_ms(0);
+    assert_int_equal(n_published, 1); /* the drain has ended */
+    assert_int_equal(last_generation, 42);
+    assert_int_equal(hr_publisher_policy(pub)->n_brokers, 4);
+    assert_true(hr_publisher_policy(pub)->cluster_known);
+    assert_int_equal(hr_publisher_policy(pub)->brokers[0].flags, HR_BROKER_ALIVE);
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+    overrides.drain_all = true;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 2);
+    assert_int_equal(hr_publisher_policy(pub)->brokers[0].flags, HR_BROKER_ALIVE | HR_BROKER_DRAINING);
+    overrides.drain_all = false;
+    in.cluster = &cluster;
+    cluster.n_brokers = 2;
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(hr_publisher_policy(pub)->n_brokers, 2);
+}
+
+static void names_under_way_are_waited_for_but_not_for_ever(void **state)
+{
+    (void)state;
+    strcpy(brokers[2].host, "later");
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 0);
+    pass_ms(500);
+    strcpy(brokers[2].host, "x.19");
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    assert_int_equal(n_published, 1);
+    assert_int_equal(hr_publisher_policy(pub)->brokers[2].flags, HR_BROKER_ALIVE);
+    strcpy(brokers[1].host, "later");
+    hr_publisher_touch(pub);
+    pass_ms(0);
+    pass_ms(1999);
+    assert_int_equal(n_published, 1);
+    pass_ms(1);
+    assert_int_equal(n_published, 2);
+    assert_int_equal(hr_publisher_policy(pub)->brokers[1].flags, 0);
+}
+
 static void without_kafka_nothing_waits(void **state)
 {
     (void)state;
     in.cluster = NULL;
     config.listeners[0] = config.listeners[1];
     config.n_listeners = 1;
-    hr_publisher_attached(pub, 41);
+    hr_publisher_attached(pub, 41, NULL);
     pass_ms(0);
     assert_int_equal(n_published, 1);
 }
@@ -368,6 +426,8 @@ int main(void)
         P(a_known_cluster_is_published_once),
         P(an_unknown_cluster_is_published_after_a_while),
         P(another_ones_snapshot_is_not_replaced_by_a_worse_one),
+        P(an_inherited_snapshot_is_built_upon),
+        P(names_under_way_are_waited_for_but_not_for_ever),
         P(without_kafka_nothing_waits),
         P(a_refused_snapshot_is_tried_again_with_the_next_change),
     };

@@ -10,6 +10,8 @@
 /* So long a control plane that has just started waits for the cluster's first answer, so that a healthy start
  * publishes one snapshot and not two. */
 #define FIRST_WAIT_US (3 * HR_US_PER_S)
+/* So long a snapshot waits for names that are being resolved. */
+#define NAMES_WAIT_US (2 * HR_US_PER_S)
 /* Kept in step with names that moved without anybody telling. */
 #define REBUILD_US (300 * HR_US_PER_S)
 
@@ -22,9 +24,12 @@ struct hr_publisher {
     uint64_t attached_us;     /* first */
     uint64_t generation;      /* highest that we know of */
     uint64_t adopted_foreign; /* the dataplane works by a snapshot of an earlier control plane */
-    bool published;
-    struct hr_policy policy; /* last sent */
-    struct hr_policy next;   /* under construction */
+    uint64_t names_until_us;  /* waiting for names, 0 = not */
+    bool published;           /* or inherited */
+    bool has_inherited;
+    struct hr_policy policy; /* last sent, or inherited */
+    struct hr_policy inherited;
+    struct hr_policy next; /* under construction */
 };
 
 static void on_timer(struct hr_timer *timer);
@@ -77,13 +82,23 @@ static void on_timer(struct hr_timer *timer)
     struct hr_policy_inputs in = {0};
     char changes[256];
     const char *why = "";
-    uint64_t at_us;
+    uint64_t now = hr_loop_now(pub->loop), at_us;
+    uint32_t pending;
     int err;
 
     hr_timer_in(pub->loop, timer, REBUILD_US);
     pub->ops->inputs(pub->owner, &in);
+    in.inherited = pub->has_inherited ? &pub->inherited : NULL;
     /* Built also when it cannot go out yet: names begin to be resolved. */
-    hr_policy_build(&in, &pub->next);
+    pending = hr_policy_build(&in, &pub->next);
+    if (pending == 0)
+        pub->names_until_us = 0;
+    else if (pub->names_until_us == 0)
+        pub->names_until_us = now + NAMES_WAIT_US;
+    if (now < pub->names_until_us) {
+        hr_timer_set(pub->loop, timer, pub->names_until_us);
+        return;
+    }
     if (!in.cluster && !pub->published && !may_go_unknown(pub, &in, &at_us)) {
         if (at_us)
             hr_timer_set(pub->loop, timer, at_us);
@@ -111,15 +126,23 @@ void hr_publisher_touch(struct hr_publisher *pub)
         hr_timer_in(pub->loop, &pub->timer, 0);
 }
 
-void hr_publisher_attached(struct hr_publisher *pub, uint64_t generation)
+void hr_publisher_attached(struct hr_publisher *pub, uint64_t generation, const struct hr_policy *inherited)
 {
     if (!pub->attached)
         pub->attached_us = hr_loop_now(pub->loop);
     pub->attached = true;
     if (generation > pub->generation)
         pub->generation = generation;
-    if (!pub->published && generation > 0)
-        pub->adopted_foreign = generation;
+    if (!pub->published && generation > 0) {
+        if (inherited) {
+            pub->policy = pub->inherited = *inherited;
+            pub->published = pub->has_inherited = true;
+            hr_log_info("policy: generation %llu of an earlier control plane is in use",
+                        (unsigned long long)generation);
+        } else {
+            pub->adopted_foreign = generation;
+        }
+    }
     hr_publisher_touch(pub);
 }
 

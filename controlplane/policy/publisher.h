@@ -1,7 +1,8 @@
 /* When a new snapshot goes out.
  *
  * Anything that may change the policy calls hr_publisher_touch(); the build happens once, later in the same
- * turn of the loop, and is sent if it differs from what was sent last. */
+ * turn of the loop, and is sent if it differs from what was sent last. While names in it are being resolved
+ * it waits for them, at most two seconds. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,9 +25,11 @@ void hr_publisher_destroy(struct hr_publisher *publisher);
 
 /* Something that the policy depends on may have changed. */
 void hr_publisher_touch(struct hr_publisher *publisher);
-/* Attached to a dataplane that works by `generation` (0: by none). While it has one that we did not make and
- * we do not know the cluster, it keeps that. */
-void hr_publisher_attached(struct hr_publisher *publisher, uint64_t generation);
+/* Attached to a dataplane that works by `generation` (0: by none). If we have published nothing yet, that is
+ * an earlier control plane's, and `inherited` its snapshot (validated; NULL: it could not be read). Its
+ * brokers are used until the cluster has answered us. Without it nothing is published before that. */
+void hr_publisher_attached(struct hr_publisher *publisher, uint64_t generation,
+                           const struct hr_policy *inherited);
 
-/* The newest snapshot that was sent, NULL if none; borrowed. */
+/* The newest snapshot that was sent or inherited, NULL if none; borrowed. */
 const struct hr_policy *hr_publisher_policy(const struct hr_publisher *publisher);
