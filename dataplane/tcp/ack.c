@@ -30,8 +30,8 @@ static void take_rtt(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_
             return;
         c->rtt_pending = false;
         hr_tcp_rtt_sample(tcp, c, (uint32_t)RTE_MIN(tcp->now_us - c->rtt_start_us, (uint64_t)UINT32_MAX));
-    } else if (c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0) {
-        /* The timed segment was retransmitted: its echo still tells which copy arrived. */
+    } else if (c->recovery != HR_TCP_RECOVERY_NONE && c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0) {
+        /* Nothing is timed among retransmissions, but the echo tells which copy arrived. */
         uint32_t ms = tcp->now_ms + c->ts_offset - seg->opts.tsecr;
         if (ms <= tcp->cfg.rto_max_us / 1000)
             hr_tcp_rtt_sample(tcp, c, RTE_MAX(1u, ms) * 1000);
@@ -86,7 +86,6 @@ static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
     c->snd_wnd_max = RTE_MAX(c->snd_wnd_max, wnd);
     if (opened && c->persist) {
         c->persist = false;
-        c->persist_since_us = 0;
         c->backoff = 0;
         c->rtx_at = 0;
         hr_tcp_rtx_restart(tcp, c);

@@ -206,7 +206,7 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     c->rto_us = RTO_INITIAL_US;
     c->snd_buf_max = tcp->cfg.snd_buf_max;
     c->last_rx_us = tcp->now_us;
-    c->drained_since_us = tcp->now_us;
+    c->drained_since_us = (uint32_t)tcp->now_us;
     hr_pieceq_init(&c->rcvq);
     hr_pieceq_init(&c->sndq);
     tcp->n_conns++;
@@ -247,6 +247,8 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_conn_free(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     leave(tcp, c);
+    hr_tcp_unmark_dirty(tcp, c);
+    hr_tcp_timer_stop(tcp, c);
     if (c->event_listed)
         TAILQ_REMOVE(&tcp->events, c, event_link);
     c->event_listed = false;
@@ -285,7 +287,7 @@ void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events)
 {
     if (c->released || !c->announced)
         return;
-    c->events |= events;
+    c->events |= (uint8_t)events;
     if (c->event_listed)
         return;
     c->event_listed = true;

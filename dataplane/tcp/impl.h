@@ -74,6 +74,7 @@ struct hr_tcp_conn {
     uint8_t quickacks;   /* segments still to be acknowledged at once */
     uint8_t ka_probes;
     uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
+    uint8_t events;      /* set of enum hr_tcp_event, not fetched yet */
     uint8_t challenges;  /* challenge ACKs sent in the second that starts at challenge_ms */
 
     bool active : 1;         /* opened by hr_tcp_connect() */
@@ -123,7 +124,7 @@ struct hr_tcp_conn {
     uint32_t want;
     uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
     uint32_t drained;        /* bytes consumed since drained_since_us */
-    uint64_t drained_since_us;
+    uint32_t drained_since_us; /* low bits of the clock */
 
     /* Send. Sequence numbers of the send queue's bytes start at snd_una. */
     uint32_t iss;
@@ -157,18 +158,21 @@ struct hr_tcp_conn {
     uint64_t ack_at;         /* delayed ACK */
     uint64_t ka_at;          /* keepalive */
     uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
-    uint64_t persist_since_us;
     uint64_t last_rx_us, last_tx_us;
     uint32_t challenge_ms;
+    uint32_t persist_since_ms;
     struct hr_wheel_entry timer;
 
     void *user;
     uint32_t cookie;
-    uint32_t events;
+    uint32_t retransmits;
     TAILQ_ENTRY(hr_tcp_conn) dirty_link;
     TAILQ_ENTRY(hr_tcp_conn) event_link; /* event list, or the list of released TIME-WAIT entries */
-    uint64_t bytes_rx, bytes_tx, retransmits;
-};
+    uint64_t bytes_rx, bytes_tx;
+} __attribute__((aligned(64)));
+
+/* Ten thousand of them are to stay cheap; a field more is a decision. */
+_Static_assert(sizeof(struct hr_tcp_conn) <= 512, "a connection block is eight cache lines");
 
 TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
 

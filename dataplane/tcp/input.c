@@ -167,6 +167,10 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
     if (seg->len + fin == 0) {
         if (hr_seq_geq(seg->seq, c->rcv_nxt) && hr_seq_leq(seg->seq, c->rcv_adv))
             return IN_WINDOW;
+        if (seg->seq == c->rcv_nxt - 1 && !(seg->flags & RTE_TCP_RST_FLAG)) { /* a keepalive or window probe */
+            hr_tcp_challenge_ack(tcp, c);
+            return OLD;
+        }
         if (!(seg->flags & RTE_TCP_RST_FLAG)) {
             HR_DROP(tcp->stats, tcp_out_of_window);
             hr_tcp_challenge_ack(tcp, c); /* limited: two stacks must not answer each other for ever */

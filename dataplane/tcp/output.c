@@ -298,7 +298,7 @@ static void arm_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return;
     c->persist = true;
     c->backoff = 0;
-    c->persist_since_us = tcp->now_us;
+    c->persist_since_ms = tcp->now_ms;
     c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
     hr_tcp_timer_arm(tcp, c);
 }

@@ -96,7 +96,7 @@ struct hr_tcp_config {
     uint8_t keepalive_probes;  /* unanswered probes before the connection fails; 4 */
     uint8_t syn_retries;       /* 5 */
     uint8_t data_retries;      /* 12 */
-    uint32_t fin_wait_2_us;    /* a peer that never closes its half; 60 s */
+    uint32_t fin_wait_2_us;    /* a peer that never closes its half, once the owner has released; 60 s */
     uint32_t persist_max_us;   /* a zero window for longer fails the connection; 10 min */
     uint8_t hash_key[16];      /* flow table; random per process */
     uint8_t isn_key[16];       /* RFC 6528; random per process, shared by workers */

@@ -94,7 +94,7 @@ static bool fire_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (tcp->now_us - c->persist_since_us >= tcp->cfg.persist_max_us) {
+    if (tcp->now_ms - c->persist_since_ms >= tcp->cfg.persist_max_us / 1000) {
         HR_DROP(tcp->stats, tcp_persist);
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);

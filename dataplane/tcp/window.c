@@ -85,15 +85,15 @@ void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 /* The window follows what the owner drains in a round trip (as dynamic right-sizing does): twice that. */
 static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
 {
-    uint64_t rtt_us = RTE_MAX(c->srtt_us, 1000u);
+    uint32_t rtt_us = RTE_MAX(c->srtt_us, 1000u);
 
     c->drained += n;
-    if (tcp->now_us - c->drained_since_us < rtt_us)
+    if ((uint32_t)tcp->now_us - c->drained_since_us < rtt_us)
         return;
     if (c->drained > c->rcv_target / 2 && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
         c->rcv_target = (uint32_t)RTE_MIN(2ULL * c->drained, (uint64_t)tcp->cfg.rcv_wnd_max);
     c->drained = 0;
-    c->drained_since_us = tcp->now_us;
+    c->drained_since_us = (uint32_t)tcp->now_us;
 }
 
 void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint32_t downstream_bytes,

@@ -135,8 +135,8 @@ static void segment(struct input *in)
         o.mss = kind & 8 ? (uint16_t)take(in, 2) : 0;
         o.n_sack = kind >> 4 & 3;
         for (unsigned i = 0; i < o.n_sack; i++) {
-            o.sack[i].start = (c == NULL ? 0 : c->snd_una) + (uint32_t)(int16_t)take(in, 2);
-            o.sack[i].end = o.sack[i].start + take(in, 2);
+            o.sack[i].start = (c == NULL ? 0 : c->snd_una) + (uint32_t)(int8_t)take(in, 1) * 181;
+            o.sack[i].end = o.sack[i].start + take(in, 1) * 181;
         }
         opt_len = hr_tcp_opts_write((uint8_t *)(th + 1), &o);
     }
@@ -254,6 +254,24 @@ static void owner_call(struct input *in, unsigned op)
     }
 }
 
+/* A connection is open and has bytes in flight, so that an input need not find the handshake first. */
+static void prologue(unsigned mode)
+{
+    static const uint8_t bytes[4096];
+    const uint8_t syn[] = {0, RTE_TCP_SYN_FLAG, 0xff, 0xff, mode & 15, 2, 0x05, 0xb4};
+    const uint8_t ack[] = {0, RTE_TCP_ACK_FLAG, 0x40, 0x00, mode & 1};
+    struct input in = {syn, sizeof(syn)};
+
+    segment(&in);
+    (void)hr_tcp_flush(tcp, 32);
+    in = (struct input){ack, sizeof(ack)};
+    segment(&in);
+    events();
+    for (unsigned i = 0; i < (mode >> 4 & 7) && owned[0] != NULL; i++)
+        (void)!hr_tcp_send_bytes_copy(tcp, owned[0], bytes, sizeof(bytes));
+    (void)hr_tcp_flush(tcp, 32);
+}
+
 static void sound(void)
 {
     uint32_t used = 0;
@@ -305,6 +323,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (hr_tcp_create(&cfg, now, &tcp) != 0)
         return 0;
 
+    unsigned mode = take(&in, 1);
+    if (mode & 128)
+        prologue(mode);
     for (unsigned ops = 0; in.left > 0 && ops < 400; ops++) {
         unsigned op = take(&in, 1);
         if (op < 128) {
