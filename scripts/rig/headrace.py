@@ -19,6 +19,7 @@ from rig.env import BUILD, HUB, LOGS, RUN, RigError, ZONES
 
 RUNTIME = RUN + "/headrace"
 CONFIG = RUN + "/headrace.cfg"
+LIBEXEC = RUN + "/libexec"  # where the launcher finds the two binaries: links into the build folder
 BOOTSTRAP_PORT = 9092
 NODE_PORT_BASE = 9200
 TCP_PORT = 5201
@@ -109,9 +110,8 @@ def start(variant=None, config=None, kafka_ready=True, timeout=20):
     if env.pid_of("headrace"):
         raise RigError("Headrace is running already")
     v = dict(DEFAULTS, **(variant or {}))
-    os.makedirs(RUNTIME, exist_ok=True)
+    os.makedirs(RUN, exist_ok=True)
     os.makedirs(LOGS, exist_ok=True)
-    os.chmod(RUNTIME, 0o755)
     if config:
         shutil.copyfile(config, CONFIG)
     else:
@@ -119,10 +119,14 @@ def start(variant=None, config=None, kafka_ready=True, timeout=20):
             f.write(render(v))
     net.set_mtu(v["mtu"])
     net.set_hosts(HUB, kafka.names(v["ports"] - 1))
-    argv = [_bin("headrace"), "--config", CONFIG]
-    e = dict(os.environ, PATH=os.path.dirname(_bin("headrace-dataplane")) + ":" +
-             os.path.dirname(_bin("headrace-controlplane")) + ":" + os.environ["PATH"])
-    env.daemon("headrace", env.in_ns(HUB, argv), log=LOGS + "/headrace.log", env=e)
+    os.makedirs(LIBEXEC, exist_ok=True)
+    for name in ("headrace-dataplane", "headrace-controlplane"):
+        link = LIBEXEC + "/" + name
+        if os.path.islink(link):
+            os.unlink(link)
+        os.symlink(_bin(name), link)
+    env.daemon("headrace", env.in_ns(HUB, [_bin("headrace"), "--config", CONFIG, "--libexec", LIBEXEC]),
+               log=LOGS + "/headrace.log")
     try:
         env.wait_for("Headrace ready", lambda: _ready(kafka_ready), timeout, 0.1)
     except RigError as err:
