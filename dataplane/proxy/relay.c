@@ -276,8 +276,9 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
             s->broker_fin = true;
     }
     if (s->state == HR_SESSION_CONNECTING) {
-        if (s->client_fin && hr_tcp_rcvq(s->client.conn)->bytes == 0)
-            hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST); /* came and went */
+        /* Came and went. On an opaque stream the peer may still have something to say to such a client. */
+        if (s->relay && s->client_fin && hr_tcp_rcvq(s->client.conn)->bytes == 0)
+            hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST);
         return;
     }
     hr_session_run(proxy, s, now_us);
