@@ -25,7 +25,7 @@ class Capture:
         self.procs = {}
         for z in ZONES:
             path = "%s/z%d.pcap" % (FOLDER, z)
-            argv = ["tcpdump", "-i", "eth0", "-n", "-s", "0", "-B", "16384", "-U", "-Z", "root", "-w", path,
+            argv = ["tcpdump", "-i", "eth0", "-n", "-s", "0", "-B", "32768", "--immediate-mode", "-U", "-Z", "root", "-w", path,
                     "src host %s and dst host %s" % (net.HEADRACE, net.client_addr(z))]
             p = subprocess.Popen(env.in_ns(zone_ns(z), env.on_cpu(0, argv)), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=open(path + ".err", "w"))
@@ -47,7 +47,13 @@ class Capture:
 
     def finish(self):
         """({"bytes", "packets", "lost"}, [what was found])."""
-        time.sleep(0.05)
+        # What the kernel has queued must reach the file: it has when the files stand still.
+        sizes, quiet = None, 0
+        while quiet < 3:
+            now = [os.path.getsize(path) for _, path in self.procs.values()]
+            quiet = quiet + 1 if now == sizes else 0
+            sizes = now
+            time.sleep(0.03)
         self._stop()
         total, found = {"bytes": 0, "packets": 0, "lost": 0}, []
         for z, (_, path) in self.procs.items():

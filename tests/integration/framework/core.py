@@ -196,6 +196,8 @@ class Runner:
                     scanned, found = watch.finish()
                     watch = None
                     check(not found, "broker addresses reached clients: %s" % found)
+                    if scanned["lost"]:
+                        ctx.note("the capture missed %d packets" % scanned["lost"])
                     check(scanned["bytes"] > 0 or "kafka" not in spec["needs"], "nothing was captured")
             took = time.monotonic() - start
             self.results.append((label, True, took, "", notes))
