@@ -127,7 +127,8 @@ static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct
                       const struct moved *down)
 {
     if (s->client_fin && !s->broker_shut && !up->blocked) {
-        if (mid_frame(s, true)) {
+        /* A header that is not complete is not taken: it is still there. */
+        if (s->relay && (mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0)) {
             hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_FIN, HR_END_RST);
             return true;
         }

