@@ -7,7 +7,7 @@
 #include "dataplane/buf/buf.h"
 
 #include <rte_eal.h>
-#include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_mempool.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +76,22 @@ void hr_buf_ctx_fini(struct hr_buf_ctx *ctx)
     rte_mempool_free(ctx->indirect_pool);
     rte_mempool_free(ctx->chunk_pool);
     ctx->rx_pool = ctx->hdr_pool = ctx->indirect_pool = ctx->chunk_pool = NULL;
+}
+
+uint32_t hr_buf_pool_free(const struct rte_mempool *pool)
+{
+    const struct rte_mempool_cache *cache =
+        rte_mempool_default_cache((struct rte_mempool *)(uintptr_t)pool, rte_lcore_id());
+    return rte_mempool_get_ops(pool->ops_index)->get_count(pool) + (cache == NULL ? 0 : cache->len);
+}
+
+struct rte_mbuf *hr_buf_alloc_payload(struct hr_buf_ctx *ctx)
+{
+    if (hr_buf_pool_free(ctx->hdr_pool) <= ctx->hdr_pool->size / 8) {
+        HR_COUNT(ctx->stats, mbuf_alloc_failed);
+        return NULL;
+    }
+    return hr_buf_alloc(ctx, ctx->hdr_pool);
 }
 
 struct rte_mbuf *hr_buf_alloc(struct hr_buf_ctx *ctx, struct rte_mempool *pool)

@@ -73,6 +73,10 @@ HR_MUST_CHECK int hr_buf_ctx_init(struct hr_buf_ctx *ctx, const struct hr_buf_co
                                   struct hr_stats *stats);
 void hr_buf_ctx_fini(struct hr_buf_ctx *ctx);
 
+/* Free objects of a pool as this lcore may take them: without other lcores' caches, so a low estimate, and
+ * cheap enough for every turn. */
+uint32_t hr_buf_pool_free(const struct rte_mempool *pool);
+
 static inline uint8_t *hr_piece_data(const struct hr_piece *p)
 {
     return (uint8_t *)p->mbuf->buf_addr + p->off;
@@ -94,7 +98,8 @@ HR_MUST_CHECK int hr_pieceq_push_mbuf_take(struct hr_buf_ctx *ctx, struct hr_pie
  * into one piece (one reference is given back). */
 HR_MUST_CHECK int hr_pieceq_push_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece piece);
 
-/* Appends len bytes made by Headrace itself, copied into buffers of hdr_pool. */
+/* Appends len bytes made by Headrace itself, copied into buffers of hdr_pool. An eighth of that pool is kept
+ * for headers: payload that waits for a slow reader must not stop everybody's ACKs. */
 HR_MUST_CHECK int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void *data,
                                        uint32_t len);
 

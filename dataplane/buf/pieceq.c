@@ -148,7 +148,7 @@ int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void
 
     hr_pieceq_init(&fresh);
     for (const uint8_t *p = src + into_tail; rest > 0;) {
-        struct rte_mbuf *m = hr_buf_alloc(ctx, ctx->hdr_pool);
+        struct rte_mbuf *m = hr_buf_alloc_payload(ctx);
         if (m == NULL)
             goto nomem;
         uint32_t n = RTE_MIN(rest, (uint32_t)m->buf_len);
@@ -365,7 +365,7 @@ static int split(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_ch
 static int privatize(struct hr_buf_ctx *ctx, struct hr_piece *p)
 {
     bool small = p->len <= rte_pktmbuf_data_room_size(ctx->hdr_pool);
-    struct rte_mbuf *m = hr_buf_alloc(ctx, small ? ctx->hdr_pool : ctx->rx_pool);
+    struct rte_mbuf *m = small ? hr_buf_alloc_payload(ctx) : hr_buf_alloc(ctx, ctx->rx_pool);
     if (m == NULL)
         return HR_E_NOMEM;
     if (p->len > m->buf_len) {

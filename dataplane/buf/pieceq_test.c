@@ -401,6 +401,20 @@ static void test_attach_without_mbufs(void **state)
     hr_pieceq_clear(&ctx, &q);
 }
 
+/* Bytes of our own never take the last headers. */
+static void test_headers_keep_their_share(void **state)
+{
+    struct hr_pieceq q;
+    static uint8_t data[512];
+    (void)state;
+    hr_pieceq_init(&q);
+    while (hr_pieceq_push_bytes(&ctx, &q, data, sizeof(data)) == 0)
+        ;
+    assert_int_equal(rte_mempool_avail_count(ctx.hdr_pool), 64 / 8);
+    assert_int_equal(hr_buf_pool_free(ctx.hdr_pool), 64 / 8);
+    hr_pieceq_clear(&ctx, &q);
+}
+
 /* Random operations against a plain byte array. */
 static void test_against_model(void **state)
 {
@@ -491,6 +505,7 @@ int main(void)
         T(test_iterator_survives_push_and_drop),
         T(test_attach),
         T(test_attach_without_mbufs),
+        T(test_headers_keep_their_share),
         T(test_against_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,7 @@
  * A block is free, or in use and in the flow table, or CLOSED: out of the table, holding nothing but what the
  * owner may still read, until the owner releases it. A connection that the owner does not know yet, or knows
  * no more, is freed as soon as it is CLOSED. */
-#include <rte_lcore.h>
 #include <rte_malloc.h>
-#include <rte_mempool.h>
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
@@ -161,14 +159,9 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
 
 void hr_tcp_set_now(struct hr_tcp *tcp, uint64_t now_us)
 {
-    struct rte_mempool *pool = tcp->bufs->rx_pool;
-    const struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
-
     tcp->now_us = now_us;
     tcp->now_ms = (uint32_t)(now_us / 1000);
-    /* Buffers in other lcores' caches are left out: a low estimate, and cheap to have. */
-    tcp->pool_free = rte_mempool_get_ops(pool->ops_index)->get_count(pool) +
-                     (cache == NULL ? 0 : cache->len);
+    tcp->pool_free = hr_buf_pool_free(tcp->bufs->rx_pool);
 }
 
 /* ---- blocks ---- */

@@ -726,6 +726,8 @@ static void storm(uint64_t seed)
     A->app.write_max = tl_random(&link_) % 2 ? 3000 : 0;
     A->app.shutdown_when_sent = B->app.shutdown_when_sent = true;
     link_.gap_us = (uint32_t)(tl_random(&link_) % 20);
+    if (tl_random(&link_) % 3 == 0)
+        link_.strip = (uint32_t)tl_random(&link_); /* any of MSS, window scale, SACK, timestamps */
     tl_connect(&link_);
     check(tl_run(&link_, 3600 * S, storm_over));
     if (!(A->app.failed && A->app.failure == HR_TCP_FAIL_TIMEOUT)) { /* 30 % loss may beat the handshake */

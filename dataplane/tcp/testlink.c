@@ -168,6 +168,18 @@ static void free_chain(struct rte_mbuf *m)
     }
 }
 
+/* Overwrites options of a SYN by NOPs, as an old peer or a middlebox would. */
+static void strip_options(uint8_t *segment, uint32_t kinds)
+{
+    uint8_t *p = segment + 20, *end = segment + (segment[12] >> 4) * 4;
+    while (p < end && *p != HR_TCP_OPT_END) {
+        uint8_t n = *p == HR_TCP_OPT_NOP ? 1 : p[1];
+        if (*p < 32 && kinds & 1u << *p)
+            memset(p, HR_TCP_OPT_NOP, n);
+        p += n;
+    }
+}
+
 static void deliver(struct tl_link *l, struct tl_packet *p)
 {
     struct tl_end *e = &l->end[p->to];
@@ -181,6 +193,8 @@ static void deliver(struct tl_link *l, struct tl_packet *p)
         len += s->data_len;
     }
     free_chain(p->m);
+    if (flat[13] & RTE_TCP_SYN_FLAG)
+        strip_options(flat, l->strip);
 
     struct rte_mbuf *head = NULL, **link = &head;
     uint32_t at = 0, segs = 0;

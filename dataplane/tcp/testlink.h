@@ -55,6 +55,7 @@ struct tl_link {
     double loss[2];          /* probability, by direction (index of the sender) */
     double dup, reorder;
     uint32_t delay_us, jitter_us;
+    uint32_t strip;          /* SYN options that the link takes out: a bit per kind */
     uint32_t gap_us;         /* time that a segment takes on the wire: those behind wait */
     uint64_t free_at[2];
     unsigned drop_next[2];   /* so many segments of that sender are lost for sure */
