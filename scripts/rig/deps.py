@@ -19,11 +19,13 @@ KAFKA_DEFAULT = "4.4.0"
 KAFKA_OLD = "3.9.2"
 OLD_CLIENT = "2.8.2"
 
-# kafka_2.13 stands first, so that its versions win where kafka-tools wants older ones.
+# The newest published kafka-tools is 4.3.1; it needs classes that clients 4.4.0 no longer have, so tools have a
+# class path of their own.
 JARS = {
-    "broker-4.4.0": ["org.apache.kafka:kafka_2.13:4.4.0", "org.apache.kafka:kafka-tools:4.3.1",
-                     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"],
-    "broker-3.9.2": ["org.apache.kafka:kafka_2.13:3.9.2", "org.apache.kafka:kafka-tools:3.9.2"],
+    "broker-4.4.0": ["org.apache.kafka:kafka_2.13:4.4.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"],
+    "broker-3.9.2": ["org.apache.kafka:kafka_2.13:3.9.2"],
+    "tools-4.4.0": ["org.apache.kafka:kafka-tools:4.3.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"],
+    "tools-3.9.2": ["org.apache.kafka:kafka-tools:3.9.2"],
     "clients-4.4.0": ["org.apache.kafka:kafka-clients:4.4.0", "org.slf4j:slf4j-nop:1.7.36"],
     "clients-2.8.2": ["org.apache.kafka:kafka-clients:2.8.2", "org.slf4j:slf4j-nop:1.7.36"],
 }

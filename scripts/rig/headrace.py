@@ -105,6 +105,11 @@ def _bin(name):
     raise RigError("%s is not built in %s" % (name, BUILD))
 
 
+def check_built():
+    for name in ("headrace", "headrace-dataplane", "headrace-controlplane", "headracectl"):
+        _bin(name)
+
+
 def start(variant=None, config=None, kafka_ready=True, timeout=20):
     """Starts the launcher, which starts both processes; returns when traffic is accepted."""
     if env.pid_of("headrace"):

@@ -113,19 +113,20 @@ def _config(zone, version, extra):
 LOG4J2 = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="WARN"><Appenders><Console name="out">
 <PatternLayout pattern="%d{ISO8601} %-5p %c{1.} %m%n"/></Console></Appenders>
-<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>
+<Loggers><Root level="%s"><AppenderRef ref="out"/></Root></Loggers></Configuration>
 """
-LOG4J1 = """log4j.rootLogger=INFO, out
+LOG4J1 = """log4j.rootLogger=%s, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p %c %m%n
 """
 
 
-def _java(version, args, heap="512m"):
-    folder = deps.jars("broker-" + version)
-    log = ("-Dlog4j2.configurationFile=%s/log4j2.xml" if version.startswith("4")
-           else "-Dlog4j.configuration=file:%s/log4j.properties") % DATA
+def _java(version, args, heap="512m", kind="broker"):
+    """A java command line; kind is broker or tools: which jars, and which log settings."""
+    folder = deps.jars("%s-%s" % (kind, version))
+    log = ("-Dlog4j2.configurationFile=%s/%s-log4j2.xml" if version.startswith("4")
+           else "-Dlog4j.configuration=file:%s/%s-log4j.properties") % (DATA, kind)
     return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", log,
             "-cp", folder + "/*"] + args
 
@@ -159,9 +160,10 @@ def up(want=deps.KAFKA_DEFAULT, extra=None):
     os.makedirs(RUN, exist_ok=True)
     with open(RUN + "/broker.hosts", "w") as f:
         f.write("127.0.0.1 localhost\n" + "".join("%s %s\n" % n for n in names()))
-    for name, text in (("log4j2.xml", LOG4J2), ("log4j.properties", LOG4J1)):
-        with open("%s/%s" % (DATA, name), "w") as f:
-            f.write(text)
+    for kind, level in (("broker", "INFO"), ("tools", "WARN")):
+        for name, text in (("log4j2.xml", LOG4J2), ("log4j.properties", LOG4J1)):
+            with open("%s/%s-%s" % (DATA, kind, name), "w") as f:
+                f.write(text.replace("%s", level))
     for z in ZONES:
         with open("%s/%d.properties" % (DATA, NODE_ID[z]), "w") as f:
             f.write(_config(z, want, extra))
@@ -313,5 +315,5 @@ def down():
 
 def tool(zone, main, args, version_=None, timeout=300, check=True):
     """Runs one of Kafka's own tools in a zone."""
-    argv = _java(version_ or version() or deps.KAFKA_DEFAULT, [main] + args, heap="256m")
+    argv = _java(version_ or version() or deps.KAFKA_DEFAULT, [main] + args, heap="256m", kind="tools")
     return env.run(env.in_ns(zone_ns(zone), env.on_cpu(0, argv)), timeout=timeout, check=check)

@@ -99,7 +99,10 @@ def up(a):
     if a.config:
         headrace.check_config(a.config)
     version = a.kafka or kafka.version() or deps.KAFKA_DEFAULT
+    if "broker-" + version not in deps.JARS:
+        raise RigError("--kafka %s: there are %s and %s" % (version, deps.KAFKA_DEFAULT, deps.KAFKA_OLD))
     deps.jars("broker-" + version)
+    deps.jars("tools-" + version)
     fresh = not env.pid_of("headrace")
     if a.config and not fresh:
         with env.Step("restarting Headrace with %s" % a.config):

@@ -18,7 +18,7 @@ if "HR_RIG" not in os.environ:  # never the playground that somebody may be usin
     os.environ["HR_RIG"] = "hrt"
 
 from framework import core  # noqa: E402
-from rig import cli, env  # noqa: E402
+from rig import cli, env, headrace  # noqa: E402
 
 MODULES = ("test_programs", "test_tcp", "test_java", "test_clients", "test_bad_input", "test_bounds", "test_faults")
 
@@ -45,6 +45,9 @@ def main(argv):
     if not plan:
         print("error: no test is called %s; --list shows all" % ", ".join(a.names), file=sys.stderr)
         return 2
+
+    if not a.direct:
+        headrace.check_built()
 
     def interrupted(signum, frame):
         raise KeyboardInterrupt
