@@ -99,6 +99,7 @@ void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret
     ret_state->requests = relay->requests;
     ret_state->responses = relay->responses;
     ret_state->last_api_key = relay->last_api_key;
+    ret_state->last_api_version = rq->version;
     memcpy(ret_state->client_id, relay->client_id, sizeof(ret_state->client_id));
 }
 

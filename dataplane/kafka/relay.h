@@ -68,6 +68,7 @@ struct hr_relay_state {
     bool response_mid_frame;  /* a response frame was forwarded in part */
     uint64_t requests, responses;
     int16_t last_api_key;     /* of the newest request, -1 if none */
+    int16_t last_api_version; /* and its version */
     char client_id[48];       /* as the last request named it, cut and escaped; "" if none */
 };
 void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state);

@@ -1,5 +1,21 @@
 /* Who may open a session: the policy's answer to a SYN, and what happens when the handshake is done. */
+#include <stdatomic.h>
+
 #include "dataplane/proxy/impl.h"
+
+/* HR_DROP_MAX: there is room for one more. */
+static enum hr_drop over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener)
+{
+    uint32_t index = (uint32_t)(listener - proxy->policy->listeners), sessions = 0, of_listener = 0;
+    for (uint32_t i = 0; i < proxy->cfg.n_workers; i++) {
+        const struct hr_open_counts *counts = &proxy->cfg.counts[i];
+        sessions += atomic_load_explicit(&counts->sessions, memory_order_relaxed);
+        of_listener += atomic_load_explicit(&counts->of_listener[index], memory_order_relaxed);
+    }
+    if (sessions >= proxy->policy->max_sessions || !proxy->free)
+        return HR_DROP_session_limit;
+    return of_listener >= listener->max_connections ? HR_DROP_listener_limit : HR_DROP_MAX;
+}
 
 struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flow *flow)
 {
@@ -44,12 +60,9 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         HR_DROP(stats, no_broker);
         return answer;
     }
-    if (proxy->n_open >= policy->max_sessions || !proxy->free) {
-        HR_DROP(stats, session_limit);
-        return answer;
-    }
-    if (proxy->listener_open[index] >= listener->max_connections) {
-        HR_DROP(stats, listener_limit);
+    enum hr_drop limit = over_limit(proxy, listener);
+    if (limit != HR_DROP_MAX) {
+        stats->drops[limit]++;
         return answer;
     }
     answer.accept = true;
@@ -63,11 +76,12 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     int32_t node_id;
     const struct hr_policy_listener *listener =
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
-    struct hr_session *s = listener ? hr_session_take(proxy) : NULL;
+    /* The listener may have gone away, or a burst of handshakes completes at the limit. */
+    enum hr_drop refusal = listener ? over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
+    struct hr_session *s = refusal == HR_DROP_MAX ? hr_session_take(proxy) : NULL;
 
     if (!s) {
-        /* The listener went away, or a burst of handshakes completed at the limit. */
-        proxy->cfg.stats->drops[listener ? HR_DROP_session_limit : HR_DROP_tcp_no_listener]++;
+        proxy->cfg.stats->drops[refusal]++;
         hr_tcp_abort(proxy->cfg.tcp, conn);
         return NULL;
     }
@@ -79,7 +93,7 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     s->opened_us = s->last_active_us = now_us;
     s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
     s->state = HR_SESSION_CONNECTING;
-    proxy->listener_open[s->listener]++;
+    hr_proxy_count_open(proxy, s->listener, 1);
     if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
         s->relay = NULL;
         hr_session_end(proxy, s, HR_DROP_session_limit, HR_END_RST, HR_END_RST);

@@ -27,7 +27,7 @@ int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint1
             flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
             int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
             if (err != HR_E_EXISTS)
-                return err;
+                return err == HR_E_FULL ? HR_E_NOMEM : err;
         }
     }
     return HR_E_FULL;
@@ -85,6 +85,16 @@ static const struct hr_policy_broker *choose_broker(struct hr_proxy *proxy, cons
     return best;
 }
 
+/* What a try may take: a bootstrap connection keeps time for the brokers that it has not tried yet, or one that
+ * does not answer would use it up. */
+static uint64_t time_for_try(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us)
+{
+    uint64_t left_us = s->connect_deadline_us > now_us ? s->connect_deadline_us - now_us : 1;
+    bool others = s->mode == HR_LISTENER_KAFKA && s->asked_node_id < 0 && s->tries < HR_SESSION_MAX_TRIES &&
+                  choose_broker(proxy, s, now_us);
+    return others ? left_us / (HR_SESSION_MAX_TRIES + 1u - s->tries) + 1 : left_us;
+}
+
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
 {
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
@@ -111,8 +121,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
         s->tried[s->tries] = s->node_id;
     s->tries++;
 
-    uint64_t left_us = s->connect_deadline_us > now_us ? s->connect_deadline_us - now_us : 1;
-    int err = hr_proxy_connect(proxy, &addr, port, (uint32_t)left_us, &s->broker.conn);
+    int err = hr_proxy_connect(proxy, &addr, port, (uint32_t)time_for_try(proxy, s, now_us), &s->broker.conn);
     if (err == 0) {
         hr_tcp_set_user(s->broker.conn, &s->broker);
         return;

@@ -16,6 +16,10 @@
 /* The sweep visits every session about once in this time. */
 #define HR_SWEEP_US (200 * 1000ULL)
 #define HR_SWEEP_STEPS 8
+/* but no more than so many sessions at once, in more steps then. */
+#define HR_SWEEP_MAX 1024
+/* Places that one call of hr_proxy_list() looks at. */
+#define HR_LIST_SCAN 4096
 
 struct hr_suspect {
     int32_t node_id;
@@ -38,7 +42,9 @@ struct hr_proxy {
     uint32_t sweep_index;
     uint64_t next_sweep_us;
     bool draining;
+    bool drain_told;       /* the log knows that the last session has ended */
     uint64_t drain_deadline_us;
+    uint64_t drain_resets; /* sessions that the deadline ended */
     struct hr_pieceq out; /* what a relay call produced, on its way into a send queue; empty between calls */
 };
 
@@ -64,6 +70,12 @@ struct hr_session *hr_session_take(struct hr_proxy *proxy);
 void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop reason,
                     enum hr_leg_end client_end, enum hr_leg_end broker_end);
 
+/* Ends a session that is not over: FIN where a frame ends or nothing is known of frames, RST inside one. */
+void hr_session_cut(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop reason);
+
+/* Keeps the counts; listener may be HR_POLICY_MAX_LISTENERS or above: none. */
+void hr_proxy_count_open(struct hr_proxy *proxy, uint32_t listener, int change);
+
 /* Opens the broker leg; on failure the session has been ended. */
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
 /* The broker leg could not be opened: tries another broker or ends the session. */
@@ -72,6 +84,8 @@ void hr_session_connect_failed(struct hr_proxy *proxy, struct hr_session *s, enu
 
 /* Moves what can be moved in both directions; may end the session. */
 void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
+/* True when a frame of this direction has been forwarded in part. */
+bool hr_session_mid_frame(const struct hr_session *s, bool request);
 /* True when no frame is under way and no answer is owed. */
 bool hr_session_at_boundary(const struct hr_session *s);
 /* True when the session must not start another request. */

@@ -2,6 +2,7 @@
 #include "dataplane/proxy/proxy.h"
 
 #include <rte_malloc.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "dataplane/proxy/impl.h"
@@ -61,28 +62,53 @@ uint64_t hr_proxy_random(struct hr_proxy *proxy)
     return z ^ (z >> 31);
 }
 
-/* Sessions name their listener by index; a reload may have moved it. Listeners keep their identity by name. */
+static void publish(_Atomic uint32_t *count, uint32_t n)
+{
+    atomic_store_explicit(count, n, memory_order_relaxed);
+}
+
+void hr_proxy_count_open(struct hr_proxy *proxy, uint32_t listener, int change)
+{
+    if (listener >= HR_POLICY_MAX_LISTENERS)
+        return;
+    proxy->listener_open[listener] += (uint32_t)change;
+    publish(&proxy->cfg.counts[proxy->cfg.worker_id].of_listener[listener], proxy->listener_open[listener]);
+}
+
+static void count_session(struct hr_proxy *proxy, int change)
+{
+    proxy->n_open += (uint32_t)change;
+    publish(&proxy->cfg.counts[proxy->cfg.worker_id].sessions, proxy->n_open);
+    HR_GAUGE_SET(proxy->cfg.stats, sessions, proxy->n_open);
+}
+
+/* Sessions name their listener by index; a reload may have moved it. Listeners keep their identity by name and
+ * mode: what was read as frames is not read as anything else. */
 void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
 {
     uint16_t moved_to[HR_POLICY_MAX_LISTENERS];
     const struct hr_policy *old = proxy->policy;
+    bool moved = false;
 
     memset(moved_to, 0xff, sizeof(moved_to));
-    for (uint32_t i = 0; old && i < old->n_listeners; i++)
+    for (uint32_t i = 0; old && i < old->n_listeners; i++) {
         for (uint32_t j = 0; j < policy->n_listeners; j++)
-            if (strcmp(old->listeners[i].name, policy->listeners[j].name) == 0)
+            if (strcmp(old->listeners[i].name, policy->listeners[j].name) == 0 &&
+                old->listeners[i].mode == policy->listeners[j].mode)
                 moved_to[i] = (uint16_t)j;
+        moved |= moved_to[i] != i;
+    }
     proxy->policy = policy;
-    if (!old)
+    if (!moved)
         return;
-    memset(proxy->listener_open, 0, sizeof(proxy->listener_open));
+    for (uint32_t i = 0; i < HR_POLICY_MAX_LISTENERS; i++)
+        hr_proxy_count_open(proxy, i, -(int)proxy->listener_open[i]);
     for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++) {
         struct hr_session *s = &proxy->sessions[i];
         if (s->state == HR_SESSION_FREE || s->listener >= HR_POLICY_MAX_LISTENERS)
             continue;
         s->listener = moved_to[s->listener];
-        if (s->listener < HR_POLICY_MAX_LISTENERS)
-            proxy->listener_open[s->listener]++;
+        hr_proxy_count_open(proxy, s->listener, 1);
     }
 }
 
@@ -125,9 +151,8 @@ struct hr_session *hr_session_take(struct hr_proxy *proxy)
     s->broker.owner = s;
     s->close_reason = HR_DROP_MAX;
     s->node_id = s->asked_node_id = -1;
-    proxy->n_open++;
+    count_session(proxy, 1);
     HR_COUNT(proxy->cfg.stats, sessions_opened);
-    HR_GAUGE_SET(proxy->cfg.stats, sessions, proxy->n_open);
     return s;
 }
 
@@ -174,14 +199,18 @@ void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop r
     if (s->relay)
         hr_relay_close(proxy->cfg.relays, s->relay);
     s->relay = NULL;
-    if (s->listener < HR_POLICY_MAX_LISTENERS && proxy->listener_open[s->listener])
-        proxy->listener_open[s->listener]--;
+    hr_proxy_count_open(proxy, s->listener, -1);
     s->state = HR_SESSION_FREE;
     s->next = proxy->free;
     proxy->free = s;
-    proxy->n_open--;
+    count_session(proxy, -1);
     HR_COUNT(proxy->cfg.stats, sessions_closed);
-    HR_GAUGE_SET(proxy->cfg.stats, sessions, proxy->n_open);
+}
+
+void hr_session_cut(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop reason)
+{
+    hr_session_end(proxy, s, reason, hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN,
+                   hr_session_mid_frame(s, true) ? HR_END_RST : HR_END_FIN);
 }
 
 void hr_proxy_log(struct hr_proxy *proxy, enum hr_log_event event, const struct hr_session *s,
@@ -248,7 +277,7 @@ uint32_t hr_proxy_list(const struct hr_proxy *proxy, uint32_t from, struct hr_se
                        uint32_t *ret_next)
 {
     uint32_t n = 0, i = from;
-    for (; i < proxy->cfg.max_sessions && n < max; i++)
+    for (uint32_t looked_at = 0; i < proxy->cfg.max_sessions && n < max && looked_at < HR_LIST_SCAN; i++, looked_at++)
         if (proxy->sessions[i].state != HR_SESSION_FREE)
             describe(proxy, &proxy->sessions[i], &infos[n++]);
     *ret_next = i < proxy->cfg.max_sessions ? i : 0;
@@ -274,6 +303,9 @@ int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id, struct h
     struct hr_tcp_conn *conn = s->client.conn;
     s->client.conn = NULL;
     hr_tcp_set_user(conn, NULL);
+    /* Nothing of it waits elsewhere any more. */
+    hr_tcp_want(proxy->cfg.tcp, conn, 0);
+    hr_tcp_consumed(proxy->cfg.tcp, conn, 0, 0, 0);
     hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
     *ret_conn = conn;
     return 0;

@@ -16,8 +16,17 @@ struct hr_proxy;
 struct hr_leg;
 struct hr_relay_ctx;
 
+/* Sessions that one worker has open, for the others to read: limits hold over all workers. Written by its worker
+ * alone. Relaxed, because a limit may be off by what happens elsewhere in the same moment. */
+struct hr_open_counts {
+    _Atomic uint32_t sessions;
+    _Atomic uint32_t of_listener[HR_POLICY_MAX_LISTENERS]; /* by index in the worker's policy */
+} __attribute__((aligned(64)));
+
 struct hr_proxy_config {
     unsigned worker_id;
+    uint32_t n_workers;
+    struct hr_open_counts *counts; /* of all workers, by worker id; outlive the proxy */
     int socket_id;
     uint32_t max_sessions;
     uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
@@ -58,12 +67,13 @@ bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us);
 /* Timeouts, a bounded number of sessions per call; returns the time to be called again. */
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us);
 
-/* Opens a connection from one of this worker's source ports. NOT_FOUND: no route; FULL: ports exhausted. */
+/* Opens a connection from one of this worker's source ports. NOT_FOUND: no route; FULL: ports exhausted; NOMEM:
+ * the connection table is full. */
 HR_MUST_CHECK int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint16_t port,
                                    uint32_t timeout_us, struct hr_tcp_conn **ret_conn);
 
-/* Describes up to max sessions from index from on; *ret_next is where to continue, 0 when complete.
- * Returns how many were written. */
+/* Describes up to max sessions from index from on; *ret_next is where to continue, 0 when complete. Looks at a
+ * bounded number of places in the table, so it may return 0 before the end. Returns how many were written. */
 uint32_t hr_proxy_list(const struct hr_proxy *proxy, uint32_t from, struct hr_session_info *infos, uint32_t max,
                        uint32_t *ret_next);
 /* Ends a session now (reset both ways). NOT_FOUND when it is gone. */

@@ -73,11 +73,15 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     ret->blocked = result.blocked;
     ret->own_reply = result.own_reply;
     ret->verdict = result.verdict;
-    if (proxy->out.bytes && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, &proxy->out, proxy->out.bytes) != 0) {
-        /* The frame is broken now: nothing may follow it. */
+    int err = proxy->out.bytes ? hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, &proxy->out, proxy->out.bytes) : 0;
+    if (err) {
+        /* The frame is broken now: nothing may follow it. Where the leg itself has failed, the session ends by
+         * that: the event is on its way. */
         hr_pieceq_clear(proxy->cfg.bufs, &proxy->out);
-        HR_COUNT(proxy->cfg.stats, mbuf_alloc_failed);
-        ret->verdict = HR_DROP_tx_nombuf;
+        if (err != HR_E_CLOSED) {
+            HR_COUNT(proxy->cfg.stats, mbuf_alloc_failed);
+            ret->verdict = HR_DROP_tx_nombuf;
+        }
     }
     hr_tcp_want(proxy->cfg.tcp, d->from->conn, result.want);
     if (result.leader_hint)
@@ -112,7 +116,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
     return moved;
 }
 
-static bool mid_frame(const struct hr_session *s, bool request)
+bool hr_session_mid_frame(const struct hr_session *s, bool request)
 {
     struct hr_relay_state relay;
     if (!s->relay)
@@ -128,7 +132,7 @@ static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct
 {
     if (s->client_fin && !s->broker_shut && !up->blocked) {
         /* A header that is not complete is not taken: it is still there. */
-        if (s->relay && (mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0)) {
+        if (s->relay && (hr_session_mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0)) {
             hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_FIN, HR_END_RST);
             return true;
         }
@@ -137,7 +141,7 @@ static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct
         s->state = HR_SESSION_CLOSING;
     }
     if (s->broker_fin && !s->client_shut && !down->blocked) {
-        if (mid_frame(s, false)) {
+        if (hr_session_mid_frame(s, false)) {
             hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_RST, HR_END_RST);
             return true;
         }
@@ -170,13 +174,31 @@ static void note_buffers(struct hr_proxy *proxy, const struct hr_session *s)
         *peak = held;
 }
 
-static void note_request_progress(struct hr_session *s, const struct moved *up, uint64_t now_us)
+/* held: we take no further request, so none is late. */
+static void note_request_progress(struct hr_session *s, const struct moved *up, bool held, uint64_t now_us)
 {
-    bool incomplete = s->relay && (mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0);
-    if (!incomplete)
+    struct hr_relay_state relay;
+    if (!s->relay)
+        return;
+    hr_relay_get_state(s->relay, &relay);
+    bool incomplete = relay.request_mid_frame || hr_tcp_rcvq(s->client.conn)->bytes > 0;
+    bool another = relay.requests != s->requests_seen;
+    s->requests_seen = relay.requests;
+    if (!incomplete || held)
         s->request_begun_us = 0;
-    else if (!s->request_begun_us || up->blocked)
+    else if (!s->request_begun_us || another || up->blocked)
         s->request_begun_us = now_us; /* waiting for us is not the client's fault */
+}
+
+/* Input that ends a session: which API it was is worth knowing. */
+static void log_bad_input(struct hr_proxy *proxy, const struct hr_session *s, enum hr_drop verdict)
+{
+    struct hr_relay_state relay;
+    if (!s->relay || verdict == HR_DROP_tx_nombuf)
+        return;
+    hr_relay_get_state(s->relay, &relay);
+    hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, verdict, (uint16_t)relay.last_api_key,
+                 (uint16_t)relay.last_api_version);
 }
 
 static void run_again(struct hr_proxy *proxy, struct hr_session *s)
@@ -201,26 +223,28 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     if (s->state == HR_SESSION_CONNECTING || s->state == HR_SESSION_FREE)
         return;
     if (!hr_session_listener(proxy, s)) {
-        /* A reload removed the listener. */
-        hr_session_end(proxy, s, HR_DROP_draining, HR_END_FIN, HR_END_FIN);
+        hr_session_cut(proxy, s, HR_DROP_listener_removed);
         return;
     }
     note_buffers(proxy, s);
+    bool hold_up = false;
     for (unsigned round = 0;; round++) {
         /* A draining session finishes the frame under way and starts no other. */
-        bool hold_up = s->relay && hr_session_draining(proxy, s) && !mid_frame(s, true);
+        hold_up = s->relay && hr_session_draining(proxy, s) && !hr_session_mid_frame(s, true);
         if (!hold_up && !s->broker_shut)
             up = move(proxy, s, &up_direction, now_us);
         if (up.verdict != HR_DROP_MAX) {
-            hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, up.verdict, 0, 0);
-            hr_session_end(proxy, s, up.verdict, HR_END_FIN, HR_END_RST);
+            log_bad_input(proxy, s, up.verdict);
+            hr_session_end(proxy, s, up.verdict, hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN,
+                           HR_END_RST);
             return;
         }
         if (!s->client_shut)
             down = move(proxy, s, &down_direction, now_us);
         if (down.verdict != HR_DROP_MAX) {
-            hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, down.verdict, 0, 0);
-            hr_session_end(proxy, s, down.verdict, mid_frame(s, false) ? HR_END_RST : HR_END_FIN, HR_END_RST);
+            log_bad_input(proxy, s, down.verdict);
+            hr_session_end(proxy, s, down.verdict, hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN,
+                           HR_END_RST);
             return;
         }
         /* Responses free in-flight records, which lets requests go on. */
@@ -233,7 +257,7 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     }
     if (up.again || down.again)
         run_again(proxy, s);
-    note_request_progress(s, &up, now_us);
+    note_request_progress(s, &up, hold_up, now_us);
     pass_fins(proxy, s, &up, &down);
 }
 
@@ -244,7 +268,7 @@ static void broker_failed(struct hr_proxy *proxy, struct hr_session *s, uint64_t
     struct moved down = {.verdict = HR_DROP_MAX};
     if (!s->client_shut && s->client.conn)
         down = move(proxy, s, &down_direction, now_us);
-    bool whole = s->relay && down.verdict == HR_DROP_MAX && !mid_frame(s, false) &&
+    bool whole = s->relay && down.verdict == HR_DROP_MAX && !hr_session_mid_frame(s, false) &&
                  hr_tcp_rcvq(s->broker.conn)->bytes == 0;
     hr_session_end(proxy, s, HR_DROP_broker_closed, whole ? HR_END_FIN : HR_END_RST, HR_END_FIN);
 }

@@ -54,6 +54,7 @@ struct hr_session {
     uint64_t last_active_us;
     uint64_t connect_deadline_us;
     uint64_t request_begun_us; /* a request frame has been incomplete since; 0 = none */
+    uint64_t requests_seen;    /* by the relay, when that was noted */
     uint64_t bytes_up, bytes_down;
     struct hr_session *next; /* free list or run list */
 };

@@ -1,5 +1,5 @@
 /* What depends on time alone: idle sessions, requests that never complete, drain. The session array is swept
- * in steps, so that a turn's work stays bounded; every session is looked at about once per HR_SWEEP_US. */
+ * in steps of bounded size; every session is looked at about once per HR_SWEEP_US. */
 #include "dataplane/proxy/impl.h"
 
 void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us)
@@ -13,42 +13,61 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
 
     if (!listener) {
-        hr_session_end(proxy, s, HR_DROP_draining, HR_END_FIN, HR_END_FIN);
+        hr_session_cut(proxy, s, HR_DROP_listener_removed);
         return;
     }
-    if (hr_session_draining(proxy, s) && hr_session_at_boundary(s) && s->state == HR_SESSION_RELAYING) {
+    if (hr_session_draining(proxy, s) && hr_session_at_boundary(s) && s->state != HR_SESSION_CONNECTING) {
         hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
         return;
     }
     if (proxy->draining && now_us >= proxy->drain_deadline_us) {
+        proxy->drain_resets++;
         hr_session_end(proxy, s, HR_DROP_drain_deadline, HR_END_RST, HR_END_RST);
         return;
     }
     if (listener->request_timeout_ms && s->request_begun_us &&
         now_us - s->request_begun_us > listener->request_timeout_ms * 1000ULL) {
-        hr_session_end(proxy, s, HR_DROP_kafka_request_stall, HR_END_FIN, HR_END_RST);
+        hr_session_end(proxy, s, HR_DROP_kafka_request_stall,
+                       hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN, HR_END_RST);
         return;
     }
     if (listener->idle_timeout_ms && now_us > s->last_active_us &&
         now_us - s->last_active_us > listener->idle_timeout_ms * 1000ULL)
-        hr_session_end(proxy, s, HR_DROP_idle_timeout, HR_END_FIN, HR_END_FIN);
+        hr_session_cut(proxy, s, HR_DROP_idle_timeout);
     else
         hr_session_run(proxy, s, now_us); /* what stopped for lack of buffers has nobody else to wake it */
 }
 
+static void tell_drained(struct hr_proxy *proxy)
+{
+    struct hr_msg msg = {.type = HR_EV_LOG};
+    if (!proxy->draining || proxy->drain_told)
+        return;
+    proxy->drain_told = true;
+    msg.u.log.event = HR_LOGEV_DRAIN_DONE;
+    msg.u.log.reason = HR_DROP_MAX;
+    msg.u.log.node_id = -1;
+    msg.u.log.a = proxy->drain_resets;
+    proxy->cfg.log(proxy->cfg.owner, &msg);
+}
+
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
 {
-    if (proxy->n_open == 0)
+    if (proxy->n_open == 0) {
+        tell_drained(proxy);
         return UINT64_MAX;
+    }
     if (now_us < proxy->next_sweep_us)
         return proxy->next_sweep_us;
     uint32_t n = proxy->cfg.max_sessions / HR_SWEEP_STEPS + 1;
+    if (n > HR_SWEEP_MAX)
+        n = HR_SWEEP_MAX;
     for (uint32_t i = 0; i < n; i++) {
         struct hr_session *s = &proxy->sessions[proxy->sweep_index];
         proxy->sweep_index = (proxy->sweep_index + 1) % proxy->cfg.max_sessions;
         if (s->state != HR_SESSION_FREE)
             check(proxy, s, now_us);
     }
-    proxy->next_sweep_us = now_us + HR_SWEEP_US / HR_SWEEP_STEPS;
+    proxy->next_sweep_us = now_us + HR_SWEEP_US * n / (proxy->cfg.max_sessions + HR_SWEEP_STEPS) + 1;
     return proxy->next_sweep_us;
 }

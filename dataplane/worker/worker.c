@@ -255,6 +255,8 @@ static int build_proxy(struct hr_worker *w)
     struct hr_proxy_config cfg = {
         .worker_id = w->id,
         .socket_id = w->socket_id,
+        .n_workers = w->group->n_workers,
+        .counts = w->group->open_counts,
         .max_sessions = config->limits.max_connections,
         .tcp = w->tcp,
         .bufs = &w->bufs,

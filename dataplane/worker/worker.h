@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "dataplane/net/port.h"
+#include "dataplane/proxy/proxy.h"
 #include "dataplane/worker/handoff.h"
 #include "dataplane/worker/steer.h"
 #include "shared/base/error.h"
@@ -34,6 +35,7 @@ struct hr_worker_group {
     uint8_t hash_key[16], isn_key[16];
     uint32_t n_workers;
     struct hr_worker *workers[HR_MAX_WORKERS];
+    struct hr_open_counts open_counts[HR_MAX_WORKERS];
 };
 
 /* Creates worker `id`'s pools only: ports need them before the rest can be built. */

@@ -57,7 +57,6 @@
     X(kafka_request_bytes, "bytes of Kafka request frames received from clients")                            \
     X(kafka_response_bytes, "bytes of Kafka response frames received from brokers")                          \
     X(kafka_own_replies, "Kafka responses made by Headrace itself")                                          \
-    X(kafka_edits_fixed, "fields overwritten in place")                                                      \
     X(kafka_edits_held, "frames held and rewritten in length")                                               \
     X(kafka_edits_tail, "response tails rewritten at their old length")                                      \
     X(kafka_tails_hidden, "response tails whose endpoints were hidden because they did not fit")             \
@@ -144,6 +143,7 @@
     X(idle_timeout, "session closed: no byte either way for the idle timeout", "expected for idle clients; listener idle_timeout_ms") \
     X(drain_deadline, "session closed: drain deadline reached with requests in flight", "raise limits.drain_timeout_ms") \
     X(killed, "session closed by headracectl kill or drain", "operator's wish")                              \
+    X(listener_removed, "session closed: a reload removed its listener or changed its mode", "expected after such a reload") \
     X(kafka_frame_size, "session closed: frame size negative, too small, or above max_frame_bytes", "not a Kafka client, or raise the listener's max_frame_bytes") \
     X(kafka_header, "session closed: malformed request header", "not a Kafka client")                        \
     X(kafka_unknown_api, "session closed: API key that is not advertised", "client ignores ApiVersions")     \
