@@ -119,8 +119,8 @@ static void test_bootstrap_gives_up(void **state)
 
 static void test_client_leaves_while_connecting(void **state)
 {
-    pr_host(&r, PR_TARGET_IP)->silent = true;
-    struct pr_peer *a = pr_connect(&r, 5201), *b = pr_connect(&r, 5201);
+    pr_host(&r, PR_BROKER_IP(1))->silent = true;
+    struct pr_peer *a = pr_connect(&r, 9203), *b = pr_connect(&r, 9203);
     pr_run(&r, 100 * PR_MS);
     pr_shutdown(&r, a);
     pr_reset(&r, b);

@@ -125,12 +125,13 @@ bool hr_session_mid_frame(const struct hr_session *s, bool request)
     return request ? relay.request_mid_frame : relay.response_mid_frame;
 }
 
-/* A half is over and everything before its FIN has moved: pass the FIN on. Returns true when the session
- * ended by it. */
+/* A half is over and everything before its FIN has moved: pass the FIN on. Requests that a drain holds back will
+ * not move any more; their client's FIN waits with them for the answers that are owed. Returns true when the
+ * session ended by it. */
 static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct moved *up,
-                      const struct moved *down)
+                      const struct moved *down, bool held)
 {
-    if (s->client_fin && !s->broker_shut && !up->blocked) {
+    if (s->client_fin && !s->broker_shut && !up->blocked && !held) {
         /* A header that is not complete is not taken: it is still there. */
         if (s->relay && (hr_session_mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0)) {
             hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_FIN, HR_END_RST);
@@ -258,7 +259,7 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     if (up.again || down.again)
         run_again(proxy, s);
     note_request_progress(s, &up, hold_up, now_us);
-    pass_fins(proxy, s, &up, &down);
+    pass_fins(proxy, s, &up, &down, hold_up && hr_tcp_rcvq(s->client.conn)->bytes > 0);
 }
 
 /* The broker leg died after it was up. What had arrived is still delivered. */

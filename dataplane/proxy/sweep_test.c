@@ -218,6 +218,24 @@ static void test_drain_half_closed(void **state)
     finish();
 }
 
+/* Nor is the answer lost that is still owed when it closes behind a request that the drain holds back. */
+static void test_drain_owes_answer(void **state)
+{
+    open_session(9203, PR_BROKER_IP(1));
+    send_request(1);
+    pr_run(&r, 20 * PR_MS);
+    hr_proxy_drain(r.proxy, r.now_us + 60 * PR_S);
+    send_request(2);
+    pr_shutdown(&r, client);
+    pr_run(&r, PR_S);
+    send_response(1, 0);
+    pr_run(&r, PR_S);
+    assert_true(client->got.len > 0 && client->fin && !client->failed);
+    assert_int_equal(PR_DROPS(&r, kafka_partial_frame), 0);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    finish();
+}
+
 /* While a drain holds back the next request, its time does not run. */
 static void test_drain_is_no_stall(void **state)
 {
@@ -273,6 +291,7 @@ int main(void)
         T(test_drain),
         T(test_drain_deadline),
         T(test_drain_half_closed),
+        T(test_drain_owes_answer),
         T(test_drain_is_no_stall),
         T(test_sweep_is_bounded),
     };
