@@ -1,9 +1,11 @@
 """Downloads that the package manager does not have: Kafka's jars, and the clients that the tests use.
 
-Versions are pinned here and nowhere else. Each set is a folder under CACHE with a stamp that names what it was
-made from, so that a second call returns at once and a changed pin rebuilds.
+Versions are pinned here and nowhere else. Each set is a folder under CACHE, named after what it was made from, so
+that a second call returns at once and a changed pin makes another.
 """
 
+import contextlib
+import fcntl
 import glob
 import hashlib
 import json
@@ -36,80 +38,79 @@ GO_OLDEST = (1, 25)  # what these modules ask for
 GO_TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.0.linux-%s"
 
 
-def _stamped(folder, key):
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    stamp = folder + "/.made-from"
-    try:
-        with open(stamp) as f:
-            if f.read() == digest:
-                return True, lambda: None
-    except OSError:
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
+@contextlib.contextmanager
+def _made(name, key):
+    """A folder in the cache, named after what it is made from: (path, whether it is complete already).
 
-    def done():
-        with open(stamp, "w") as f:
-            f.write(digest)
-    return False, done
+    Another tree with other pins has another folder, so nothing that somebody uses is ever replaced. It is complete
+    when its stamp is there, which the end of the with block writes; who comes second waits.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
+    folder = "%s/%s-%s" % (CACHE, name, digest)
+    stamp = folder + "/.complete"
+    if os.path.exists(stamp):
+        yield folder, True
+        return
+    os.makedirs(CACHE, exist_ok=True)
+    with open(CACHE + "/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(stamp):
+            yield folder, True
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        yield folder, False
+        with open(stamp, "w"):
+            pass
 
 
 def jars(name):
     """The folder with a set of jars and everything they depend on."""
-    folder = "%s/jars/%s" % (CACHE, name)
-    fresh, done = _stamped(folder, JARS[name])
-    if fresh:
-        return folder
-    deps = "".join("<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>"
-                   % tuple(d.split(":")) for d in JARS[name])
-    pom = CACHE + "/jars/%s.pom.xml" % name
-    with open(pom, "w") as f:
-        f.write("<project xmlns='http://maven.apache.org/POM/4.0.0'><modelVersion>4.0.0</modelVersion>"
-                "<groupId>headrace.rig</groupId><artifactId>%s</artifactId><version>1</version>"
-                "<packaging>pom</packaging><dependencies>%s</dependencies></project>" % (name, deps))
-    run_logged(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
-                "-DoutputDirectory=" + folder], CACHE + "/log/mvn-%s.log" % name,
-               "fetching Kafka %s (Maven)" % name.replace("-", " "))
-    if not glob.glob(folder + "/*.jar"):
-        raise RigError("Maven left no jar in %s: see %s/log/mvn-%s.log" % (folder, CACHE, name))
-    done()
+    with _made("jars/" + name, JARS[name]) as (folder, complete):
+        if complete:
+            return folder
+        deps = "".join("<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>"
+                       % tuple(d.split(":")) for d in JARS[name])
+        pom = folder + "/pom.xml"
+        with open(pom, "w") as f:
+            f.write("<project xmlns='http://maven.apache.org/POM/4.0.0'><modelVersion>4.0.0</modelVersion>"
+                    "<groupId>headrace.rig</groupId><artifactId>%s</artifactId><version>1</version>"
+                    "<packaging>pom</packaging><dependencies>%s</dependencies></project>" % (name, deps))
+        log = CACHE + "/log/mvn-%s.log" % name
+        run_logged(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
+                    "-DoutputDirectory=" + folder], log, "fetching Kafka %s (Maven)" % name.replace("-", " "))
+        if not glob.glob(folder + "/*.jar"):
+            raise RigError("Maven left no jar in %s: see %s" % (folder, log))
     return folder
 
 
 def compile_java(out, classpath, sources, release):
     """Compiles sources (when they changed) and returns the folder with the classes."""
-    folder = "%s/classes/%s" % (CACHE, out)
-    key = [classpath, release] + [open(s).read() for s in sources]
-    fresh, done = _stamped(folder, key)
-    if not fresh:
-        run(["javac", "-nowarn", "--release", str(release), "-cp", classpath, "-d", folder] + sources)
-        done()
+    with _made("classes/" + out, [classpath, release] + [open(s).read() for s in sources]) as (folder, complete):
+        if not complete:
+            run(["javac", "-nowarn", "--release", str(release), "-cp", classpath, "-d", folder] + sources)
     return folder
 
 
 def venv():
     """A Python with the pinned Kafka client wheels."""
-    folder = CACHE + "/venv"
-    fresh, done = _stamped(folder, [WHEELS, sys.version])
-    if not fresh:
-        with env.Step("creating a Python environment"):
-            run([sys.executable, "-m", "venv", folder])
-        run_logged([folder + "/bin/pip", "install", "--no-input"] + WHEELS, CACHE + "/log/pip.log",
-                   "installing Python clients (%s)" % ", ".join(WHEELS))
-        done()
+    with _made("venv", [WHEELS, sys.version]) as (folder, complete):
+        if not complete:
+            with env.Step("creating a Python environment"):
+                run([sys.executable, "-m", "venv", folder])
+            run_logged([folder + "/bin/pip", "install", "--no-input"] + WHEELS, CACHE + "/log/pip.log",
+                       "installing Python clients (%s)" % ", ".join(WHEELS))
     return folder + "/bin/python"
 
 
 def node_modules():
     """A folder whose node_modules has the pinned packages."""
-    folder = CACHE + "/node"
-    fresh, done = _stamped(folder, NODE_MODULES)
-    if not fresh:
-        with open(folder + "/package.json", "w") as f:
-            json.dump({"name": "headrace-rig", "private": True, "dependencies": NODE_MODULES}, f)
-        run_logged(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder], CACHE + "/log/npm.log",
-                   "installing Node clients (kafkajs)")
-        done()
+    with _made("node", NODE_MODULES) as (folder, complete):
+        if not complete:
+            with open(folder + "/package.json", "w") as f:
+                json.dump({"name": "headrace-rig", "private": True, "dependencies": NODE_MODULES}, f)
+            run_logged(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder], CACHE + "/log/npm.log",
+                       "installing Node clients (kafkajs)")
     return folder
 
 
@@ -151,22 +152,21 @@ def _go_env():
 
 
 def go_program(name, source):
-    """Builds tests/integration/clients/go/NAME and returns the binary."""
-    folder = "%s/go-programs/%s" % (CACHE, name)
-    fresh, done = _stamped(folder, [open(source).read(), GO_MODULES])
-    binary = folder + "/" + name
-    if not fresh:
-        tool = go()
-        shutil.copy(source, folder + "/main.go")
-        with open(folder + "/go.mod", "w") as f:
-            f.write("module headrace.test/%s\n\ngo %d.%d\n" % ((name,) + GO_OLDEST))
-        wanted = [m + "@" + v for m, v in GO_MODULES.items() if m in open(source).read()]
-        log = "%s/log/go-%s.log" % (CACHE, name)
-        run_logged([tool, "get"] + wanted, log, "fetching Go client %s" % name, cwd=folder, env=_go_env())
-        run_logged([tool, "build", "-o", binary, "."], log, "building Go client %s" % name, cwd=folder,
-                   env=_go_env())
-        done()
-    return binary
+    """Builds a Go client against the pinned modules and returns the binary."""
+    with open(source) as f:
+        text = f.read()
+    with _made("go-programs/" + name, [text, GO_MODULES]) as (folder, complete):
+        if not complete:
+            tool = go()
+            shutil.copy(source, folder + "/main.go")
+            with open(folder + "/go.mod", "w") as f:
+                f.write("module headrace.test/%s\n\ngo %d.%d\n" % ((name,) + GO_OLDEST))
+            wanted = [m + "@" + v for m, v in GO_MODULES.items() if m in text]
+            log = "%s/log/go-%s.log" % (CACHE, name)
+            run_logged([tool, "get"] + wanted, log, "fetching Go client %s" % name, cwd=folder, env=_go_env())
+            run_logged([tool, "build", "-o", folder + "/" + name, "."], log, "building Go client %s" % name, cwd=folder,
+                       env=_go_env())
+    return folder + "/" + name
 
 
 def build(directory=None):

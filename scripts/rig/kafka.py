@@ -273,7 +273,7 @@ def alive():
     return [z for z in ZONES if env.pid_of(_process(z)) is not None]
 
 
-def wait_ready(zones=ZONES, timeout=90):
+def wait_ready(zones=ZONES, timeout=180):
     """Every one of these brokers answers and sees all of them; all partitions have leaders, all replicas are in sync."""
     want = {NODE_ID[z] for z in zones}
 

@@ -20,7 +20,7 @@ class Load:
     def __init__(self, ctx, partitions=3, least=500, **args):
         self.ctx, self.least = ctx, least
         self.topic = ctx.topic("load", partitions, min_insync_replicas=2)
-        self.args = dict(dict(partitions=partitions, writers=2), **args)
+        self.args = dict(dict(partitions=partitions, writers=2, pause_us=1000), **args)
 
     def __enter__(self):
         self.begun = self.ctx.java().begin("load", bootstrap=self.ctx.bootstrap, topic=self.topic, name=self.topic,
