@@ -1,5 +1,6 @@
 /* What the files of this folder share: the connection block, the stack, and one section per file.
  *
+ *   stack.c     configuration, memory, clock
  *   conn.c      life of a connection, its state machine, the owner's calls
  *   flow.c      the keyed flow table, initial sequence numbers, timestamp offsets
  *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
@@ -210,6 +211,10 @@ struct hr_tcp_seg {
     struct hr_tcp_opts opts;
 };
 
+/* stack.c */
+void *hr_tcp_slab_get(struct hr_tcp_slab *s);
+void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj);
+
 /* conn.c */
 struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *flow);
 void hr_tcp_conn_free(struct hr_tcp *tcp, struct hr_tcp_conn *c);
@@ -225,8 +230,6 @@ void hr_tcp_established(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* MSS, scale, timestamps and SACK as the peer's SYN says. */
 void hr_tcp_apply_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg);
 void hr_tcp_set_mss(struct hr_tcp_conn *c, uint16_t mss);
-void *hr_tcp_slab_get(struct hr_tcp_slab *s);
-void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj);
 
 static inline bool hr_tcp_synchronized(const struct hr_tcp_conn *c)
 {

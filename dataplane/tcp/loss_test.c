@@ -1,0 +1,385 @@
+/* The whole stack against itself over a path that loses, and at its own pace. Every test ends with nothing held
+ * anywhere. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "dataplane/tcp/testlink.h"
+
+static struct tl_link link_;
+#define A (&link_.end[0])
+#define B (&link_.end[1])
+
+#define S 1000000ULL
+
+/* assert that names the seed */
+#define check(cond)                                                                                          \
+    do {                                                                                                     \
+        if (!(cond)) {                                                                                       \
+            print_error("seed %lu: %s\n", (unsigned long)link_.seed, #cond);                                 \
+            fail();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+static void finish(void)
+{
+    const char *wrong = tl_close(&link_);
+    if (wrong != NULL) {
+        print_error("seed %lu: %s\n", (unsigned long)link_.seed, wrong);
+        fail();
+    }
+}
+
+/* So that one failed test does not fail those behind it. */
+static int clean_up(void **state)
+{
+    (void)state;
+    tl_close(&link_);
+    return 0;
+}
+
+/* Both sides close and TIME-WAIT passes. */
+static void close_both(void)
+{
+    A->app.shutdown_when_sent = B->app.shutdown_when_sent = true;
+    check(tl_run(&link_, 600 * S, tl_both_closed));
+    check(A->app.closed && B->app.closed);
+    tl_run(&link_, 61 * S, tl_never);
+}
+
+static bool a_failed(struct tl_link *l)
+{
+    return l->end[0].app.failed;
+}
+
+static bool b_failed(struct tl_link *l)
+{
+    return l->end[1].app.failed;
+}
+
+/* ---- loss ---- */
+
+static unsigned n_seen, drop_from, drop_n;
+
+/* Drops data segments [drop_from, drop_from+drop_n) of end 0, counted from its first; not retransmissions. */
+static bool drop_data(struct tl_link *l, int from, const struct rte_tcp_hdr *th, uint32_t payload)
+{
+    (void)l;
+    (void)th;
+    if (from != 0 || payload == 0)
+        return false;
+    n_seen++;
+    return n_seen >= drop_from && n_seen < drop_from + drop_n;
+}
+
+static void lossy_run(uint64_t seed, bool sack, unsigned from, unsigned n)
+{
+    tl_open(&link_, seed, NULL);
+    link_.gap_us = 12;
+    tl_connect(&link_);
+    check(tl_run(&link_, 1 * S, tl_established));
+    tl_run(&link_, 10000, tl_never);
+    if (!sack)
+        A->app.conn->sack_on = B->app.conn->sack_on = false;
+    n_seen = 0;
+    drop_from = from;
+    drop_n = n;
+    link_.filter = drop_data;
+    A->app.to_send = 600000;
+    check(tl_run(&link_, 30 * S, tl_both_done));
+    check(!B->app.corrupt);
+    link_.filter = NULL;
+}
+
+static void test_fast_retransmit(void **state)
+{
+    (void)state;
+    for (int sack = 0; sack < 2; sack++) {
+        lossy_run(40, sack, 60, 1);
+        check(A->stats.counters[HR_CTR_tcp_rto] == 0);
+        check(A->stats.counters[HR_CTR_tcp_fast_recovery] == 1);
+        /* The window ends before the news comes, so a rescue retransmission may follow (NextSeg rule 4). */
+        check(A->stats.counters[HR_CTR_tcp_retransmit_segs] <= 2);
+        check(A->app.conn->ssthresh < 1 << 20); /* halved from what was in flight */
+        check(B->stats.counters[HR_CTR_tcp_ooo_rx] > 0);
+        close_both();
+        finish();
+    }
+}
+
+static void test_burst_loss(void **state)
+{
+    (void)state;
+    lossy_run(41, true, 60, 12); /* one round trip with SACK, and nothing twice */
+    check(A->stats.counters[HR_CTR_tcp_rto] == 0);
+    check(A->stats.counters[HR_CTR_tcp_retransmit_segs] <= 12 + 1);
+    check(A->stats.counters[HR_CTR_tcp_fast_recovery] == 1);
+    close_both();
+    finish();
+
+    lossy_run(42, false, 60, 6); /* NewReno: one segment each round trip */
+    check(A->stats.counters[HR_CTR_tcp_rto] == 0);
+    check(A->stats.counters[HR_CTR_tcp_retransmit_segs] == 6);
+    check(A->stats.counters[HR_CTR_tcp_fast_recovery] == 1);
+    close_both();
+    finish();
+}
+
+/* Two segments in flight, the first lost: limited transmit does not help, there is nothing more to send. */
+static void test_timeout(void **state)
+{
+    (void)state;
+    tl_open(&link_, 43, NULL);
+    tl_connect(&link_);
+    check(tl_run(&link_, 1 * S, tl_established));
+    tl_run(&link_, 10000, tl_never);
+    link_.drop_next[0] = 3; /* and the first retransmissions */
+    A->app.to_send = 100;
+    uint64_t start = link_.now;
+    check(tl_run(&link_, 30 * S, tl_both_done));
+    check(A->stats.counters[HR_CTR_tcp_rto] == 3);
+    check(link_.now - start >= (200 + 400 + 800) * 1000 && link_.now - start < 1500000); /* backoff */
+    check(A->app.conn->cwnd <= 2u * A->app.conn->smss);
+    close_both();
+    finish();
+}
+
+static void test_retries_end(void **state)
+{
+    (void)state;
+    tl_open(&link_, 44, NULL);
+    tl_connect(&link_);
+    check(tl_run(&link_, 1 * S, tl_established));
+    link_.loss[0] = link_.loss[1] = 1;
+    A->app.to_send = 5000;
+    check(tl_run(&link_, 3600 * S, a_failed));
+    check(A->app.failure == HR_TCP_FAIL_TIMEOUT && A->stats.drops[HR_DROP_tcp_retries] == 1);
+    check(A->stats.counters[HR_CTR_tcp_rto] == 12);
+    check(B->app.failed); /* keepalive found out first */
+    finish();
+}
+
+static void test_keepalive(void **state)
+{
+    (void)state;
+    tl_open(&link_, 45, NULL);
+    tl_connect(&link_);
+    check(tl_run(&link_, 1 * S, tl_established));
+    tl_run(&link_, 1000 * S, tl_never);
+    check(A->app.conn != NULL && B->app.conn != NULL); /* the peer answers */
+    check(A->stats.counters[HR_CTR_tcp_keepalive_tx] + B->stats.counters[HR_CTR_tcp_keepalive_tx] >= 3);
+    link_.loss[0] = link_.loss[1] = 1;
+    uint64_t start = link_.now;
+    check(tl_run(&link_, 400 * S, a_failed));
+    check(A->app.failure == HR_TCP_FAIL_KEEPALIVE && link_.now - start <= (240 + 5 * 15) * S);
+    check(tl_run(&link_, 400 * S, b_failed));
+    finish();
+}
+
+/* ---- pace ---- */
+
+static bool a_all_acked(struct tl_link *l)
+{
+    return l->end[0].app.conn->snd_una == l->end[0].app.conn->snd_nxt;
+}
+
+static void test_delayed_ack(void **state)
+{
+    (void)state;
+    tl_open(&link_, 50, NULL);
+    A->app.to_send = 200000;
+    tl_connect(&link_);
+    check(tl_run(&link_, 10 * S, tl_both_done)); /* quick ACKs are used up */
+    tl_run(&link_, 1 * S, tl_never);
+    uint64_t delayed = B->stats.counters[HR_CTR_tcp_delayed_ack];
+    A->app.to_send += 100;
+    uint64_t start = link_.now;
+    check(tl_run(&link_, 1 * S, tl_both_done));
+    check(tl_run(&link_, 1 * S, a_all_acked));
+    check(link_.now - start >= 50000 && link_.now - start < 52000); /* 5 there, 40 waiting, 5 back */
+    check(B->stats.counters[HR_CTR_tcp_delayed_ack] == delayed + 1);
+    close_both();
+    finish();
+}
+
+static void test_idle_restart_and_app_limit(void **state)
+{
+    (void)state;
+    tl_open(&link_, 51, NULL);
+    A->app.to_send = 2 << 20;
+    tl_connect(&link_);
+    check(tl_run(&link_, 10 * S, tl_both_done));
+    uint32_t grown = A->app.conn->cwnd;
+    check(grown > 100000);
+    tl_run(&link_, 10 * S, tl_never);
+    A->app.to_send += 100;
+    check(tl_run(&link_, 1 * S, tl_both_done));
+    check(A->app.conn->cwnd <= 14600 + 100); /* RFC 5681 4.1 */
+    uint32_t cwnd = A->app.conn->cwnd;
+    for (int i = 0; i < 200; i++) { /* a trickle proves nothing about the path */
+        A->app.to_send += 100;
+        check(tl_run(&link_, 1 * S, tl_both_done));
+        tl_run(&link_, 60000, tl_never);
+    }
+    check(A->app.conn->cwnd <= cwnd + 1448);
+    close_both();
+    finish();
+}
+
+static void one_mbuf(int end, struct hr_tcp_config *cfg)
+{
+    (void)end;
+    cfg->max_tx_segs = 2;
+}
+
+/* A port that takes two mbufs per packet: segments end where buffers do. */
+static void test_segment_limit(void **state)
+{
+    (void)state;
+    tl_open(&link_, 52, one_mbuf);
+    A->app.to_send = B->app.to_send = 500000;
+    link_.loss[0] = 0.02;
+    tl_connect(&link_);
+    check(tl_run(&link_, 600 * S, tl_both_done));
+    check(!A->app.corrupt && !B->app.corrupt);
+    close_both();
+    finish();
+}
+
+static void few_ooo(int end, struct hr_tcp_config *cfg)
+{
+    (void)end;
+    cfg->ooo_max_pieces = 4;
+}
+
+static void test_ooo_limit(void **state)
+{
+    (void)state;
+    tl_open(&link_, 53, few_ooo);
+    A->app.to_send = 2000000;
+    link_.loss[0] = 0.03;
+    tl_connect(&link_);
+    check(tl_run(&link_, 600 * S, tl_both_done));
+    check(!B->app.corrupt);
+    check(B->stats.drops[HR_DROP_tcp_ooo_limit] > 0);
+    close_both();
+    finish();
+}
+
+static uint32_t told_seq;
+static bool told;
+
+/* A router on the way takes 1000 bytes only. */
+static bool small_hop(struct tl_link *l, int from, const struct rte_tcp_hdr *th, uint32_t payload)
+{
+    (void)l;
+    if (from != 0 || payload + 52 <= 1000)
+        return false;
+    told_seq = rte_be_to_cpu_32(th->sent_seq);
+    told = true;
+    return true;
+}
+
+static void test_path_mtu(void **state)
+{
+    (void)state;
+    tl_open(&link_, 54, NULL);
+    link_.filter = small_hop;
+    A->app.to_send = 100000;
+    B->app.to_send = 1;
+    tl_connect(&link_);
+    for (uint64_t end = link_.now + 5 * S; tl_turn(&link_, end);) {
+        if (told) /* the router's answer */
+            hr_tcp_icmp_error(A->tcp, hr_tcp_flow(A->app.conn), told_seq, true, 1000);
+        told = false;
+    }
+    check(tl_both_done(&link_) && !B->app.corrupt);
+    check(A->app.conn->smss == 1000 - 40 - 12);
+    check(A->stats.counters[HR_CTR_tcp_rto] == 0);
+    hr_tcp_icmp_error(A->tcp, hr_tcp_flow(A->app.conn), A->app.conn->snd_nxt, true, 500);
+    check(A->app.conn->smss == 1000 - 40 - 12); /* not about anything in flight */
+    close_both();
+    finish();
+}
+
+/* ---- everything ---- */
+
+static void plain(int end, struct hr_tcp_config *cfg)
+{
+    (void)end;
+    cfg->rcv_wnd_max = 60000; /* no scale needed: one shift less to hide behind */
+}
+
+static bool storm_over(struct tl_link *l)
+{
+    return tl_both_closed(l) || (l->end[0].app.released && l->end[1].tcp->n_conns == 0);
+}
+
+/* Everything at once, by seed: bytes both ways arrive exactly, and both sides come to an end. */
+static void storm(uint64_t seed)
+{
+    tl_open(&link_, seed, seed % 5 == 0 ? plain : NULL);
+    double level = tl_uniform(&link_);
+    link_.loss[0] = level * 0.3 * tl_uniform(&link_);
+    link_.loss[1] = level * 0.3 * tl_uniform(&link_);
+    link_.dup = tl_random(&link_) % 3 == 0 ? 0.05 : 0;
+    link_.reorder = tl_random(&link_) % 3 == 0 ? 0.1 : 0;
+    link_.delay_us = (uint32_t)(tl_random(&link_) % 20000) + 10;
+    link_.jitter_us = (uint32_t)(tl_random(&link_) % 3 == 0 ? tl_random(&link_) % 5000 : 0);
+    A->path_mss = (uint16_t)(tl_random(&link_) % 4 == 0 ? 536 : 1460);
+    A->app.to_send = tl_random(&link_) % 400000;
+    B->app.to_send = tl_random(&link_) % 400000;
+    A->app.write_max = tl_random(&link_) % 2 ? 3000 : 0;
+    A->app.shutdown_when_sent = B->app.shutdown_when_sent = true;
+    link_.gap_us = (uint32_t)(tl_random(&link_) % 20);
+    if (tl_random(&link_) % 3 == 0)
+        link_.strip = (uint32_t)tl_random(&link_); /* any of MSS, window scale, SACK, timestamps */
+    tl_connect(&link_);
+    check(tl_run(&link_, 3600 * S, storm_over));
+    if (!(A->app.failed && A->app.failure == HR_TCP_FAIL_TIMEOUT)) { /* 30 % loss may beat the handshake */
+        check(A->app.received == B->app.to_send);
+        check(B->app.received == A->app.to_send);
+        if (A->app.failed || B->app.failed)
+            print_error("%s %s\n", hr_tcp_failure_text(A->app.failure), hr_tcp_failure_text(B->app.failure));
+        check(!A->app.failed && !B->app.failed);
+    }
+    check(!A->app.corrupt && !B->app.corrupt);
+    link_.loss[0] = link_.loss[1] = 0;
+    tl_run(&link_, 200 * S, tl_never);
+    finish();
+}
+
+static void test_storms(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1000; seed < 1600; seed++)
+        storm(seed);
+}
+
+int main(int argc, char **argv)
+{
+    tl_global_init();
+    if (argc > 1) { /* one storm, to look at */
+        storm(strtoull(argv[1], NULL, 10));
+        return 0;
+    }
+#define T(f) cmocka_unit_test_teardown(f, clean_up)
+    const struct CMUnitTest tests[] = {
+        T(test_fast_retransmit),
+        T(test_burst_loss),
+        T(test_timeout),
+        T(test_retries_end),
+        T(test_keepalive),
+        T(test_delayed_ack),
+        T(test_idle_restart_and_app_limit),
+        T(test_segment_limit),
+        T(test_ooo_limit),
+        T(test_path_mtu),
+        T(test_storms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

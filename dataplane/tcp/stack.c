@@ -1,0 +1,157 @@
+/* The stack as a whole: its configuration, its memory (all of it taken at creation), its clock. */
+#include <rte_malloc.h>
+#include <string.h>
+
+#include "dataplane/tcp/impl.h"
+
+const char *hr_tcp_state_name(enum hr_tcp_state state)
+{
+    static const char *const names[HR_TCP_STATE_MAX] = {
+#define X(name) [HR_TCP_##name] = #name,
+        HR_TCP_STATES(X)
+#undef X
+    };
+    return (unsigned)state < HR_TCP_STATE_MAX ? names[state] : "?";
+}
+
+const char *hr_tcp_failure_text(enum hr_tcp_failure failure)
+{
+    static const char *const texts[HR_TCP_FAIL_MAX] = {
+        [HR_TCP_FAIL_NONE] = "none",
+#define X(name, text) [HR_TCP_FAIL_##name] = text,
+        HR_TCP_FAILURES(X)
+#undef X
+    };
+    return (unsigned)failure < HR_TCP_FAIL_MAX ? texts[failure] : "?";
+}
+
+void hr_tcp_config_default(struct hr_tcp_config *cfg)
+{
+    *cfg = (struct hr_tcp_config){
+        .socket_id = SOCKET_ID_ANY,
+        .max_conns = 4096,
+        .max_half_open = 1024,
+        .rcv_wnd_initial = 64 << 10,
+        .rcv_wnd_max = 4 << 20,
+        .snd_buf_max = 4 << 20,
+        .ooo_max_pieces = 512,
+        .conn_bufs_max = 4096,
+        .rx_pool_reserve = 1024,
+        .initial_cwnd_segs = 10,
+        .rto_min_us = 200000,
+        .rto_max_us = 60000000,
+        .delayed_ack_us = 40000,
+        .msl_us = 5000000,
+        .keepalive_us = 240000000,
+        .keepalive_interval_us = 15000000,
+        .keepalive_probes = 4,
+        .syn_retries = 5,
+        .data_retries = 12,
+        .fin_wait_2_us = 60000000,
+        .persist_max_us = 600000000,
+        .max_tx_segs = 16,
+    };
+}
+
+/* ---- slabs ---- */
+
+static int slab_init(struct hr_tcp_slab *s, const char *name, uint32_t n, size_t size, int socket_id)
+{
+    s->mem = rte_zmalloc_socket(name, n * size, RTE_CACHE_LINE_SIZE, socket_id);
+    if (s->mem == NULL)
+        return HR_E_NOMEM;
+    for (uint32_t i = n; i-- > 0;)
+        hr_tcp_slab_put(s, (char *)s->mem + i * size);
+    s->n = n;
+    return 0;
+}
+
+void *hr_tcp_slab_get(struct hr_tcp_slab *s)
+{
+    void *obj = s->free;
+    if (obj == NULL)
+        return NULL;
+    memcpy(&s->free, obj, sizeof(s->free));
+    s->n_free--;
+    return obj;
+}
+
+void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj)
+{
+    memcpy(obj, &s->free, sizeof(s->free));
+    s->free = obj;
+    s->n_free++;
+}
+
+/* ---- the stack ---- */
+
+static bool config_ok(const struct hr_tcp_config *cfg)
+{
+    return cfg->max_conns > 0 && cfg->max_conns < UINT32_MAX / 4 && cfg->max_tx_segs >= 2 && cfg->bufs != NULL &&
+           cfg->stats != NULL && cfg->on_syn != NULL && cfg->path_mss != NULL && cfg->emit_take != NULL &&
+           cfg->ooo_max_pieces <= UINT16_MAX && cfg->rcv_wnd_max <= 1u << 30 && cfg->initial_cwnd_segs > 0;
+}
+
+int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tcp **ret_tcp)
+{
+    if (!config_ok(cfg))
+        return HR_E_INVALID;
+    struct hr_tcp *tcp = rte_zmalloc_socket("hr_tcp", sizeof(*tcp), RTE_CACHE_LINE_SIZE, cfg->socket_id);
+    if (tcp == NULL)
+        return HR_E_NOMEM;
+    tcp->cfg = *cfg;
+    tcp->bufs = cfg->bufs;
+    tcp->stats = cfg->stats;
+    TAILQ_INIT(&tcp->dirty);
+    TAILQ_INIT(&tcp->events);
+    TAILQ_INIT(&tcp->time_wait);
+
+    uint32_t n_buckets = rte_align32pow2(cfg->max_conns * 2);
+    uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
+    uint32_t n_sb = RTE_MAX(cfg->max_conns / 8, 64u);
+    tcp->bucket_mask = n_buckets - 1;
+    tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", n_buckets * sizeof(uint32_t), RTE_CACHE_LINE_SIZE,
+                                      cfg->socket_id);
+    tcp->conns = rte_zmalloc_socket("hr_tcp_conns", (size_t)cfg->max_conns * sizeof(*tcp->conns),
+                                    RTE_CACHE_LINE_SIZE, cfg->socket_id);
+    if (tcp->buckets == NULL || tcp->conns == NULL ||
+        slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
+        slab_init(&tcp->sb_slab, "hr_tcp_sack", n_sb, sizeof(struct hr_tcp_scoreboard), cfg->socket_id) != 0) {
+        hr_tcp_destroy(tcp);
+        return HR_E_NOMEM;
+    }
+    for (uint32_t i = cfg->max_conns; i-- > 0;) {
+        tcp->conns[i].index = i;
+        tcp->conns[i].hash_next = tcp->free_head;
+        tcp->free_head = i + 1;
+    }
+    /* The smallest scale that can say the largest window (RFC 7323 2.2). */
+    while (tcp->rcv_wscale < HR_TCP_WSCALE_MAX && cfg->rcv_wnd_max >> tcp->rcv_wscale > 65535)
+        tcp->rcv_wscale++;
+    hr_wheel_init(&tcp->wheel, now_us / 1000);
+    hr_tcp_set_now(tcp, now_us);
+    *ret_tcp = tcp;
+    return 0;
+}
+
+void hr_tcp_destroy(struct hr_tcp *tcp)
+{
+    if (tcp == NULL)
+        return;
+    for (uint32_t i = 0; tcp->conns != NULL && tcp->n_conns > 0 && i < tcp->cfg.max_conns; i++) {
+        if (tcp->conns[i].generation & 1)
+            hr_tcp_conn_free(tcp, &tcp->conns[i]);
+    }
+    rte_free(tcp->sb_slab.mem);
+    rte_free(tcp->ooo_slab.mem);
+    rte_free(tcp->conns);
+    rte_free(tcp->buckets);
+    rte_free(tcp);
+}
+
+void hr_tcp_set_now(struct hr_tcp *tcp, uint64_t now_us)
+{
+    tcp->now_us = now_us;
+    tcp->now_ms = (uint32_t)(now_us / 1000);
+    tcp->pool_free = hr_buf_pool_free(tcp->bufs->rx_pool);
+}
