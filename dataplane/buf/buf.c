@@ -19,6 +19,9 @@
 
 static unsigned cache_size(uint32_t n)
 {
+#ifdef HR_MBUF_DEBUG
+    return 0; /* what is freed is poisoned at once */
+#endif
     return n >= 1024 ? 256 : n / 4;
 }
 
@@ -36,6 +39,12 @@ static struct rte_mempool *mbuf_pool(const char *kind, const struct hr_buf_confi
                                                         sizeof(private), cfg->socket_id, flags);
     if (pool == NULL)
         return NULL;
+#ifdef HR_MBUF_DEBUG
+    if (hr_buf_debug_pool(pool) != 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+#endif
     rte_pktmbuf_pool_init(pool, &private);
     if (rte_mempool_populate_default(pool) < 0) {
         rte_mempool_free(pool);

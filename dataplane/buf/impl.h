@@ -8,3 +8,8 @@ struct rte_mbuf *hr_buf_alloc_payload(struct hr_buf_ctx *ctx);
 
 /* rte_pktmbuf_alloc, failures counted. */
 struct rte_mbuf *hr_buf_alloc(struct hr_buf_ctx *ctx, struct rte_mempool *pool);
+
+#ifdef HR_MBUF_DEBUG
+/* Makes an empty pool one of debug_pool.c's; before it is populated. */
+int hr_buf_debug_pool(struct rte_mempool *pool);
+#endif
