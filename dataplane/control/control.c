@@ -20,6 +20,7 @@ struct hr_control_conn {
     uint8_t failure;   /* enum hr_tcp_failure */
     bool opened;       /* the control plane knows the connection by its id */
     bool eof_pending;  /* FIN arrived; told after the bytes before it */
+    bool starved;      /* paused for lack of a slot, and counted */
     uint32_t generation;
     uint64_t request;  /* of CONN_OPEN */
     struct hr_control_conn *next_waiting;
@@ -102,10 +103,7 @@ static void forget(struct hr_control *control, struct hr_control_conn *c)
 
 static bool send_msg(struct hr_control *control, struct hr_msg *msg)
 {
-    if (!control->linked || hr_link_send(&control->link, msg) != 0)
-        return false;
-    HR_COUNT(control->cfg.stats, ipc_messages_tx);
-    return true;
+    return control->linked && hr_link_send(&control->link, msg) == 0;
 }
 
 void hr_control_report(struct hr_control *control, struct hr_msg *msg)
@@ -134,9 +132,12 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
         uint32_t slot, n = q->bytes < HR_SLOT_SIZE ? q->bytes : HR_SLOT_SIZE;
         uint8_t *data;
         if (hr_link_slot_alloc(&control->link, &slot, &data) != 0) {
-            HR_DROP(control->cfg.stats, ipc_slots);
+            if (!c->starved)
+                HR_DROP(control->cfg.stats, ipc_slots);
+            c->starved = true;
             break;
         }
+        c->starved = false;
         hr_pieceq_peek(q, 0, data, n);
         struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = conn_id(control, c), .u.data = {slot, n}};
         if (!send_msg(control, &msg)) {
@@ -243,8 +244,10 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
         return;
     }
     c->request = msg->id;
-    if (hr_proxy_connect(control->cfg.proxy, &msg->u.open.addr, msg->u.open.port,
-                         msg->u.open.timeout_ms * 1000u, &c->leg.conn) != 0) {
+    uint32_t timeout_ms =
+        msg->u.open.timeout_ms < HR_CONTROL_OPEN_MAX_MS ? msg->u.open.timeout_ms : HR_CONTROL_OPEN_MAX_MS;
+    if (hr_proxy_connect(control->cfg.proxy, &msg->u.open.addr, msg->u.open.port, timeout_ms * 1000u,
+                         &c->leg.conn) != 0) {
         c->leg.conn = NULL;
         c->failure = HR_TCP_FAIL_UNREACHABLE;
         c->owed = OWED_FAILED;
@@ -293,10 +296,13 @@ static void do_data(struct hr_control *control, const struct hr_msg *msg)
         HR_DROP(control->cfg.stats, ipc_invalid);
 }
 
-/* Session records go up while slots and ring have room; the rest follows on later turns. */
-static void continue_list(struct hr_control *control)
+/* Session records go up while slots and ring have room; the rest follows on later turns. True when it stopped for
+ * the sake of the turn alone. */
+static bool continue_list(struct hr_control *control)
 {
-    while (control->listing) {
+    for (int step = 0; control->listing; step++) {
+        if (step == HR_CONTROL_LIST_STEPS)
+            return true;
         uint32_t slot, next, per_slot = HR_SLOT_SIZE / sizeof(struct hr_session_info);
         uint8_t *data;
         struct hr_msg msg = {.id = control->list_request};
@@ -305,10 +311,10 @@ static void continue_list(struct hr_control *control)
             msg.u.list.from = control->list_from;
             if (send_msg(control, &msg))
                 control->listing = false;
-            return;
+            return false;
         }
         if (hr_link_slot_alloc(&control->link, &slot, &data) != 0)
-            return;
+            return false;
         uint32_t max = control->list_left < per_slot ? control->list_left : per_slot;
         uint32_t n = hr_proxy_list(control->cfg.proxy, control->list_from, (struct hr_session_info *)data, max, &next);
         msg.type = HR_EV_SESSION_INFO;
@@ -318,13 +324,14 @@ static void continue_list(struct hr_control *control)
             hr_link_slot_cancel(&control->link, slot);
         } else if (!send_msg(control, &msg)) {
             hr_link_slot_cancel(&control->link, slot);
-            return;
+            return false;
         } else {
             hr_link_slot_sent(&control->link, slot);
         }
         control->list_from = next;
         control->list_left = next ? control->list_left - n : 0;
     }
+    return false;
 }
 
 static void handle(struct hr_control *control, const struct hr_msg *msg)
@@ -381,14 +388,15 @@ bool hr_control_poll(struct hr_control *control, uint64_t now_us)
 
     if (!control->linked)
         return false;
-    int n = hr_link_recv(&control->link, msgs, HR_CONTROL_BATCH);
+    /* Each command has one answer at most that is not kept elsewhere. */
+    uint32_t room = hr_link_send_room(&control->link);
+    int n = hr_link_recv(&control->link, msgs, room < HR_CONTROL_BATCH ? room : HR_CONTROL_BATCH);
     if (n < 0) {
         /* Tampered geometry: nothing on this link can be trusted until the next attach. */
         HR_DROP(control->cfg.stats, ipc_invalid);
         control->linked = false;
         return false;
     }
-    HR_COUNT_N(control->cfg.stats, ipc_messages_rx, n);
     for (int i = 0; i < n; i++)
         handle(control, &msgs[i]);
 
@@ -401,13 +409,13 @@ bool hr_control_poll(struct hr_control *control, uint64_t now_us)
             tell_or_wait(control, c);
         c = next;
     }
-    continue_list(control);
-    return n > 0;
+    return continue_list(control) || n > 0;
 }
 
 bool hr_control_sleep_begin(struct hr_control *control)
 {
-    return !control->linked || hr_link_sleep_begin(&control->link);
+    /* While nobody reads our events, commands wait: they are looked at on the next turn, whatever brings it. */
+    return !control->linked || hr_link_send_room(&control->link) == 0 || hr_link_sleep_begin(&control->link);
 }
 
 void hr_control_sleep_end(struct hr_control *control)

@@ -4,8 +4,8 @@
  * another leg: received bytes go up as CONN_DATA while slots are free (else they stay in the receive queue
  * and the window closes), and bytes from above are queued for sending. Metadata refresh lives on it.
  *
- * Threads: the worker alone. Nothing here blocks: a full
- * ring keeps connection news for the next turn and drops log events, counted. */
+ * Threads: the worker alone. Nothing here blocks: a full ring keeps connection news for the next turn and drops
+ * log events, counted. No command is taken while there is no room for its answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +22,10 @@ struct hr_proxy;
 #define HR_CONTROL_MAX_CONNS 1024
 /* Commands handled per turn at most, so that packets do not wait. */
 #define HR_CONTROL_BATCH 32
+/* Steps of a session listing per turn at most; each looks at a bounded part of the table. */
+#define HR_CONTROL_LIST_STEPS 4
+/* An open takes no longer, whatever is asked. */
+#define HR_CONTROL_OPEN_MAX_MS (60u * 60 * 1000)
 
 struct hr_control_config {
     unsigned worker_id;
@@ -41,7 +45,7 @@ void hr_control_destroy(struct hr_control *control);
  * the previous one aborted. Worker, between two batches. */
 void hr_control_relink(struct hr_control *control, uint32_t session);
 
-/* Handles commands and continues what waited for slots or ring room. True if it did anything. */
+/* Handles commands and continues what waited for slots or ring room. True if it did anything or has more to do. */
 bool hr_control_poll(struct hr_control *control, uint64_t now_us);
 /* Around a sleep: from begin to end the control plane rings our doorbell. begin: false when commands wait. */
 HR_MUST_CHECK bool hr_control_sleep_begin(struct hr_control *control);

@@ -141,6 +141,14 @@ int hr_link_send(struct hr_link *link, struct hr_msg *msg)
     return 0;
 }
 
+uint32_t hr_link_send_room(const struct hr_link *link)
+{
+    if (link->broken)
+        return 0;
+    uint32_t used = link->tx_head - __atomic_load_n(&link->tx->cons.tail, __ATOMIC_ACQUIRE);
+    return used < RING_CAPACITY ? RING_CAPACITY - used : 0;
+}
+
 /* Whether a message that was copied out may be shown to the caller. */
 static bool accept_message(struct hr_link *link, const struct hr_msg *msg)
 {

@@ -74,6 +74,8 @@ HR_MUST_CHECK int hr_link_init_control(struct hr_link *link, struct hr_region *r
  * refused earlier than others, so that they never take the room of what matters. INVALID: the peer wrote
  * nonsense into the ring's head; the link is dead until the next attach. */
 HR_MUST_CHECK int hr_link_send(struct hr_link *link, struct hr_msg *msg);
+/* Messages that hr_link_send() takes before it says FULL. */
+uint32_t hr_link_send_room(const struct hr_link *link);
 /* Takes up to max messages, copied out; messages of other sessions and of types that are not the peer's to
  * send are dropped and counted. Returns how many. INVALID: the ring's head was tampered with. */
 int hr_link_recv(struct hr_link *link, struct hr_msg *msgs, uint32_t max);

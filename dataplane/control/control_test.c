@@ -1,0 +1,479 @@
+/* The worker's end of the rings against a control plane's end in the same process, with real connections. */
+#include "dataplane/control/control.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "dataplane/proxy/impl.h"
+#include "shared/ipc/doorbell.h"
+#include "tests/support/proxy_rig.h"
+
+#define WORKER 2 /* as in the rig */
+
+static struct pr r;
+static int memfd, ring_fd, wait_fd;
+static struct hr_region *region;
+static struct hr_link up; /* the control plane's end */
+
+/* What the control plane has heard. */
+static struct {
+    uint32_t n[HR_EV_MAX];
+    struct hr_msg last[HR_EV_MAX];
+    struct rf_bytes data;
+    struct hr_session_info infos[64];
+    uint32_t n_infos;
+    uint16_t order[4096]; /* types */
+    uint32_t n_order;
+} heard;
+static bool keep_slots; /* the control plane does not give slots back */
+
+static void relink(uint32_t session)
+{
+    hr_control_relink(r.control, session);
+    assert_int_equal(hr_link_init_control(&up, region, WORKER, session, -1), 0);
+}
+
+static int setup(void **state)
+{
+    const uint32_t lcores[HR_MAX_WORKERS] = {0};
+    pr_open(&r, NULL);
+    rf_free(&heard.data);
+    memset(&heard, 0, sizeof(heard));
+    keep_slots = false;
+    assert_int_equal(hr_region_create(WORKER + 1, lcores, "test", &memfd, &region), 0);
+    assert_int_equal(hr_doorbell_create(&ring_fd, &wait_fd), 0);
+    const struct hr_control_config cfg = {.worker_id = WORKER,
+                                          .socket_id = SOCKET_ID_ANY,
+                                          .region = region,
+                                          .doorbell_fd = ring_fd,
+                                          .bufs = &r.in.bufs,
+                                          .tcp = r.in.tcp,
+                                          .proxy = r.proxy,
+                                          .stats = &r.in.stats};
+    assert_int_equal(hr_control_create(&cfg, &r.control), 0);
+    relink(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    pr_close(&r);
+    hr_region_unmap(region, hr_region_size(WORKER + 1));
+    close(memfd);
+    close(ring_fd);
+    close(wait_fd);
+    return 0;
+}
+
+static void finish(void)
+{
+    const char *wrong = pr_close(&r);
+    if (wrong)
+        fail_msg("%s", wrong);
+}
+
+static void take(const struct hr_msg *m)
+{
+    const uint8_t *p;
+    heard.n[m->type]++;
+    heard.last[m->type] = *m;
+    if (heard.n_order < 4096)
+        heard.order[heard.n_order++] = m->type;
+    if (m->type == HR_EV_SLOT_FREE)
+        assert_int_equal(hr_link_slot_returned(&up, m->u.data.slot), 0);
+    if (m->type != HR_EV_CONN_DATA && m->type != HR_EV_SESSION_INFO)
+        return;
+    assert_int_equal(hr_link_slot_read(&up, m->u.data.slot, m->u.data.len, &p), 0);
+    if (m->type == HR_EV_CONN_DATA) {
+        rf_append(&heard.data, p, m->u.data.len);
+    } else {
+        uint32_t n = m->u.data.len / (uint32_t)sizeof(struct hr_session_info);
+        assert_int_equal(m->u.data.len % sizeof(struct hr_session_info), 0);
+        assert_true(heard.n_infos + n <= 64);
+        memcpy(&heard.infos[heard.n_infos], p, m->u.data.len);
+        heard.n_infos += n;
+    }
+    if (!keep_slots)
+        assert_int_equal(hr_link_slot_done(&up, m->u.data.slot, HR_CMD_SLOT_FREE), 0);
+}
+
+static void hear(void)
+{
+    struct hr_msg msgs[64];
+    int n;
+    while ((n = hr_link_recv(&up, msgs, 64)) > 0)
+        for (int i = 0; i < n; i++)
+            take(&msgs[i]);
+    assert_int_equal(n, 0);
+    hr_link_flush(&up);
+}
+
+/* Both sides, for so long. */
+static void run(uint64_t us)
+{
+    for (uint64_t i = 0; i < us / PR_MS; i++) {
+        pr_run(&r, PR_MS);
+        hear();
+    }
+}
+
+static void command(uint16_t type, uint64_t id, struct hr_msg m)
+{
+    m.type = type;
+    m.id = id;
+    assert_int_equal(hr_link_send(&up, &m), 0);
+}
+
+static void open_conn(uint64_t request, uint32_t ip, uint16_t port, uint32_t timeout_ms)
+{
+    struct hr_msg m = {0};
+    m.u.open.addr = hr_addr_from_v4(htonl(ip));
+    m.u.open.port = port;
+    m.u.open.timeout_ms = timeout_ms;
+    command(HR_CMD_CONN_OPEN, request, m);
+}
+
+static uint64_t opened(uint64_t request)
+{
+    assert_int_equal(heard.n[HR_EV_CONN_OPENED], 1);
+    assert_int_equal(heard.last[HR_EV_CONN_OPENED].id, request);
+    return heard.last[HR_EV_CONN_OPENED].u.opened.conn;
+}
+
+static void send_down(uint64_t conn, const void *data, uint32_t len)
+{
+    struct hr_msg m = {0};
+    uint8_t *p;
+    assert_int_equal(hr_link_slot_alloc(&up, &m.u.data.slot, &p), 0);
+    memcpy(p, data, len);
+    m.u.data.len = len;
+    command(HR_CMD_CONN_DATA, conn, m);
+    hr_link_slot_sent(&up, m.u.data.slot);
+}
+
+static void test_open_and_data(void **state)
+{
+    open_conn(77, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    uint64_t conn = opened(77);
+    assert_true(heard.last[HR_EV_CONN_OPENED].u.opened.local_port >= 40000);
+    struct pr_peer *target = pr_accepted_at(&r, PR_TARGET_IP);
+    send_down(conn, "question", 8);
+    run(20 * PR_MS);
+    assert_int_equal(target->got.len, 8);
+    assert_int_equal(heard.n[HR_EV_SLOT_FREE], 1);
+    pr_send(&r, target, "answer", 6);
+    pr_shutdown(&r, target);
+    run(20 * PR_MS);
+    assert_int_equal(heard.data.len, 6);
+    assert_memory_equal(heard.data.p, "answer", 6);
+    assert_int_equal(heard.n[HR_EV_CONN_EOF], 1);
+    assert_int_equal(heard.n[HR_EV_CONN_CLOSED], 0);
+    command(HR_CMD_CONN_SHUTDOWN, conn, (struct hr_msg){0});
+    run(100 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_CLOSED], 1);
+    assert_true(target->closed);
+    /* Bytes, their end, then the connection's. */
+    assert_int_equal(heard.order[heard.n_order - 1], HR_EV_CONN_CLOSED);
+    assert_int_equal(heard.order[heard.n_order - 2], HR_EV_CONN_EOF);
+    /* Each message is counted once: what each side heard is what the other sent. */
+    assert_int_equal(PR_COUNT(&r, ipc_messages_tx), heard.n_order);
+    assert_int_equal(PR_COUNT(&r, ipc_messages_rx), 4);
+    finish();
+}
+
+static void test_failures(void **state)
+{
+    pr_host(&r, PR_TARGET_IP)->refuse = true;
+    pr_host(&r, PR_BROKER_IP(0))->silent = true;
+    open_conn(1, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 1);
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].id, 1);
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].u.failed.failure, HR_TCP_FAIL_REFUSED);
+    open_conn(2, PR_BROKER_IP(0), 9092, 500);
+    run(600 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 2);
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].u.failed.failure, HR_TCP_FAIL_TIMEOUT);
+    open_conn(3, PR_TARGET_IP, 0, 500);
+    run(5 * PR_MS);
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].id, 3);
+    assert_int_equal(PR_DROPS(&r, ipc_invalid), 1);
+    /* A time that does not fit 32 bits of microseconds is a long time, not a short one. */
+    open_conn(4, PR_BROKER_IP(0), 9092, 4294968);
+    run(500 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 3);
+    finish();
+}
+
+static void test_reset_and_abort(void **state)
+{
+    open_conn(1, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    uint64_t conn = opened(1);
+    struct pr_peer *target = pr_accepted_at(&r, PR_TARGET_IP);
+    pr_send(&r, target, "last words", 10);
+    run(10 * PR_MS);
+    pr_reset(&r, target);
+    run(10 * PR_MS);
+    assert_int_equal(heard.data.len, 10);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 1);
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].id, conn);
+    send_down(conn, "too late", 8);
+    run(10 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SLOT_FREE], 1);
+
+    heard.n[HR_EV_CONN_OPENED] = 0;
+    open_conn(2, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    uint32_t before = heard.n_order;
+    assert_int_not_equal(opened(2), conn);
+    command(HR_CMD_CONN_ABORT, opened(2), (struct hr_msg){0});
+    run(20 * PR_MS);
+    assert_true(pr_accepted_at(&r, PR_TARGET_IP)->failed);
+    assert_int_equal(heard.n_order, before); /* no further event */
+    finish();
+}
+
+/* Without slots the bytes stay in the receive queue; nothing is lost, and a pause is counted once. */
+static void test_slots_exhausted(void **state)
+{
+    static uint8_t data[HR_SLOTS * HR_SLOT_SIZE + 100000];
+    for (uint32_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 13 >> 4);
+    open_conn(1, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    struct pr_peer *target = pr_accepted_at(&r, PR_TARGET_IP);
+    keep_slots = true;
+    pr_send(&r, target, data, sizeof(data));
+    pr_shutdown(&r, target);
+    run(3 * PR_S);
+    assert_true(heard.data.len <= HR_SLOTS * HR_SLOT_SIZE);
+    assert_int_equal(heard.n[HR_EV_CONN_DATA], HR_SLOTS);
+    assert_int_equal(heard.n[HR_EV_CONN_EOF], 0);
+    assert_int_equal(PR_DROPS(&r, ipc_slots), 1);
+    keep_slots = false;
+    for (uint32_t slot = 0; slot < HR_SLOTS; slot++)
+        assert_int_equal(hr_link_slot_done(&up, slot, HR_CMD_SLOT_FREE), 0);
+    run(10 * PR_S);
+    assert_int_equal(heard.data.len, sizeof(data));
+    assert_memory_equal(heard.data.p, data, sizeof(data));
+    assert_int_equal(heard.n[HR_EV_CONN_EOF], 1);
+    assert_int_equal(heard.order[heard.n_order - 1], HR_EV_CONN_EOF);
+    finish();
+}
+
+/* A control plane that does not read its events: no answer is lost, it comes later. */
+static void test_events_unread(void **state)
+{
+    uint32_t sent = 0;
+    for (int turn = 0; turn < 100; turn++) {
+        struct hr_msg m = {.type = HR_CMD_PING, .id = sent};
+        for (int i = 0; i < 32; i++, m.id = sent)
+            if (hr_link_send(&up, &m) == 0)
+                sent++;
+        pr_run(&r, PR_MS);
+    }
+    assert_true(sent > 1500);
+    run(500 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_PONG], sent);
+    assert_int_equal(heard.last[HR_EV_PONG].id, sent - 1);
+    assert_int_equal(PR_COUNT(&r, ipc_lost), 0);
+    finish();
+}
+
+static void test_adopt(void **state)
+{
+    struct rf_bytes b = {0};
+    struct pr_peer *client = pr_connect(&r, 9203);
+    run(20 * PR_MS);
+    struct pr_peer *broker = pr_accepted_at(&r, PR_BROKER_IP(1));
+    struct hr_session_info info;
+    uint32_t next;
+    assert_int_equal(hr_proxy_list(r.proxy, 0, &info, 1, &next), 1);
+
+    rf_request(&b, 12, 3, 1, "{'GroupId':'g','GenerationId':1,'MemberId':'m','GroupInstanceId':null}");
+    pr_send(&r, client, b.p, b.len);
+    rf_free(&b);
+    run(20 * PR_MS);
+    command(HR_CMD_CONN_ADOPT, info.id, (struct hr_msg){0});
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 1); /* an answer is owed */
+    assert_int_equal(heard.last[HR_EV_CONN_FAILED].id, info.id);
+    rf_response(&b, 12, 3, 1, "{'ThrottleTimeMs':0,'ErrorCode':0}");
+    pr_send(&r, broker, b.p, b.len);
+    rf_free(&b);
+    run(20 * PR_MS);
+
+    command(HR_CMD_CONN_ADOPT, info.id, (struct hr_msg){0});
+    run(20 * PR_MS);
+    uint64_t conn = opened(info.id);
+    assert_true(broker->fin);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    pr_send(&r, client, "hello above", 11);
+    run(20 * PR_MS);
+    assert_int_equal(heard.data.len, 11);
+    client->got.len = 0;
+    send_down(conn, "hello below", 11);
+    command(HR_CMD_CONN_SHUTDOWN, conn, (struct hr_msg){0});
+    run(20 * PR_MS);
+    assert_int_equal(client->got.len, 11);
+    assert_true(client->fin);
+    pr_shutdown(&r, client);
+    run(50 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_CLOSED], 1);
+    finish();
+}
+
+static void list(uint32_t from, uint32_t max)
+{
+    struct hr_msg m = {0};
+    m.u.list.from = from;
+    m.u.list.max = max;
+    heard.n_infos = 0;
+    heard.n[HR_EV_SESSION_LIST_END] = 0;
+    command(HR_CMD_SESSION_LIST, 9, m);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SESSION_LIST_END], 1);
+    assert_int_equal(heard.last[HR_EV_SESSION_LIST_END].id, 9);
+}
+
+static void test_list_and_kill(void **state)
+{
+    list(0, 100);
+    assert_int_equal(heard.n_infos, 0);
+    for (int i = 0; i < PR_SESSIONS; i++) {
+        pr_connect(&r, 5201);
+        run(10 * PR_MS);
+    }
+    list(0, 100);
+    assert_int_equal(heard.n_infos, PR_SESSIONS);
+    assert_int_equal(heard.last[HR_EV_SESSION_LIST_END].u.list.from, 0);
+    list(0, 3);
+    assert_int_equal(heard.n_infos, 3);
+    uint32_t from = heard.last[HR_EV_SESSION_LIST_END].u.list.from;
+    assert_int_not_equal(from, 0);
+    uint64_t id = heard.infos[2].id;
+    list(from, 100);
+    assert_int_equal(heard.n_infos, PR_SESSIONS - 3);
+    assert_int_not_equal(heard.infos[0].id, id);
+
+    command(HR_CMD_SESSION_KILL, id, (struct hr_msg){0});
+    run(20 * PR_MS);
+    assert_int_equal(heard.last[HR_EV_SESSION_KILLED].u.failed.failure, 0);
+    command(HR_CMD_SESSION_KILL, id, (struct hr_msg){0});
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SESSION_KILLED], 2);
+    assert_int_equal(heard.last[HR_EV_SESSION_KILLED].u.failed.failure, 1);
+    assert_int_equal(hr_proxy_sessions(r.proxy), PR_SESSIONS - 1);
+    finish();
+}
+
+/* Several slots' worth of sessions in a large table: in steps, and complete. */
+static void test_list_large(void **state)
+{
+    struct hr_proxy_config cfg = r.proxy->cfg;
+    struct hr_proxy *small = r.proxy;
+    cfg.max_sessions = 20000;
+    assert_int_equal(hr_proxy_create(&cfg, r.now_us, &r.proxy), 0);
+    hr_proxy_set_policy(r.proxy, r.policy);
+    /* Places far apart are taken, as after much coming and going. */
+    for (uint32_t i = 0; i < 60; i++)
+        r.proxy->sessions[i * 333].state = HR_SESSION_RELAYING;
+    hr_control_destroy(r.control);
+    const struct hr_control_config control_cfg = {.worker_id = WORKER,
+                                                  .socket_id = SOCKET_ID_ANY,
+                                                  .region = region,
+                                                  .doorbell_fd = ring_fd,
+                                                  .bufs = &r.in.bufs,
+                                                  .tcp = r.in.tcp,
+                                                  .proxy = r.proxy,
+                                                  .stats = &r.in.stats};
+    assert_int_equal(hr_control_create(&control_cfg, &r.control), 0);
+    relink(2);
+    list(0, 1000);
+    assert_int_equal(heard.n_infos, 60);
+    assert_true(heard.n[HR_EV_SESSION_INFO] > 1);
+    for (uint32_t i = 0; i < 60; i++) {
+        assert_int_equal((uint32_t)heard.infos[i].id, i * 333);
+        r.proxy->sessions[i * 333].state = HR_SESSION_FREE;
+    }
+    hr_control_destroy(r.control);
+    r.control = NULL;
+    hr_proxy_destroy(r.proxy);
+    r.proxy = small;
+    finish();
+}
+
+/* Another control plane: the connections of the first are reset, its messages mean nothing any more. */
+static void test_relink(void **state)
+{
+    static uint8_t data[200000];
+    open_conn(1, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    uint64_t conn = opened(1);
+    struct pr_peer *target = pr_accepted_at(&r, PR_TARGET_IP), *client = pr_connect(&r, 5201);
+    run(20 * PR_MS);
+    pr_send(&r, target, data, sizeof(data));
+    keep_slots = true;
+    run(10 * PR_MS);
+    open_conn(2, PR_TARGET_IP, 5201, 1000);
+    relink(2);
+    keep_slots = false;
+    uint32_t before = heard.n_order;
+    pr_run(&r, 20 * PR_MS);
+    assert_true(target->failed);
+    assert_false(client->failed || client->fin); /* sessions are not the control plane's */
+    hear();
+    assert_int_equal(heard.n_order, before);
+    send_down(conn, "stale", 5);
+    heard.n[HR_EV_CONN_OPENED] = 0;
+    open_conn(3, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    assert_int_not_equal(opened(3), conn);
+    heard.data.len = 0;
+    pr_send(&r, pr_accepted_at(&r, PR_TARGET_IP), data, sizeof(data));
+    run(PR_S);
+    assert_int_equal(heard.data.len, sizeof(data)); /* all slots are there again */
+    finish();
+}
+
+/* As many connections as there are places, then one more. */
+static void test_many_connections(void **state)
+{
+    pr_host(&r, PR_TARGET_IP)->silent = true;
+    for (int round = 0; round < 3; round++) {
+        heard.n[HR_EV_CONN_FAILED] = 0;
+        for (uint32_t i = 0; i < 150; i++) { /* the rig's TCP has 128 */
+            open_conn(1000 + i, PR_TARGET_IP, 5201, 300);
+            run(PR_MS);
+        }
+        run(400 * PR_MS);
+        assert_int_equal(heard.n[HR_EV_CONN_FAILED], 150);
+    }
+    assert_int_equal(r.in.stats.gauges[HR_GAUGE_tcp_conns], 0);
+    finish();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(test_open_and_data),
+        T(test_failures),
+        T(test_reset_and_abort),
+        T(test_slots_exhausted),
+        T(test_events_unread),
+        T(test_adopt),
+        T(test_list_and_kill),
+        T(test_list_large),
+        T(test_relink),
+        T(test_many_connections),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
