@@ -260,6 +260,29 @@ static void a_restarted_control_plane_publishes_nothing_worse(void **state)
     assert_true(dp.policy.generation > generation);
 }
 
+/* Both die, one after the other, before the cluster has answered again: what the first control plane knew
+ * still reaches the last dataplane. */
+static void a_new_dataplane_gets_what_was_inherited(void **state)
+{
+    (void)state;
+    await(is_ready);
+    hr_daemon_destroy(cp);
+    cp = NULL;
+    for (int i = 0; i < 20; i++)
+        turn();
+    dp.silent = true;
+    cp_start();
+    await(attached_again);
+    dp_stop();
+    for (int i = 0; i < 50; i++)
+        turn();
+    dp_start(dir);
+    dp.silent = true;
+    await(reattached);
+    assert_int_equal(dp.policy.n_brokers, 3);
+    assert_true(dp.policy.cluster_known);
+}
+
 static void commands_show_what_is(void **state)
 {
     json_t *answer, *list, *item;
@@ -491,6 +514,7 @@ int main(void)
         T(news_of_the_cluster_reach_the_workers),
         T(a_new_dataplane_is_attached_and_gets_the_policy),
         T(a_restarted_control_plane_publishes_nothing_worse),
+        T(a_new_dataplane_gets_what_was_inherited),
         T(commands_show_what_is),
         T(sessions_are_listed_and_killed),
         T(changes_reach_the_workers),

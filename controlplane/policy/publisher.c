@@ -1,5 +1,6 @@
 #include "controlplane/policy/publisher.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ struct hr_publisher {
     uint64_t names_until_us;  /* waiting for names, 0 = not */
     bool published;           /* or inherited */
     bool has_inherited;
+    bool sent;               /* by us: a dataplane that attaches later gets it again by itself */
+    bool resend;             /* what was inherited is to be sent: another dataplane has attached */
     struct hr_policy policy; /* last sent, or inherited */
     struct hr_policy inherited;
     struct hr_policy next; /* under construction */
@@ -104,8 +107,11 @@ static void on_timer(struct hr_timer *timer)
             hr_timer_set(pub->loop, timer, at_us);
         return;
     }
-    if (!hr_policy_changes(&pub->policy, &pub->next, changes, sizeof(changes)))
-        return;
+    if (!hr_policy_changes(&pub->policy, &pub->next, changes, sizeof(changes))) {
+        if (!pub->resend)
+            return;
+        snprintf(changes, sizeof(changes), "unchanged, for a new dataplane");
+    }
     pub->next.generation = pub->generation + 1;
     err = pub->ops->publish(pub->owner, &pub->next, &why);
     if (err) {
@@ -114,7 +120,8 @@ static void on_timer(struct hr_timer *timer)
         return;
     }
     pub->generation++;
-    pub->published = true;
+    pub->published = pub->sent = true;
+    pub->resend = false;
     pub->adopted_foreign = 0;
     pub->policy = pub->next;
     hr_log_info("policy: generation %llu: %s", (unsigned long long)pub->generation, changes);
@@ -133,6 +140,7 @@ void hr_publisher_attached(struct hr_publisher *pub, uint64_t generation, const 
     pub->attached = true;
     if (generation > pub->generation)
         pub->generation = generation;
+    pub->resend = pub->published && !pub->sent && generation != pub->policy.generation;
     if (!pub->published && generation > 0) {
         if (inherited) {
             pub->policy = pub->inherited = *inherited;
