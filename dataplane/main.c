@@ -282,11 +282,11 @@ static int give_up_root(const struct hr_config *config)
 
 /* ---- serving ----------------------------------------------------------------------------------------- */
 
-static uint32_t open_sessions(const struct dataplane *dp)
+static uint32_t unfinished(const struct dataplane *dp)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < dp->group.n_workers; i++)
-        n += hr_worker_sessions(dp->group.workers[i]);
+        n += hr_worker_unfinished(dp->group.workers[i]);
     return n;
 }
 
@@ -351,7 +351,7 @@ static void serve(struct dataplane *dp)
             hr_ports_housekeep();
         }
         if (dp->exit_after_drain &&
-            (open_sessions(dp) == 0 || now_us > dp->drain_deadline_us + HR_US_PER_S))
+            (unfinished(dp) == 0 || now_us > dp->drain_deadline_us + HR_US_PER_S))
             break;
     }
 out:
@@ -361,7 +361,7 @@ out:
 
 static void stop_workers(struct dataplane *dp)
 {
-    /* Let the last FINs and their acknowledgements go: TCP finishes released connections on its own. */
+    /* The acknowledgements of the last FINs. */
     if (dp->exit_after_drain)
         usleep(100 * 1000);
     for (uint32_t i = 0; i < dp->group.n_workers; i++)
@@ -372,13 +372,12 @@ static void stop_workers(struct dataplane *dp)
 
 static void tear_down(struct dataplane *dp)
 {
-    for (uint32_t i = 0; i < dp->group.n_ports; i++)
-        hr_port_stop(&dp->ports[i]);
-    for (uint32_t i = 0; i < dp->group.n_workers; i++)
-        hr_worker_destroy(dp->group.workers[i]);
+    /* What holds buffers goes before the workers, who own the pools. */
     for (uint32_t i = 0; i < dp->group.n_ports; i++)
         hr_port_close(&dp->ports[i]);
     hr_handoff_destroy(dp->group.handoff);
+    for (uint32_t i = 0; i < dp->group.n_workers; i++)
+        hr_worker_destroy(dp->group.workers[i]);
     hr_attach_destroy(dp->attach);
     hr_eal_stop();
 }

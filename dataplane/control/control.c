@@ -430,7 +430,7 @@ void hr_control_flush(struct hr_control *control)
         hr_link_flush(&control->link);
 }
 
-void hr_control_relink(struct hr_control *control, uint32_t session)
+void hr_control_end_all(struct hr_control *control)
 {
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
         if (control->conns[i].used)
@@ -438,6 +438,11 @@ void hr_control_relink(struct hr_control *control, uint32_t session)
         control->conns[i].waiting = false;
     }
     control->waiting = NULL;
+}
+
+void hr_control_relink(struct hr_control *control, uint32_t session)
+{
+    hr_control_end_all(control);
     control->listing = false;
     control->linked = hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id, session,
                                           control->cfg.doorbell_fd, control->cfg.stats) == 0;
@@ -447,8 +452,6 @@ void hr_control_destroy(struct hr_control *control)
 {
     if (!control)
         return;
-    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++)
-        if (control->conns[i].used)
-            forget(control, &control->conns[i]);
+    hr_control_end_all(control);
     rte_free(control);
 }

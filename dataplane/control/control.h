@@ -41,6 +41,8 @@ struct hr_control_config {
 HR_MUST_CHECK int hr_control_create(const struct hr_control_config *cfg, struct hr_control **ret_control);
 void hr_control_destroy(struct hr_control *control);
 
+/* Resets all control-owned connections; nothing is told. */
+void hr_control_end_all(struct hr_control *control);
 /* Starts over for a newly attached control plane: rings re-initialised, slots reclaimed, the connections of
  * the previous one aborted. Worker, between two batches. */
 void hr_control_relink(struct hr_control *control, uint32_t session);

@@ -43,13 +43,18 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
     return 0;
 }
 
+void hr_proxy_end_all(struct hr_proxy *proxy)
+{
+    for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++)
+        if (proxy->sessions[i].state != HR_SESSION_FREE)
+            hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_RST, HR_END_RST);
+}
+
 void hr_proxy_destroy(struct hr_proxy *proxy)
 {
     if (!proxy)
         return;
-    for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++)
-        if (proxy->sessions[i].state != HR_SESSION_FREE)
-            hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_RST, HR_END_RST);
+    hr_proxy_end_all(proxy);
     rte_free(proxy->sessions);
     rte_free(proxy);
 }

@@ -53,6 +53,8 @@ void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
 /* Ends all sessions at their next frame boundary; those left at deadline_us are reset. New connections are
  * refused from now on. */
 void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us);
+/* Resets all sessions, now. */
+void hr_proxy_end_all(struct hr_proxy *proxy);
 /* Sessions that are open now. */
 uint32_t hr_proxy_sessions(const struct hr_proxy *proxy);
 

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "dataplane/proxy/impl.h"
+#include "shared/kafka/wire.h"
 #include "tests/support/proxy_rig.h"
 
 static struct pr r;
@@ -187,6 +188,29 @@ static void test_drain(void **state)
     finish();
 }
 
+/* The session is over when its last response is queued; the process must not go before it is delivered. */
+static void test_drain_to_slow_client(void **state)
+{
+    static uint8_t response[100000];
+    open_session(9203, PR_BROKER_IP(1));
+    send_request(1);
+    pr_run(&r, 10 * PR_MS);
+    hr_proxy_drain(r.proxy, r.now_us + 60 * PR_S);
+    client->paused = true;
+    hr_kput32(response, sizeof(response) - 4);
+    hr_kput32(response + 4, 1);
+    pr_send(&r, broker, response, sizeof(response));
+    pr_run(&r, 2 * PR_S);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    assert_int_equal(hr_tcp_lingering(r.in.tcp), 1);
+    client->paused = false;
+    pr_run(&r, PR_S);
+    assert_int_equal(client->got.len, sizeof(response));
+    assert_true(client->fin && !client->failed);
+    assert_int_equal(hr_tcp_lingering(r.in.tcp), 0);
+    finish();
+}
+
 static void test_drain_deadline(void **state)
 {
     open_session(9203, PR_BROKER_IP(1));
@@ -289,6 +313,7 @@ int main(void)
         T(test_request_stall),
         T(test_stream_of_requests),
         T(test_drain),
+        T(test_drain_to_slow_client),
         T(test_drain_deadline),
         T(test_drain_half_closed),
         T(test_drain_owes_answer),

@@ -114,10 +114,18 @@ static const uint16_t legal[HR_TCP_STATE_MAX] = {
     [HR_TCP_TIME_WAIT] = TO(CLOSED),
 };
 
+/* The peer has not acknowledged our FIN, and thus not all bytes. */
+static bool fin_unacked(enum hr_tcp_state state)
+{
+    return (TO(ESTABLISHED) | TO(CLOSE_WAIT) | TO(FIN_WAIT_1) | TO(CLOSING) | TO(LAST_ACK)) & 1u << state;
+}
+
 void hr_tcp_set_state(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_state state)
 {
     if (!(legal[c->state] & 1u << state))
         tcp->illegal_transitions++; /* a bug; the tests look at it. What a peer sent never stops a worker. */
+    if (c->released && fin_unacked(c->state) && !fin_unacked(state))
+        tcp->n_lingering--;
     c->state = (uint8_t)state;
 }
 
@@ -377,8 +385,14 @@ void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->end_at = tcp->now_us + tcp->cfg.fin_wait_2_us;
         hr_tcp_timer_arm(tcp, c);
     } else {
+        tcp->n_lingering += fin_unacked(c->state);
         hr_tcp_shutdown(tcp, c);
     }
+}
+
+uint32_t hr_tcp_lingering(const struct hr_tcp *tcp)
+{
+    return tcp->n_lingering;
 }
 
 void hr_tcp_set_user(struct hr_tcp_conn *c, void *user)

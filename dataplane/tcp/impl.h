@@ -187,6 +187,7 @@ struct hr_tcp {
     struct hr_tcp_conn *conns;
     uint32_t free_head; /* index + 1, linked through hash_next */
     uint32_t n_conns, n_half_open, n_time_wait;
+    uint32_t n_lingering; /* released, and their FIN is not acknowledged yet */
     uint32_t *buckets;  /* index + 1 */
     uint32_t bucket_mask;
 

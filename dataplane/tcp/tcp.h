@@ -191,6 +191,8 @@ void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
 /* The owner will not look at it again. After CLOSED or FAILED this frees it; earlier, queues for the owner
  * are dropped and the connection finishes closing on its own (a FIN is sent if none was). */
 void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
+/* Released connections that have not delivered everything, FIN included, yet. */
+uint32_t hr_tcp_lingering(const struct hr_tcp *tcp);
 
 void hr_tcp_set_user(struct hr_tcp_conn *conn, void *user);
 void *hr_tcp_user(const struct hr_tcp_conn *conn);

@@ -45,13 +45,15 @@ struct hr_worker {
     uint64_t next_hint_us, next_gauges_us;
     uint64_t busy_cycles;
     uint32_t wake_mask; /* workers that got something from us this turn */
+    bool draining;
+    bool pool_low;      /* told, until buffers are plenty again */
 
     /* Asked by the main thread (release), seen by the worker (acquire), answered the same way back. */
     _Atomic(const struct hr_policy *) asked_policy;
     _Atomic uint64_t generation;
     _Atomic uint32_t asked_session, session;
     _Atomic uint64_t asked_drain_deadline_us;
-    _Atomic uint32_t sessions;
+    _Atomic uint32_t unfinished;
     _Atomic bool asked_stop;
 };
 
@@ -346,9 +348,9 @@ void hr_worker_ask_drain(struct hr_worker *w, uint64_t deadline_us)
     hr_idle_wake(&w->idle);
 }
 
-uint32_t hr_worker_sessions(const struct hr_worker *w)
+uint32_t hr_worker_unfinished(const struct hr_worker *w)
 {
-    return atomic_load_explicit(&w->sessions, memory_order_acquire);
+    return atomic_load_explicit(&w->unfinished, memory_order_acquire);
 }
 
 void hr_worker_ask_stop(struct hr_worker *w)
@@ -362,6 +364,7 @@ static bool asked_anything(struct hr_worker *w)
     return atomic_load_explicit(&w->asked_policy, memory_order_acquire) != w->policy ||
            atomic_load_explicit(&w->asked_session, memory_order_acquire) !=
                atomic_load_explicit(&w->session, memory_order_relaxed) ||
+           (atomic_load_explicit(&w->asked_drain_deadline_us, memory_order_acquire) && !w->draining) ||
            atomic_load_explicit(&w->asked_stop, memory_order_acquire);
 }
 
@@ -382,8 +385,10 @@ static void honour_requests(struct hr_worker *w)
         atomic_store_explicit(&w->session, session, memory_order_release);
     }
     uint64_t deadline_us = atomic_load_explicit(&w->asked_drain_deadline_us, memory_order_acquire);
-    if (deadline_us)
+    if (deadline_us && !w->draining) {
+        w->draining = true;
         hr_proxy_drain(w->proxy, deadline_us);
+    }
 }
 
 /* ---- the turn ---------------------------------------------------------------------------------------- */
@@ -449,12 +454,32 @@ static bool dispatch_events(struct hr_worker *w)
     return true;
 }
 
+/* Told once when an eighth is left (TCP grows no window then), and again only after half was free. */
+static void watch_pool(struct hr_worker *w, uint32_t n_free)
+{
+    uint32_t n = w->bufs.rx_pool->size;
+    if (n_free > n / 2)
+        w->pool_low = false;
+    if (w->pool_low || n_free > n / 8)
+        return;
+    w->pool_low = true;
+    struct hr_msg msg = {.type = HR_EV_LOG};
+    msg.u.log.event = HR_LOGEV_POOL_LOW;
+    msg.u.log.reason = HR_DROP_MAX;
+    msg.u.log.node_id = -1;
+    msg.u.log.a = n_free;
+    msg.u.log.b = n;
+    hr_control_report(w->control, &msg);
+}
+
 static void update_gauges(struct hr_worker *w)
 {
     if (w->now_us < w->next_gauges_us)
         return;
     w->next_gauges_us = w->now_us + GAUGE_INTERVAL_US;
-    HR_GAUGE_SET(w->stats, mbufs_free, rte_mempool_avail_count(w->bufs.rx_pool));
+    uint32_t n_free = rte_mempool_avail_count(w->bufs.rx_pool);
+    watch_pool(w, n_free);
+    HR_GAUGE_SET(w->stats, mbufs_free, n_free);
     HR_GAUGE_SET(w->stats, hdr_mbufs_free, rte_mempool_avail_count(w->bufs.hdr_pool));
     HR_GAUGE_SET(w->stats, bufs_held, w->bufs.held);
     HR_GAUGE_SET(w->stats, bufs_held_peak, w->bufs.held_peak);
@@ -487,7 +512,8 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
     for (uint32_t mask = w->wake_mask; mask; mask &= mask - 1)
         hr_idle_wake(&w->group->workers[__builtin_ctz(mask)]->idle);
     w->wake_mask = 0;
-    atomic_store_explicit(&w->sessions, hr_proxy_sessions(w->proxy), memory_order_release);
+    atomic_store_explicit(&w->unfinished, hr_proxy_sessions(w->proxy) + hr_tcp_lingering(w->tcp),
+                          memory_order_release);
     update_gauges(w);
     *ret_deadline_us = more ? now_us : earlier(deadline_us, w->next_gauges_us);
     return worked || more;
@@ -534,5 +560,9 @@ int hr_worker_main(void *arg)
         }
     }
     hr_heap_watch(NULL);
+    /* While the ports still run: peers need not find out by themselves. */
+    hr_proxy_end_all(w->proxy);
+    hr_control_end_all(w->control);
+    hr_net_flush(w->net);
     return 0;
 }

@@ -44,9 +44,11 @@ HR_MUST_CHECK int hr_worker_create(struct hr_worker_group *group, uint32_t id, u
 struct rte_mempool *hr_worker_rx_pool(struct hr_worker *worker);
 /* Builds network, TCP, sessions and rings; the ports are up. */
 HR_MUST_CHECK int hr_worker_build(struct hr_worker *worker);
+/* Its ports are closed: they held buffers of its pools. */
 void hr_worker_destroy(struct hr_worker *worker);
 
-/* The thread's body, for rte_eal_remote_launch(): returns when asked to stop. */
+/* The thread's body, for rte_eal_remote_launch(): returns when asked to stop, after what was left open has been
+ * reset. */
 int hr_worker_main(void *worker);
 /* One turn; true if it did work. *ret_deadline_us is when the next is due. For hr_worker_main() and benches. */
 bool hr_worker_turn(struct hr_worker *worker, uint64_t now_us, uint64_t *ret_deadline_us);
@@ -59,6 +61,6 @@ uint64_t hr_worker_generation(const struct hr_worker *worker);
 void hr_worker_ask_relink(struct hr_worker *worker, uint32_t session);
 uint32_t hr_worker_session(const struct hr_worker *worker);
 void hr_worker_ask_drain(struct hr_worker *worker, uint64_t deadline_us);
-/* Sessions open now, as of its last turn. */
-uint32_t hr_worker_sessions(const struct hr_worker *worker);
+/* As of its last turn: sessions that are open, and connections of ended ones that still deliver their last bytes. */
+uint32_t hr_worker_unfinished(const struct hr_worker *worker);
 void hr_worker_ask_stop(struct hr_worker *worker);

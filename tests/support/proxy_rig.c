@@ -430,6 +430,8 @@ const char *pr_close(struct pr *r)
         wrong = "sessions opened and closed differ";
     if (r->in.stats.gauges[HR_GAUGE_sessions] != 0)
         wrong = "sessions are left";
+    hr_tcp_destroy(r->in.tcp);
+    hr_tcp_destroy(r->out.tcp);
     struct hr_relay *relays[PR_SESSIONS];
     for (uint32_t i = 0; i < PR_SESSIONS; i++)
         if (hr_relay_open(r->relays, 1, &relays[i]) != 0) {
@@ -437,8 +439,6 @@ const char *pr_close(struct pr *r)
             break;
         }
     hr_relay_ctx_destroy(r->relays);
-    hr_tcp_destroy(r->in.tcp);
-    hr_tcp_destroy(r->out.tcp);
     if (!wrong && !(wrong = pools_left(&r->in)))
         wrong = pools_left(&r->out);
     free(r->policy);
