@@ -285,6 +285,7 @@ static void test_broker_fin_anywhere(void **state)
         if (client->conn)
             pr_reset(&r, client);
         assert_null(broker->conn);
+        rf_free(&broker->got);
         r.n_peers = 0;
     }
     rf_free(&b);
@@ -389,7 +390,7 @@ static void test_reset_meets_response(void **state)
     rf_request(&b, 18, 0, 1, "{}");
     send_frame(client, &b);
     pr_run(&r, 50 * PR_MS);
-    rf_response(&b, 18, 0, 1, "{'ErrorCode':0,'ApiKeys':[{'ApiKey':3,'MinVersion':0,'MaxVersion':9}]}");
+    rf_response(&b, 18, 0, 1, "{'ErrorCode':0,'ApiKeys':[{'ApiKey':3,'MinVersion':0,'MaxVersion':999}]}");
     pr_send(&r, broker, b.p, b.len - 2);
     pr_run(&r, 50 * PR_MS);
     pr_send(&r, broker, b.p + b.len - 2, 2);
