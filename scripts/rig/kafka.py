@@ -18,6 +18,7 @@ RACK = {z: "use1-az%d" % z for z in ZONES}
 CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
 CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT = 9092, 9094, 9093
 DATA = VAR + "/kafka"
+JVM_OPTIONS = []  # further ones for brokers and tools
 
 
 def broker_name(zone):
@@ -128,7 +129,7 @@ def _java(version, args, heap="512m", kind="broker"):
     log = ("-Dlog4j2.configurationFile=%s/%s-log4j2.xml" if version.startswith("4")
            else "-Dlog4j.configuration=file:%s/%s-log4j.properties") % (DATA, kind)
     return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", log,
-            "-cp", folder + "/*"] + args
+            *JVM_OPTIONS, "-cp", folder + "/*"] + args
 
 
 def _launch(zone, version):

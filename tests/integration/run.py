@@ -18,7 +18,7 @@ if "HR_RIG" not in os.environ:  # never the playground that somebody may be usin
     os.environ["HR_RIG"] = "hrt"
 
 from framework import core  # noqa: E402
-from rig import cli, env, headrace  # noqa: E402
+from rig import cli, env, headrace, kafka  # noqa: E402
 
 MODULES = ("test_programs", "test_tcp", "test_java", "test_clients", "test_bad_input", "test_bounds", "test_faults")
 
@@ -48,6 +48,8 @@ def main(argv):
 
     if not a.direct:
         headrace.check_built()
+    # Brokers start and stop often here: the optimising compiler would cost more than it brings.
+    kafka.JVM_OPTIONS.append("-XX:TieredStopAtLevel=1")
 
     def interrupted(signum, frame):
         raise KeyboardInterrupt
