@@ -74,27 +74,35 @@ class _Flow:
     """One direction of a connection: bytes in sequence order, each once."""
 
     __slots__ = ("next", "ahead", "buffer")
+    AHEAD = 256  # segments kept for a hole; with more, the capture itself has missed something
 
     def __init__(self, seq):
         self.next, self.ahead, self.buffer = seq, {}, bytearray()
 
-    def add(self, seq, data):
+    def _take(self, seq, data):
         behind = (self.next - seq) & 0xFFFFFFFF
-        if behind < 0x80000000:
-            if behind < len(data):
-                self.buffer += data[behind:]
-                self.next = (self.next + len(data) - behind) & 0xFFFFFFFF
-                while self.ahead:
-                    at = next((s for s in self.ahead if ((self.next - s) & 0xFFFFFFFF) < 0x80000000), None)
-                    if at is None:
-                        return
-                    self.add(at, self.ahead.pop(at))
-        elif len(self.ahead) < 4096:
+        if behind < len(data):
+            self.buffer += data[behind:]
+            self.next = (self.next + len(data) - behind) & 0xFFFFFFFF
+
+    def add(self, seq, data):
+        if ((self.next - seq) & 0xFFFFFFFF) >= 0x80000000:
             self.ahead[seq] = data
-        else:  # the capture missed a segment: go on behind the gap
-            at = min(self.ahead, key=lambda s: (s - self.next) & 0xFFFFFFFF)
-            self.next = at
-            self.add(at, self.ahead.pop(at))
+            if len(self.ahead) > self.AHEAD:
+                self.flush()
+            return
+        self._take(seq, data)
+        while self.next in self.ahead:
+            self._take(self.next, self.ahead.pop(self.next))
+
+    def flush(self):
+        """Takes what waits, in order, over the holes."""
+        for seq in sorted(self.ahead, key=lambda s: (s - self.next + 0x80000000) & 0xFFFFFFFF):
+            data = self.ahead[seq]
+            if ((self.next - seq) & 0xFFFFFFFF) >= 0x80000000:
+                self.next = seq
+            self._take(seq, data)
+        self.ahead.clear()
 
 
 def scan(path, total, found, where):
@@ -147,6 +155,5 @@ def scan(path, total, found, where):
                 search(port[0], flow.buffer)
                 del flow.buffer[:-longest]
     for port, flow in flows.items():
-        for at in sorted(flow.ahead, key=lambda s, flow=flow: (s - flow.next) & 0xFFFFFFFF):
-            flow.buffer += flow.ahead[at]
+        flow.flush()
         search(port[0], flow.buffer)
