@@ -253,8 +253,7 @@ def drain(ctx):
         check(not os.path.exists("/proc/%d" % dataplane), "the dataplane is still there")
         ctx.note("ended after %.1f s; %d answers, %d clients between requests closed" % (
             took, outcome["answered"], outcome["cut"]))
-        left = [line for line in cli.leftovers() if "hr-rig-" in line or line.startswith("process")
-                and "headrace-" in line]
+        left = [line for line in cli.leftovers() if "hr-rig-" in line or "headrace.cfg" in line]
         check(not left, left)
         sockets = os.listdir(headrace.RUNTIME)
         check(not [s for s in sockets if s.endswith(".sock")], "left behind: %s" % sockets)
