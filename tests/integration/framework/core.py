@@ -83,6 +83,11 @@ class Context:
         name = self.name(base)
         self.java().call("create_topic", bootstrap=kafka.direct_bootstrap(), topic=name, partitions=partitions,
                          configs=",".join("%s=%s" % (k.replace("_", "."), v) for k, v in configs.items()))
+
+        def known():
+            got = [kafka.ask(z) for z in kafka.alive()]
+            return all(g and len(g[1].get(name, {})) == partitions and min(g[1][name].values()) >= 0 for g in got)
+        eventually("topic %s at every broker" % name, known, 30)
         return name
 
     def run(self, zone, argv, timeout=120, **kw):
