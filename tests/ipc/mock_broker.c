@@ -1,4 +1,4 @@
-#include "controlplane/daemon/mock_broker.h"
+#include "tests/ipc/mock_broker.h"
 
 #include <jansson.h>
 #include <setjmp.h>

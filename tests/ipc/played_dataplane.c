@@ -1,4 +1,4 @@
-#include "controlplane/daemon/played_dataplane.h"
+#include "tests/ipc/played_dataplane.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "controlplane/daemon/mock_broker.h"
+#include "tests/ipc/mock_broker.h"
 #include "shared/ipc/build_id.h"
 
 struct played_dataplane dp;

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "controlplane/daemon/played_dataplane.h"
+#include "tests/ipc/played_dataplane.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/metrics/text.h"

@@ -1,0 +1,279 @@
+/* Creating a worker, and the callbacks through which its layers call each other. */
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <string.h>
+
+#include "dataplane/control/control.h"
+#include "dataplane/kafka/relay.h"
+#include "dataplane/net/net.h"
+#include "dataplane/proxy/proxy.h"
+#include "dataplane/tcp/tcp.h"
+#include "dataplane/worker/impl.h"
+#include "shared/base/clock.h"
+#include "shared/ipc/link.h"
+
+#define HINT_INTERVAL_US 50000 /* metadata hints to the control plane, at most one per this time */
+/* Full-sized and control segments on the wire at once; header buffers come back with transmission. */
+#define HDR_MBUFS 16384u
+#define HDR_SPARE_CHUNKS 8192u
+
+/* ---- joining the layers ---------------------------------------------------------------------------- */
+
+static void give(struct hr_worker *w, uint32_t owner, struct rte_mbuf *m)
+{
+    if (hr_handoff_give(w->group->handoff, w->id, owner, m, w->stats))
+        w->wake_mask |= 1u << owner;
+}
+
+static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+{
+    struct hr_worker *w = arg;
+    if (w->group->n_workers > 1) {
+        const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
+        const struct hr_flow flow = {.local = *dst,
+                                     .remote = *src,
+                                     .remote_port = (uint16_t)(ports[0] << 8 | ports[1]),
+                                     .local_port = (uint16_t)(ports[2] << 8 | ports[3])};
+        uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
+        if (owner != w->id) {
+            give(w, owner, m);
+            return;
+        }
+    }
+    hr_tcp_input_take(w->tcp, src, dst, m);
+}
+
+static void on_icmp_error(void *arg, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)
+{
+    struct hr_worker *w = arg;
+    uint32_t owner = hr_steer_owner(&w->group->steer, flow);
+    if (owner == w->id) {
+        hr_tcp_icmp_error(w->tcp, flow, seq, hard, mtu);
+        return;
+    }
+    struct hr_news news = {.kind = HR_NEWS_ICMP_ERROR, .flow = *flow, .seq = seq, .hard = hard, .mtu = mtu};
+    if (hr_handoff_tell(w->group->handoff, w->id, owner, &news, w->bufs.hdr_pool, w->stats))
+        w->wake_mask |= 1u << owner;
+}
+
+static void on_neighbour(void *arg, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+{
+    struct hr_worker *w = arg;
+    struct hr_news news = {.kind = HR_NEWS_NEIGHBOUR, .port_index = port_index, .ip_be = ip_be};
+    memcpy(news.mac, mac, sizeof(news.mac));
+    for (uint32_t to = 0; to < w->group->n_workers; to++)
+        if (to != w->id && hr_handoff_tell(w->group->handoff, w->id, to, &news, w->bufs.hdr_pool, w->stats))
+            w->wake_mask |= 1u << to;
+}
+
+static struct hr_tcp_accept on_syn(void *arg, const struct hr_flow *flow)
+{
+    return hr_proxy_on_syn(((struct hr_worker *)arg)->proxy, flow);
+}
+
+static uint16_t path_mss(void *arg, const struct hr_addr *local, const struct hr_addr *remote)
+{
+    return hr_net_path_mss(((struct hr_worker *)arg)->net, local, remote);
+}
+
+static void emit_take(void *arg, const struct hr_flow *flow, struct rte_mbuf *m)
+{
+    hr_net_emit_tcp_take(((struct hr_worker *)arg)->net, flow, m);
+}
+
+static uint32_t source_addrs(void *arg, const struct hr_addr *remote, struct hr_addr *ret_locals, uint32_t max)
+{
+    return hr_net_sources(((struct hr_worker *)arg)->net, remote, ret_locals, max);
+}
+
+static void hint(void *arg, uint16_t listener, int32_t node_id)
+{
+    struct hr_worker *w = arg;
+    if (w->now_us < w->next_hint_us)
+        return;
+    w->next_hint_us = w->now_us + HINT_INTERVAL_US;
+    struct hr_msg msg = {.type = HR_EV_HINT, .u.hint = {.node_id = node_id, .listener = listener}};
+    HR_COUNT(w->stats, hints_sent);
+    hr_control_report(w->control, &msg);
+}
+
+static void log_event(void *arg, struct hr_msg *msg)
+{
+    hr_control_report(((struct hr_worker *)arg)->control, msg);
+}
+
+/* ---- creation --------------------------------------------------------------------------------------- */
+
+/* Receive buffers: what the configuration says, or 60 % of the memory shared by the workers. */
+static uint32_t rx_mbufs(const struct hr_config *config, uint32_t data_room)
+{
+    if (config->dataplane.mbufs_per_worker)
+        return config->dataplane.mbufs_per_worker;
+    uint64_t bytes = (uint64_t)config->dataplane.memory_mb * 1024 * 1024 * 6 / 10 / config->dataplane.n_workers;
+    uint64_t n = bytes / (data_room + sizeof(struct rte_mbuf) + 128 /* pool header, alignment */);
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_room, struct hr_worker **ret_worker)
+{
+    int socket_id = (int)rte_socket_id();
+    struct hr_worker *w = rte_zmalloc_socket("hr_worker", sizeof(*w), 4096, socket_id);
+    if (!w)
+        return HR_E_NOMEM;
+    w->group = group;
+    w->id = id;
+    w->socket_id = socket_id;
+    w->stats = hr_region_stats(group->region, id);
+    uint32_t n = rx_mbufs(group->config, data_room);
+    const struct hr_buf_config cfg = {
+        .worker_id = id,
+        .socket_id = socket_id,
+        .rx_mbufs = n,
+        .rx_data_room = data_room,
+        .hdr_mbufs = HDR_MBUFS,
+        /* Every buffer may stand alone in a queue; queues start with a chunk of their own. */
+        .chunks = n / HR_PIECE_CHUNK_N + HDR_SPARE_CHUNKS + group->config->limits.max_connections * 2,
+    };
+    int err = hr_buf_ctx_init(&w->bufs, &cfg, w->stats);
+    if (err) {
+        rte_free(w);
+        return err;
+    }
+    HR_GAUGE_SET(w->stats, mbufs_total, n);
+    HR_GAUGE_SET(w->stats, hdr_mbufs_total, HDR_MBUFS);
+    *ret_worker = w;
+    return 0;
+}
+
+struct rte_mempool *hr_worker_rx_pool(struct hr_worker *w)
+{
+    return w->bufs.rx_pool;
+}
+
+static int build_net(struct hr_worker *w)
+{
+    const struct hr_net_config cfg = {
+        .ports = w->group->ports,
+        .n_ports = w->group->n_ports,
+        .queue = (uint16_t)w->id,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+        .hash_seed = *(const uint64_t *)w->group->hash_key,
+        .owner = w,
+        .on_tcp_take = on_tcp_take,
+        .on_icmp_error = on_icmp_error,
+        .on_neighbour = w->group->n_workers > 1 ? on_neighbour : NULL,
+    };
+    return hr_net_create(&cfg, &w->net);
+}
+
+static int build_tcp(struct hr_worker *w)
+{
+    const struct hr_config *config = w->group->config;
+    struct hr_tcp_config cfg;
+    hr_tcp_config_default(&cfg);
+    cfg.worker_id = w->id;
+    cfg.socket_id = w->socket_id;
+    /* Two legs each, the control plane's, and as many again in TIME-WAIT. */
+    cfg.max_conns = config->limits.max_connections * 3 + HR_CONTROL_MAX_CONNS;
+    cfg.max_half_open = config->limits.max_half_open;
+    cfg.rcv_wnd_initial = config->tcp.rcv_wnd_initial;
+    cfg.rcv_wnd_max = config->tcp.rcv_wnd_max;
+    cfg.snd_buf_max = config->tcp.snd_buf_max;
+    cfg.conn_bufs_max = config->tcp.conn_bufs_max;
+    cfg.keepalive_us = config->tcp.keepalive_s * 1000000u;
+    cfg.rto_min_us = config->tcp.rto_min_ms * 1000u;
+    cfg.msl_us = config->tcp.msl_ms * 1000u;
+    cfg.rx_pool_reserve = w->bufs.rx_pool->size / 8;
+    cfg.max_tx_segs = UINT16_MAX;
+    for (uint32_t i = 0; i < w->group->n_ports; i++)
+        if (w->group->ports[i].max_tx_segs < cfg.max_tx_segs)
+            cfg.max_tx_segs = w->group->ports[i].max_tx_segs;
+    memcpy(cfg.hash_key, w->group->hash_key, sizeof(cfg.hash_key));
+    memcpy(cfg.isn_key, w->group->isn_key, sizeof(cfg.isn_key));
+    cfg.bufs = &w->bufs;
+    cfg.stats = w->stats;
+    cfg.owner = w;
+    cfg.on_syn = on_syn;
+    cfg.path_mss = path_mss;
+    cfg.emit_take = emit_take;
+    return hr_tcp_create(&cfg, w->now_us, &w->tcp);
+}
+
+static int build_proxy(struct hr_worker *w)
+{
+    const struct hr_config *config = w->group->config;
+    const struct hr_relay_config relay_cfg = {
+        .worker_id = w->id,
+        .socket_id = w->socket_id,
+        .max_relays = config->limits.max_connections,
+        .hold_max = config->limits.hold_max_bytes,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+    };
+    int err = hr_relay_ctx_create(&relay_cfg, &w->relays);
+    if (err)
+        return err;
+    struct hr_proxy_config cfg = {
+        .worker_id = w->id,
+        .socket_id = w->socket_id,
+        .n_workers = w->group->n_workers,
+        .counts = w->group->open_counts,
+        .max_sessions = config->limits.max_connections,
+        .tcp = w->tcp,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+        .relays = w->relays,
+        .owner = w,
+        .source_addrs = source_addrs,
+        .hint = hint,
+        .log = log_event,
+    };
+    hr_steer_ports(&w->group->steer, w->id, &cfg.source_port_min, &cfg.source_port_max);
+    return hr_proxy_create(&cfg, w->now_us, &w->proxy);
+}
+
+int hr_worker_build(struct hr_worker *w)
+{
+    w->now_us = hr_now_us();
+    int err = build_net(w);
+    if (!err)
+        err = build_tcp(w);
+    if (!err)
+        err = build_proxy(w);
+    if (!err) {
+        const struct hr_control_config cfg = {
+            .worker_id = w->id,
+            .socket_id = w->socket_id,
+            .region = w->group->region,
+            .doorbell_fd = w->group->control_doorbell_fd,
+            .bufs = &w->bufs,
+            .tcp = w->tcp,
+            .proxy = w->proxy,
+            .stats = w->stats,
+        };
+        err = hr_control_create(&cfg, &w->control);
+    }
+    if (!err)
+        err = hr_idle_init(&w->idle, w->group->doorbell_fds[w->id], w->group->ports, w->group->n_ports,
+                           (uint16_t)w->id);
+    w->idle.busy = w->group->config->dataplane.idle_busy;
+    return err;
+}
+
+void hr_worker_destroy(struct hr_worker *w)
+{
+    if (!w)
+        return;
+    hr_control_destroy(w->control);
+    hr_proxy_destroy(w->proxy);
+    if (w->relays)
+        hr_relay_ctx_destroy(w->relays);
+    if (w->tcp)
+        hr_tcp_destroy(w->tcp);
+    if (w->net)
+        hr_net_destroy(w->net);
+    hr_idle_fini(&w->idle);
+    hr_buf_ctx_fini(&w->bufs);
+    rte_free(w);
+}
