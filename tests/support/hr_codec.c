@@ -230,6 +230,8 @@ static int decode_one(const struct options *o)
     if (!hex_to_bytes(text.chars, text.len, &raw, &len))
         die(EXIT_BAD_USE, "the input is not hex");
     const uint8_t *bytes = raw;
+    json_t *out = NULL;
+    int status = EXIT_BAD_MESSAGE;
     if (o->frame) {
         if (len < 4)
             die(EXIT_BAD_MESSAGE, "too short for a frame");
@@ -239,7 +241,7 @@ static int decode_one(const struct options *o)
         len -= 4;
         if (size != len) {
             fprintf(stderr, "hr-codec: the frame says %u bytes, %u are there\n", size, len);
-            return EXIT_BAD_MESSAGE;
+            goto out;
         }
     }
     if (o->header && o->request && o->api == NULL)
@@ -247,7 +249,6 @@ static int decode_one(const struct options *o)
     else
         target_of_options(&t, o);
 
-    json_t *out = NULL;
     if (o->header) {
         json_t *header = must_decode(t.header, t.header_version, &bytes, &len);
         out = must(json_pack("{s:o, s:o}", "header", header, "body",
@@ -257,13 +258,15 @@ static int decode_one(const struct options *o)
     }
     if (len != 0) {
         fprintf(stderr, "hr-codec: %u bytes are left behind the message\n", len);
-        return EXIT_BAD_MESSAGE;
+        goto out;
     }
     json_dumpf(out, stdout, JSON_INDENT(2));
     putchar('\n');
+    status = EXIT_OK;
+out:
     json_decref(out);
     free(text.chars);
-    return EXIT_OK;
+    return status;
 }
 
 static void must_encode(const struct hr_kmessage *message, int16_t version, const json_t *object,
