@@ -20,7 +20,7 @@ if "HR_RIG" not in os.environ:  # never the playground that somebody may be usin
 from framework import core  # noqa: E402
 from rig import cli, env, headrace, kafka  # noqa: E402
 
-MODULES = ("test_programs", "test_tcp", "test_java", "test_clients", "test_bad_input", "test_bounds", "test_faults")
+MODULES = ("test_programs", "test_tcp", "test_java", "test_clients", "test_bad_input", "test_bounds", "test_faults", "test_perf")
 
 
 def main(argv):
@@ -49,7 +49,8 @@ def main(argv):
     if not a.direct:
         headrace.check_built()
     # Brokers start and stop often here: the optimising compiler would cost more than it brings.
-    kafka.JVM_OPTIONS.append("-XX:TieredStopAtLevel=1")
+    if not any(n.startswith("perf") for n in a.names):
+        kafka.JVM_OPTIONS.append("-XX:TieredStopAtLevel=1")
 
     def interrupted(signum, frame):
         raise KeyboardInterrupt

@@ -65,6 +65,13 @@ final class Core {
         c.put("group", Core::group);
         c.put("admin", Core::admin);
         c.put("many_clients", Core::manyClients);
+        c.put("digest", Core::digest);
+        c.put("delete_topic", a -> {
+            try (Admin admin = adminClient(a)) {
+                admin.deleteTopics(Collections.singleton(a.text("topic"))).all().get(30, TimeUnit.SECONDS);
+            }
+            return result();
+        });
     }
 
     static Properties base(Main.Args a) {
@@ -617,5 +624,44 @@ final class Core {
         check(written.get() == writers * each && readers.get() == clients - writers, "written " + written + ", readers done "
             + readers);
         return result("written", written.get(), "readers", readers.get());
+    }
+
+    /** Reads a topic to its end and returns how many records, how many bytes and a checksum per partition. */
+    static Map<String, Object> digest(Main.Args a) throws Exception {
+        String topic = a.text("topic");
+        int parts = a.number("partitions", 6);
+        long records = 0;
+        long bytes = 0;
+        long[] next = new long[parts];
+        java.util.zip.CRC32C[] crc = new java.util.zip.CRC32C[parts];
+        for (int p = 0; p < parts; p++) {
+            crc[p] = new java.util.zip.CRC32C();
+        }
+        long start;
+        try (KafkaConsumer<byte[], byte[]> c = consumer(a, "max.partition.fetch.bytes", "4194304", "max.poll.records", "5000",
+                "receive.buffer.bytes", "1048576")) {
+            c.assign(partitions(topic, parts));
+            c.seekToBeginning(c.assignment());
+            Map<TopicPartition, Long> end = c.endOffsets(c.assignment());
+            long want = end.values().stream().mapToLong(Long::longValue).sum();
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(300);
+            start = System.nanoTime();
+            while (records < want) {
+                check(System.nanoTime() < deadline, "only " + records + " of " + want + " records came");
+                for (ConsumerRecord<byte[], byte[]> r : c.poll(Duration.ofMillis(500))) {
+                    check(r.offset() == next[r.partition()]++, "partition " + r.partition() + ": offset " + r.offset()
+                        + " instead of " + (next[r.partition()] - 1));
+                    crc[r.partition()].update(r.value());
+                    records++;
+                    bytes += r.value().length;
+                }
+            }
+        }
+        double took = (System.nanoTime() - start) / 1e9;
+        List<String> sums = new ArrayList<>();
+        for (java.util.zip.CRC32C x : crc) {
+            sums.add(Long.toHexString(x.getValue()));
+        }
+        return result("records", records, "bytes", bytes, "crc", sums, "mb_per_s", bytes / 1e6 / took);
     }
 }
