@@ -72,7 +72,7 @@ static void reply_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
     hr_net_fill_eth(net, port_index, m, arp->arp_data.arp_tha.addr_bytes, RTE_ETHER_TYPE_ARP);
     m->data_len = ARP_FRAME_LEN;
     m->pkt_len = ARP_FRAME_LEN;
-    m->ol_flags = 0;
+    m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
     HR_COUNT(net->stats, arp_tx);
     hr_net_tx_take(net, port_index, m);
 }

@@ -41,7 +41,7 @@ static void echo_reply_take(struct hr_net *net, uint32_t port_index, struct rte_
     /* Type 8 became 0: the first word fell by 0x0800, so the field rises by it. Added rather than by RFC 1624
      * eqn. 3, which gives 0 for a message of zeros alone, where 0xffff is right. */
     icmp->icmp_cksum = hr_cksum_fold((uint64_t)icmp->icmp_cksum + RTE_BE16(0x0800));
-    m->ol_flags = 0;
+    m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* whose buffer it is stays true; the rest was reception's */
     hr_net_fill_eth(net, port_index, m, to.addr_bytes, RTE_ETHER_TYPE_IPV4);
     HR_COUNT(net->stats, icmp_tx);
     hr_net_tx_take(net, port_index, m);

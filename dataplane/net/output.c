@@ -32,7 +32,7 @@ static struct rte_mbuf *flatten(struct hr_net *net, const struct rte_mbuf *m)
         memcpy(to, rte_pktmbuf_mtod(s, const void *), s->data_len);
         to += s->data_len;
     }
-    flat->ol_flags = m->ol_flags;
+    flat->ol_flags = m->ol_flags & ~(uint64_t)(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
     flat->tx_offload = m->tx_offload;
     HR_COUNT_N(net->stats, payload_copied_bytes, m->pkt_len - m->data_len);
     return flat;
