@@ -32,7 +32,7 @@ struct hr_control {
     struct hr_link link;
     bool linked;
     struct hr_control_conn conns[HR_CONTROL_MAX_CONNS];
-    uint32_t n_used, first_free_hint;
+    uint32_t first_free_hint;
     struct hr_control_conn *waiting;
     /* A session listing in progress: continued turn by turn. */
     bool listing;
@@ -75,8 +75,7 @@ static struct hr_control_conn *take(struct hr_control *control)
         *c = (struct hr_control_conn){.used = true, .generation = generation};
         c->leg = (struct hr_leg){.kind = HR_LEG_CONTROL, .owner = c};
         control->first_free_hint = (uint32_t)(c - control->conns) + 1;
-        control->n_used++;
-        return c;
+            return c;
     }
     return NULL;
 }
@@ -98,7 +97,6 @@ static void forget(struct hr_control *control, struct hr_control_conn *c)
     drop_conn(control, c, true);
     c->used = false;
     c->owed = 0;
-    control->n_used--;
 }
 
 static bool send_msg(struct hr_control *control, struct hr_msg *msg)

@@ -154,7 +154,6 @@ struct hr_session *hr_session_take(struct hr_proxy *proxy)
     s->client.owner = s;
     s->broker.kind = HR_LEG_BROKER;
     s->broker.owner = s;
-    s->close_reason = HR_DROP_MAX;
     s->node_id = s->asked_node_id = -1;
     count_session(proxy, 1);
     HR_COUNT(proxy->cfg.stats, sessions_opened);

@@ -46,7 +46,6 @@ struct hr_session {
     bool broker_shut;    /* our FIN towards the broker is queued */
     bool in_run_list;    /* bytes are left to move this turn */
     uint16_t listener;   /* index in the policy */
-    uint16_t close_reason; /* enum hr_drop, HR_DROP_MAX: none */
     int32_t node_id;     /* the broker of this session, also once a bootstrap session has chosen one */
     int32_t asked_node_id; /* as the client's port says: -1 on the bootstrap listener */
     int32_t tried[HR_SESSION_MAX_TRIES];
