@@ -49,8 +49,9 @@ struct hr_proxy {
 };
 
 enum hr_leg_end {
-    HR_END_FIN, /* FIN after what is queued; TCP finishes on its own */
-    HR_END_RST
+    HR_END_FIN,  /* FIN after what is queued; TCP finishes on its own */
+    HR_END_RST,  /* RST after what is queued */
+    HR_END_ABORT /* RST now */
 };
 
 static inline const struct hr_policy_listener *hr_session_listener(const struct hr_proxy *proxy,

@@ -47,7 +47,7 @@ void hr_proxy_end_all(struct hr_proxy *proxy)
 {
     for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++)
         if (proxy->sessions[i].state != HR_SESSION_FREE)
-            hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_RST, HR_END_RST);
+            hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_ABORT, HR_END_ABORT);
 }
 
 void hr_proxy_destroy(struct hr_proxy *proxy)
@@ -167,10 +167,17 @@ static void end_leg(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end 
         return;
     leg->conn = NULL;
     hr_tcp_set_user(conn, NULL);
-    if (how == HR_END_RST)
-        hr_tcp_abort(proxy->cfg.tcp, conn);
-    else
+    switch (how) {
+    case HR_END_FIN:
         hr_tcp_release(proxy->cfg.tcp, conn);
+        break;
+    case HR_END_RST:
+        hr_tcp_release_reset(proxy->cfg.tcp, conn);
+        break;
+    case HR_END_ABORT:
+        hr_tcp_abort(proxy->cfg.tcp, conn);
+        break;
+    }
 }
 
 static void leave_run_list(struct hr_proxy *proxy, struct hr_session *s)
@@ -293,7 +300,7 @@ int hr_proxy_kill(struct hr_proxy *proxy, uint64_t session_id)
     struct hr_session *s = hr_session_find(proxy, session_id);
     if (!s)
         return HR_E_NOT_FOUND;
-    hr_session_end(proxy, s, HR_DROP_killed, HR_END_RST, HR_END_RST);
+    hr_session_end(proxy, s, HR_DROP_killed, HR_END_ABORT, HR_END_ABORT);
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* Moving bytes between the legs of a session, and what the end of one leg means for the other.
  *
  * Pieces leave the receive queue of one leg and enter the send queue of the other; the window offered on the
- * first follows what the second still holds. An orderly end (FIN) passes through after the bytes before it; a
- * leg that dies is passed on as FIN where a frame ends and as RST inside one, so that nobody takes half a
- * frame for a whole one. */
+ * first follows what the second still holds. An orderly end (FIN) passes through after the bytes before it. So
+ * does the death of a leg: what it had received is delivered, and what follows is FIN where a frame ends and RST
+ * inside one or in an opaque stream, so that nobody takes a part for the whole. */
 #include "dataplane/proxy/impl.h"
 
 /* Moves per call before the session yields to others: what was left runs next turn. */
@@ -11,7 +11,8 @@
 
 struct direction {
     struct hr_leg *from, *to;
-    bool up; /* requests, client to broker */
+    bool up;      /* requests, client to broker */
+    bool discard; /* nobody is left to read it; responses still free what holds requests back */
 };
 
 /* What one round of one direction did. */
@@ -50,7 +51,9 @@ static void move_opaque(struct hr_proxy *proxy, const struct direction *d, struc
                         struct moved *ret)
 {
     uint32_t n = in->bytes < room ? in->bytes : room;
-    if (n && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, in, n) != 0) {
+    if (d->discard)
+        hr_pieceq_drop(proxy->cfg.bufs, in, n);
+    else if (n && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, in, n) != 0) {
         n = 0;
         ret->again = true;
     }
@@ -73,6 +76,8 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     ret->blocked = result.blocked;
     ret->own_reply = result.own_reply;
     ret->verdict = result.verdict;
+    if (d->discard)
+        hr_pieceq_clear(proxy->cfg.bufs, &proxy->out);
     int err = proxy->out.bytes ? hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, &proxy->out, proxy->out.bytes) : 0;
     if (err) {
         /* The frame is broken now: nothing may follow it. Where the leg itself has failed, the session ends by
@@ -93,10 +98,8 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
     struct moved moved = {.verdict = HR_DROP_MAX};
     struct hr_tcp *tcp = proxy->cfg.tcp;
 
-    if (!d->from->conn || !d->to->conn)
-        return moved;
     struct hr_pieceq *in = hr_tcp_rcvq(d->from->conn);
-    uint32_t room = hr_tcp_send_room(d->to->conn);
+    uint32_t room = d->discard ? UINT32_MAX : hr_tcp_send_room(d->to->conn);
     if (s->relay)
         move_kafka(proxy, s, d, in, room, &moved);
     else
@@ -123,6 +126,27 @@ bool hr_session_mid_frame(const struct hr_session *s, bool request)
         return false;
     hr_relay_get_state(s->relay, &relay);
     return request ? relay.request_mid_frame : relay.response_mid_frame;
+}
+
+/* What a dead leg had received has moved: the other ends too. Returns true when the session ended by it. */
+static bool pass_failures(struct hr_proxy *proxy, struct hr_session *s, const struct moved *up,
+                          const struct moved *down)
+{
+    if (s->broker_failed && !down->blocked) {
+        bool whole = s->relay && !hr_session_mid_frame(s, false) && hr_tcp_rcvq(s->broker.conn)->bytes == 0;
+        hr_session_end(proxy, s, HR_DROP_broker_closed, whole ? HR_END_FIN : HR_END_RST, HR_END_FIN);
+        return true;
+    }
+    if (s->client_failed && !up->blocked) {
+        bool whole = s->relay && !hr_session_mid_frame(s, true) && hr_tcp_rcvq(s->client.conn)->bytes == 0;
+        struct hr_tcp_conn_info info;
+        hr_tcp_conn_get_info(proxy->cfg.tcp, s->client.conn, &info);
+        /* Timeouts and the like were counted by TCP under their own names. */
+        hr_session_end(proxy, s, info.error == HR_TCP_FAIL_RESET ? HR_DROP_client_reset : HR_DROP_MAX, HR_END_FIN,
+                       whole ? HR_END_FIN : HR_END_RST);
+        return true;
+    }
+    return false;
 }
 
 /* A half is over and everything before its FIN has moved: pass the FIN on. Requests that a drain holds back will
@@ -218,7 +242,8 @@ static void run_again(struct hr_proxy *proxy, struct hr_session *s)
 void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
 {
     const struct direction up_direction = {.from = &s->client, .to = &s->broker, .up = true};
-    const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false};
+    const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false,
+                                             .discard = s->client_failed};
     struct moved up = {.verdict = HR_DROP_MAX}, down = up;
 
     if (s->state == HR_SESSION_CONNECTING || s->state == HR_SESSION_FREE)
@@ -232,7 +257,7 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     for (unsigned round = 0;; round++) {
         /* A draining session finishes the frame under way and starts no other. */
         hold_up = s->relay && hr_session_draining(proxy, s) && !hr_session_mid_frame(s, true);
-        if (!hold_up && !s->broker_shut)
+        if (!hold_up && !s->broker_shut && !s->broker_failed)
             up = move(proxy, s, &up_direction, now_us);
         if (up.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, up.verdict);
@@ -258,20 +283,10 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     }
     if (up.again || down.again)
         run_again(proxy, s);
+    if (pass_failures(proxy, s, &up, &down))
+        return;
     note_request_progress(s, &up, hold_up, now_us);
     pass_fins(proxy, s, &up, &down, hold_up && hr_tcp_rcvq(s->client.conn)->bytes > 0);
-}
-
-/* The broker leg died after it was up. What had arrived is still delivered. */
-static void broker_failed(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
-{
-    const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false};
-    struct moved down = {.verdict = HR_DROP_MAX};
-    if (!s->client_shut && s->client.conn)
-        down = move(proxy, s, &down_direction, now_us);
-    bool whole = s->relay && down.verdict == HR_DROP_MAX && !hr_session_mid_frame(s, false) &&
-                 hr_tcp_rcvq(s->broker.conn)->bytes == 0;
-    hr_session_end(proxy, s, HR_DROP_broker_closed, whole ? HR_END_FIN : HR_END_RST, HR_END_FIN);
 }
 
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us)
@@ -282,16 +297,19 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
     if (events & HR_TCP_EV_FAILED) {
         struct hr_tcp_conn_info info;
         hr_tcp_conn_get_info(proxy->cfg.tcp, leg->conn, &info);
-        if (client) {
-            /* Timeouts and the like were counted by TCP under their own names. */
-            hr_session_end(proxy, s, info.error == HR_TCP_FAIL_RESET ? HR_DROP_client_reset : HR_DROP_MAX,
-                           HR_END_FIN, HR_END_RST);
-        } else if (s->state == HR_SESSION_CONNECTING) {
-            hr_session_connect_failed(proxy, s, info.error, now_us);
-        } else {
-            broker_failed(proxy, s, now_us);
+        if (s->state == HR_SESSION_CONNECTING) {
+            if (client)
+                hr_session_end(proxy, s, info.error == HR_TCP_FAIL_RESET ? HR_DROP_client_reset : HR_DROP_MAX,
+                               HR_END_FIN, HR_END_ABORT);
+            else
+                hr_session_connect_failed(proxy, s, info.error, now_us);
+            return;
         }
-        return;
+        if (client)
+            s->client_failed = true;
+        else
+            s->broker_failed = true;
+        s->state = HR_SESSION_CLOSING;
     }
     if (!client && (events & HR_TCP_EV_CONNECTED))
         s->state = HR_SESSION_RELAYING;

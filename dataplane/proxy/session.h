@@ -42,6 +42,8 @@ struct hr_session {
     uint8_t tries;       /* brokers tried so far */
     bool client_fin;     /* the client closed its half */
     bool broker_fin;     /* the broker closed its half */
+    bool client_failed;  /* the leg is dead; what it had received is still being delivered */
+    bool broker_failed;
     bool client_shut;    /* our FIN towards the client is queued */
     bool broker_shut;    /* our FIN towards the broker is queued */
     bool in_run_list;    /* bytes are left to move this turn */

@@ -22,7 +22,7 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
     }
     if (proxy->draining && now_us >= proxy->drain_deadline_us) {
         proxy->drain_resets++;
-        hr_session_end(proxy, s, HR_DROP_drain_deadline, HR_END_RST, HR_END_RST);
+        hr_session_end(proxy, s, HR_DROP_drain_deadline, HR_END_ABORT, HR_END_ABORT);
         return;
     }
     if (listener->request_timeout_ms && s->request_begun_us &&

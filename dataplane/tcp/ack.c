@@ -107,6 +107,10 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     uint32_t sacked = c->sack_on && seg->opts.n_sack > 0 ? take_sack(tcp, c, &seg->opts) : 0;
     if (hr_seq_gt(seg->ack, c->snd_una)) {
         release(tcp, c, seg);
+        if (c->reset_at_end && c->sndq.bytes == 0) {
+            hr_tcp_abort(tcp, c);
+            return false;
+        }
         if (sacked > 0 && c->recovery != HR_TCP_RECOVERY_RTO)
             hr_tcp_recovery_sacked(tcp, c);
     } else if (seg->ack == c->snd_una && c->snd_nxt != c->snd_una) {

@@ -362,6 +362,29 @@ void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_conn_free(tcp, c);
 }
 
+/* What was for the owner is dropped. */
+static void leave_owner(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->event_listed)
+        TAILQ_REMOVE(&tcp->events, c, event_link);
+    c->event_listed = false;
+    c->released = true;
+    c->user = NULL;
+    hr_pieceq_clear(tcp->bufs, &c->rcvq);
+    hr_tcp_reass_clear(tcp, c);
+}
+
+void hr_tcp_release_reset(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (!hr_tcp_synchronized(c) || c->sndq.bytes == 0) {
+        hr_tcp_abort(tcp, c);
+        return;
+    }
+    leave_owner(tcp, c);
+    c->reset_at_end = true;
+    tcp->n_lingering += fin_unacked(c->state);
+}
+
 void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     if (c->state == HR_TCP_CLOSED || c->state == HR_TCP_SYN_SENT) {
@@ -372,13 +395,7 @@ void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_abort(tcp, c);
         return;
     }
-    if (c->event_listed)
-        TAILQ_REMOVE(&tcp->events, c, event_link);
-    c->event_listed = false;
-    c->released = true;
-    c->user = NULL;
-    hr_pieceq_clear(tcp->bufs, &c->rcvq);
-    hr_tcp_reass_clear(tcp, c);
+    leave_owner(tcp, c);
     if (c->state == HR_TCP_TIME_WAIT) {
         list_time_wait(tcp, c);
     } else if (c->state == HR_TCP_FIN_WAIT_2) {

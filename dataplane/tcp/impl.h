@@ -81,13 +81,13 @@ struct hr_tcp_conn {
     bool active : 1;         /* opened by hr_tcp_connect() */
     bool announced : 1;      /* the owner knows it (ACCEPTED is queued, or it called connect) */
     bool released : 1;       /* the owner has left */
+    bool reset_at_end : 1;   /* and wants a RST behind what is queued */
     bool ts_on : 1;          /* RFC 7323 timestamps */
     bool sack_on : 1;
     bool wscale_on : 1;
     bool fin_queued : 1;     /* by the owner */
     bool fin_sent : 1;
     bool rcv_fin_known : 1;  /* the peer's FIN is at rcv_fin_seq */
-    bool paused : 1;
     bool syn_due : 1;        /* SYN or SYN-ACK is to be sent */
     bool ack_now : 1;
     bool rtx_force : 1;      /* the next retransmission goes out whatever cwnd says */

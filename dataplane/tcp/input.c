@@ -308,7 +308,7 @@ static void fin_input(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 /* Text and FIN (seventh and eighth). */
 static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
 {
-    if (!hr_tcp_can_receive(c))
+    if (!hr_tcp_can_receive(c) || c->reset_at_end)
         return;
     if (seg->len > 0 && c->released) { /* nobody will read it, and the peer must know (RFC 2525 2.17) */
         hr_tcp_send_conn_rst(tcp, c);

@@ -387,26 +387,6 @@ static void test_want(void **state)
     finish();
 }
 
-static void test_pause(void **state)
-{
-    (void)state;
-    tl_open(&link_, 33, NULL);
-    A->app.to_send = 500000;
-    tl_connect(&link_);
-    check(tl_run(&link_, 1 * S, tl_established));
-    hr_tcp_pause(B->tcp, B->app.conn, true);
-    uint32_t edge = B->app.conn->rcv_adv;
-    tl_run(&link_, 10 * S, tl_never);
-    check(B->app.conn->rcv_adv == edge);
-    uint32_t offered = edge - B->app.conn->irs - 1; /* what the scale cannot say is not used */
-    check(B->app.received <= offered && B->app.received + 16 > offered);
-    check(B->app.received < 100000);
-    hr_tcp_pause(B->tcp, B->app.conn, false);
-    check(tl_run(&link_, 20 * S, tl_both_done));
-    close_both();
-    finish();
-}
-
 /* What the owner holds downstream closes the window, in bytes and in buffers. */
 static void test_downstream(void **state)
 {
@@ -470,7 +450,6 @@ int main(void)
         T(test_zero_window),
         T(test_persist_gives_up),
         T(test_want),
-        T(test_pause),
         T(test_downstream),
         T(test_window_grows),
     };

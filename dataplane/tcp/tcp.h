@@ -165,9 +165,6 @@ void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, u
  * window where the budget closed it, so that both sides do not wait for ever. 0 withdraws it. */
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t bytes);
 
-/* Stops (true) or resumes offering more window: what was offered stays offered. */
-void hr_tcp_pause(struct hr_tcp *tcp, struct hr_tcp_conn *conn, bool paused);
-
 /* Bytes that the send queue takes before it is full. */
 uint32_t hr_tcp_send_room(const struct hr_tcp_conn *conn);
 /* Bytes and buffers in the send queue, unacknowledged included. */
@@ -187,6 +184,10 @@ void hr_tcp_shutdown(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
 
 /* RST now; queues are dropped. The connection is gone after this call, no further event. */
 void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
+
+/* As hr_tcp_release(), but the connection ends by RST, once everything queued has been acknowledged; at once
+ * where nothing is. What the peer sends meanwhile is not read. */
+void hr_tcp_release_reset(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
 
 /* The owner will not look at it again. After CLOSED or FAILED this frees it; earlier, queues for the owner
  * are dropped and the connection finishes closing on its own (a FIN is sent if none was). */

@@ -15,8 +15,6 @@ static uint32_t offered(const struct hr_tcp_conn *c)
 static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
     uint32_t old = offered(c);
-    if (c->paused)
-        return old;
     if (tcp->pool_free <= tcp->cfg.rx_pool_reserve)
         return RTE_MAX(old, RTE_MIN(c->want, (uint32_t)c->rcv_seg));
 
@@ -109,11 +107,5 @@ void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
 {
     c->want = bytes;
-    hr_tcp_window_check(tcp, c);
-}
-
-void hr_tcp_pause(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool paused)
-{
-    c->paused = paused;
     hr_tcp_window_check(tcp, c);
 }
