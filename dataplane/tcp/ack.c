@@ -4,32 +4,37 @@
 
 static uint32_t take_sack(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_opts *opts)
 {
+    struct hr_tcp_flight *f = c->flight;
     uint32_t news = 0;
 
+    if (f == NULL)
+        return 0;
     for (uint32_t i = 0; i < opts->n_sack; i++) {
         struct hr_tcp_range r = opts->sack[i];
         /* What is not in flight says nothing (a duplicate reported by RFC 2883, an old or forged block). */
         if (!hr_seq_lt(r.start, r.end) || hr_seq_lt(r.start, c->snd_una) || hr_seq_gt(r.end, c->snd_nxt) ||
             r.start == c->snd_una)
             continue;
-        if (c->sb == NULL) {
-            c->sb = hr_tcp_slab_get(&tcp->sb_slab);
-            if (c->sb == NULL)
+        if (f->sb == NULL) {
+            f->sb = hr_tcp_slab_get(&tcp->sb_slab);
+            if (f->sb == NULL)
                 return news; /* recovery goes by duplicate ACKs alone */
-            c->sb->n = c->sb->bytes = 0;
+            f->sb->n = f->sb->bytes = 0;
         }
-        news += hr_tcp_sack_add(c->sb, r.start, r.end);
+        news += hr_tcp_sack_add(f->sb, r.start, r.end);
     }
     return news;
 }
 
 static void take_rtt(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
-    if (c->rtt_pending) {
-        if (hr_seq_lt(seg->ack, c->rtt_seq))
+    struct hr_tcp_flight *f = c->flight;
+
+    if (f->rtt_pending) {
+        if (hr_seq_lt(seg->ack, f->rtt_seq))
             return;
-        c->rtt_pending = false;
-        hr_tcp_rtt_sample(tcp, c, (uint32_t)RTE_MIN(tcp->now_us - c->rtt_start_us, (uint64_t)UINT32_MAX));
+        f->rtt_pending = false;
+        hr_tcp_rtt_sample(tcp, c, (uint32_t)RTE_MIN(tcp->now_us - f->rtt_start_us, (uint64_t)UINT32_MAX));
     } else if (c->recovery != HR_TCP_RECOVERY_NONE && c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0) {
         /* Nothing is timed among retransmissions, but the echo tells which copy arrived. */
         uint32_t ms = tcp->now_ms + c->ts_offset - seg->opts.tsecr;
@@ -41,6 +46,7 @@ static void take_rtt(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_
 /* Bytes up to seg->ack are with the peer. */
 static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
+    struct hr_tcp_flight *f = c->flight;
     uint32_t acked = seg->ack - c->snd_una;
     uint32_t flight = c->snd_nxt - c->snd_una;
     uint32_t bytes = RTE_MIN(acked, c->sndq.bytes); /* the rest is the FIN */
@@ -50,14 +56,14 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
     HR_COUNT_N(tcp->stats, tcp_bytes_acked, bytes);
     /* An iterator that does not stand above SND.UNA may stand in a released piece. */
     if (hr_seq_geq(c->snd_una, c->snd_nxt))
-        c->nxt_it.chunk = NULL;
-    if (hr_seq_geq(c->snd_una, c->rtx_it_seq))
-        c->rtx_it.chunk = NULL;
-    if (c->sb != NULL) {
-        hr_tcp_sack_trim(c->sb, c->snd_una);
-        if (c->sb->n == 0) {
-            hr_tcp_slab_put(&tcp->sb_slab, c->sb);
-            c->sb = NULL;
+        f->nxt_it.chunk = NULL;
+    if (hr_seq_geq(c->snd_una, f->rtx_it_seq))
+        f->rtx_it.chunk = NULL;
+    if (f->sb != NULL) {
+        hr_tcp_sack_trim(f->sb, c->snd_una);
+        if (f->sb->n == 0) {
+            hr_tcp_slab_put(&tcp->sb_slab, f->sb);
+            f->sb = NULL;
         }
     }
 
@@ -66,6 +72,8 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
     c->retries = 0;
     hr_tcp_cong_acked(c, acked, flight);
     hr_tcp_recovery_acked(tcp, c, acked);
+    if (c->snd_una == c->snd_nxt)
+        hr_tcp_flight_detach(tcp, c);
     hr_tcp_rtx_restart(tcp, c);
     if (bytes > 0)
         hr_tcp_post(tcp, c, HR_TCP_EV_ACKED);
@@ -111,7 +119,7 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
             hr_tcp_abort(tcp, c);
             return false;
         }
-        if (sacked > 0 && c->recovery != HR_TCP_RECOVERY_RTO)
+        if (sacked > 0 && c->flight != NULL && c->recovery != HR_TCP_RECOVERY_RTO)
             hr_tcp_recovery_sacked(tcp, c);
     } else if (seg->ack == c->snd_una && c->snd_nxt != c->snd_una) {
         /* RFC 5681 2 and, with SACK, RFC 6675 2. */

@@ -31,7 +31,7 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     hr_tcp_flow_insert(tcp, c);
 
     hr_tcp_flow_secrets(tcp, flow, &c->iss, &c->ts_offset);
-    c->snd_una = c->snd_nxt = c->recover = c->iss;
+    c->snd_una = c->snd_nxt = c->iss;
     c->adv_mss = RTE_MAX(tcp->cfg.path_mss(tcp->cfg.owner, &flow->local, &flow->remote), HR_TCP_MSS_MIN);
     c->ts_on = c->sack_on = c->wscale_on = true; /* offered; the peer's SYN decides */
     c->rcv_wscale = tcp->rcv_wscale;
@@ -74,10 +74,7 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_unmark_dirty(tcp, c);
     hr_pieceq_clear(tcp->bufs, &c->sndq);
     hr_tcp_reass_clear(tcp, c);
-    if (c->sb != NULL) {
-        hr_tcp_slab_put(&tcp->sb_slab, c->sb);
-        c->sb = NULL;
-    }
+    hr_tcp_flight_detach(tcp, c);
     hr_tcp_set_state(tcp, c, HR_TCP_CLOSED);
     hr_tcp_window_account(tcp, c);
 }
@@ -198,7 +195,6 @@ void hr_tcp_established(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->announced = true;
     c->rtx_at = c->end_at = 0;
     c->backoff = c->retries = 0;
-    c->recover = c->snd_una;
     c->last_rx_us = c->last_tx_us = tcp->now_us;
     if (c->syn_lost && c->srtt_us == 0)
         c->rto_us = RTO_AFTER_LOST_SYN;
@@ -284,7 +280,7 @@ int hr_tcp_connect(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t time
     if (c == NULL)
         return HR_E_FULL;
     if (reuse && hr_seq_leq(c->iss, after))
-        c->iss = c->snd_una = c->snd_nxt = c->recover = after + 1;
+        c->iss = c->snd_una = c->snd_nxt = after + 1;
     c->active = c->announced = true;
     hr_tcp_set_state(tcp, c, HR_TCP_SYN_SENT);
     if (timeout_us != 0) {

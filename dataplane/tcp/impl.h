@@ -52,6 +52,25 @@ struct hr_tcp_scoreboard {
     struct hr_tcp_range range[HR_TCP_SACK_RANGES];
 };
 
+/* What a connection needs only while something it sent is not acknowledged: positions in the send queue,
+ * the clock of a segment, the state of loss recovery. Attached when the first byte (or the FIN) leaves,
+ * given back when all is acknowledged; SND.UNA = SND.NXT if and only if there is none, once the connection is
+ * synchronised. */
+struct hr_tcp_flight {
+    struct hr_piece_iter nxt_it; /* at snd_nxt; chunk NULL: not known */
+    struct hr_piece_iter rtx_it; /* at rtx_it_seq, likewise */
+    uint32_t rtx_it_seq;
+    uint32_t recover;        /* RecoveryPoint */
+    uint32_t high_rxt;       /* what has been retransmitted ends here */
+    uint32_t lost_edge;      /* what is below and not SACKed is lost */
+    struct hr_tcp_scoreboard *sb; /* NULL: empty */
+    uint64_t rtt_start_us;
+    uint32_t rtt_seq;        /* RTT is taken when this is acknowledged */
+    bool rtt_pending;        /* a segment is being timed */
+    bool rtx_force;          /* the next retransmission goes out whatever cwnd says */
+    bool rescue_done;        /* RFC 6675 rescue retransmission, once per recovery */
+};
+
 /* Loss recovery. */
 enum hr_tcp_recovery {
     HR_TCP_RECOVERY_NONE = 0,
@@ -90,12 +109,9 @@ struct hr_tcp_conn {
     bool rcv_fin_known : 1;  /* the peer's FIN is at rcv_fin_seq */
     bool syn_due : 1;        /* SYN or SYN-ACK is to be sent */
     bool ack_now : 1;
-    bool rtx_force : 1;      /* the next retransmission goes out whatever cwnd says */
-    bool rescue_done : 1;    /* RFC 6675 rescue retransmission, once per recovery */
     bool probe_due : 1;      /* zero-window probe */
     bool ka_due : 1;         /* keepalive probe */
     bool persist : 1;        /* rtx_at is the persist timer */
-    bool rtt_pending : 1;    /* a segment is being timed */
     bool cwnd_limited : 1;   /* cwnd held something back the last time */
     bool dirty : 1;
     bool event_listed : 1;
@@ -139,27 +155,20 @@ struct hr_tcp_conn {
     uint32_t ts_offset;
     uint32_t snd_buf_max;
     struct hr_pieceq sndq;
-    struct hr_piece_iter nxt_it; /* at snd_nxt; chunk NULL: not known */
-    struct hr_piece_iter rtx_it; /* at rtx_it_seq, likewise */
-    uint32_t rtx_it_seq;
+    struct hr_tcp_flight *flight; /* NULL: nothing is in flight */
 
     /* Loss and congestion. */
     uint32_t cwnd, ssthresh; /* bytes */
     uint32_t cong_acked;     /* congestion avoidance: bytes acknowledged toward the next step */
-    uint32_t recover;        /* RecoveryPoint */
-    uint32_t high_rxt;       /* what has been retransmitted ends here */
-    uint32_t lost_edge;      /* what is below and not SACKed is lost */
-    struct hr_tcp_scoreboard *sb; /* NULL: empty */
     uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
-    uint32_t rtt_seq;        /* RTT is taken when this is acknowledged */
-    uint64_t rtt_start_us;
 
     /* Deadlines, 0 = none. */
     uint64_t rtx_at;         /* retransmission, persist */
     uint64_t ack_at;         /* delayed ACK */
     uint64_t ka_at;          /* keepalive */
     uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
-    uint64_t last_rx_us, last_tx_us;
+    uint64_t last_rx_us;
+    uint64_t last_tx_us;     /* data; during the handshake: the first SYN */
     uint32_t challenge_ms;
     uint32_t persist_since_ms;
     struct hr_wheel_entry timer;
@@ -193,7 +202,7 @@ struct hr_tcp {
 
     struct hr_tcp_conn_list dirty, events, time_wait;
     struct hr_wheel wheel;
-    struct hr_tcp_slab ooo_slab, sb_slab;
+    struct hr_tcp_slab ooo_slab, sb_slab, flight_slab;
 
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
     uint32_t offered_bufs; /* windows offered, in buffers */
@@ -259,6 +268,10 @@ void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old);
 
 /* recovery.c */
+/* Something is about to be in flight. False: no object is free. */
+HR_MUST_CHECK bool hr_tcp_flight_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Nothing is in flight any more, or the connection ends. */
+void hr_tcp_flight_detach(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_recovery_dupack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* An ACK of new data also brought SACK blocks. */
 void hr_tcp_recovery_sacked(struct hr_tcp *tcp, struct hr_tcp_conn *c);

@@ -59,7 +59,7 @@ static void listen_input(struct hr_tcp *tcp, const struct hr_flow *flow, const s
         return;
     }
     if (after_iss != NULL && hr_seq_leq(c->iss, *after_iss))
-        c->iss = c->snd_una = c->snd_nxt = c->recover = *after_iss + 1;
+        c->iss = c->snd_una = c->snd_nxt = *after_iss + 1;
     c->cookie = say.cookie;
     hr_tcp_apply_syn(tcp, c, seg);
     hr_tcp_set_state(tcp, c, HR_TCP_SYN_RECEIVED);
@@ -93,7 +93,7 @@ static void syn_sent_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
         c->snd_una = seg->ack;
         c->syn_due = false;
         if (!c->syn_lost)
-            hr_tcp_rtt_sample(tcp, c, (uint32_t)(tcp->now_us - c->rtt_start_us));
+            hr_tcp_rtt_sample(tcp, c, (uint32_t)(tcp->now_us - c->last_tx_us));
         hr_tcp_established(tcp, c);
         hr_tcp_ack_soon(tcp, c);
     } else { /* simultaneous open (RFC 9293 3.5 figure 7) */
@@ -235,7 +235,7 @@ static bool complete_open(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
     c->snd_wl1 = seg->seq;
     c->snd_wl2 = seg->ack;
     if (!c->syn_lost)
-        hr_tcp_rtt_sample(tcp, c, (uint32_t)(tcp->now_us - c->rtt_start_us));
+        hr_tcp_rtt_sample(tcp, c, (uint32_t)(tcp->now_us - c->last_tx_us));
     if (!c->active) {
         tcp->n_half_open--;
         HR_GAUGE_SET(tcp->stats, tcp_half_open, tcp->n_half_open);

@@ -127,7 +127,7 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         ack_is_out(tcp, c);
     if (c->snd_nxt == c->iss) {
         c->snd_nxt = c->iss + 1;
-        c->rtt_start_us = tcp->now_us;
+        c->last_tx_us = tcp->now_us;
     }
     if (c->rtx_at == 0) {
         c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
@@ -158,18 +158,20 @@ static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
 /* An iterator at sequence number seq of the send queue. */
 static struct hr_piece_iter *iter_at(struct hr_tcp_conn *c, uint32_t seq)
 {
+    struct hr_tcp_flight *f = c->flight;
+
     if (seq == c->snd_nxt) {
-        if (c->nxt_it.chunk == NULL)
-            hr_piece_iter_at(&c->nxt_it, &c->sndq, seq - c->snd_una);
-        return &c->nxt_it;
+        if (f->nxt_it.chunk == NULL)
+            hr_piece_iter_at(&f->nxt_it, &c->sndq, seq - c->snd_una);
+        return &f->nxt_it;
     }
-    if (c->rtx_it.chunk == NULL || hr_seq_gt(c->rtx_it_seq, seq)) {
-        hr_piece_iter_at(&c->rtx_it, &c->sndq, seq - c->snd_una);
+    if (f->rtx_it.chunk == NULL || hr_seq_gt(f->rtx_it_seq, seq)) {
+        hr_piece_iter_at(&f->rtx_it, &c->sndq, seq - c->snd_una);
     } else {
-        hr_piece_iter_advance(&c->rtx_it, seq - c->rtx_it_seq);
+        hr_piece_iter_advance(&f->rtx_it, seq - f->rtx_it_seq);
     }
-    c->rtx_it_seq = seq;
-    return &c->rtx_it;
+    f->rtx_it_seq = seq;
+    return &f->rtx_it;
 }
 
 /* Sends len bytes of the queue from seq on, and the FIN behind them if fin. Returns the bytes that went (the
@@ -189,8 +191,8 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
             tcp->no_mbuf = true;
             return 0;
         }
-        if (it == &c->rtx_it)
-            c->rtx_it_seq = seq + sent;
+        if (it == &c->flight->rtx_it)
+            c->flight->rtx_it_seq = seq + sent;
     }
     uint8_t flags = RTE_TCP_ACK_FLAG;
     if (fin && sent == len)
@@ -202,8 +204,8 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
     struct rte_mbuf *m = header(tcp, &c->flow, seq, c->rcv_nxt, flags, window_field(c), &o);
     if (m == NULL) {
         rte_pktmbuf_free(payload);
-        c->nxt_it.chunk = NULL;
-        c->rtx_it.chunk = NULL;
+        c->flight->nxt_it.chunk = NULL;
+        c->flight->rtx_it.chunk = NULL;
         return 0;
     }
     if (payload != NULL) {
@@ -220,6 +222,7 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
 /* mark: the range counts as sent again; a rescue retransmission does not (RFC 6675 5 NextSeg 4). */
 static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r, bool mark)
 {
+    struct hr_tcp_flight *f = c->flight;
     uint32_t queue_end = c->snd_una + c->sndq.bytes;
     bool fin = c->fin_sent && r->end == c->snd_nxt;
     uint32_t len = hr_seq_min(r->end, queue_end) - r->start;
@@ -228,9 +231,9 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     if (sent == 0)
         return false;
     if (mark)
-        c->high_rxt = hr_seq_max(c->high_rxt, r->start + sent);
-    c->rtt_pending = false; /* Karn (RFC 6298 3) */
-    c->rtx_force = false;
+        f->high_rxt = hr_seq_max(f->high_rxt, r->start + sent);
+    f->rtt_pending = false; /* Karn (RFC 6298 3) */
+    f->rtx_force = false;
     c->retransmits++;
     HR_COUNT(tcp->stats, tcp_retransmit_segs);
     HR_COUNT_N(tcp->stats, tcp_retransmit_bytes, sent);
@@ -243,19 +246,27 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
 {
     if (c->snd_nxt == c->snd_una && c->recovery == HR_TCP_RECOVERY_NONE)
         hr_tcp_cong_idle(tcp, c);
-    uint32_t sent = send_data(tcp, c, c->snd_nxt, len, fin);
-    if (sent == 0)
+    if (c->flight == NULL && !hr_tcp_flight_attach(tcp, c)) {
+        tcp->no_mbuf = true;
         return false;
+    }
+    uint32_t sent = send_data(tcp, c, c->snd_nxt, len, fin);
+    if (sent == 0) {
+        if (c->snd_nxt == c->snd_una)
+            hr_tcp_flight_detach(tcp, c);
+        return false;
+    }
     c->snd_nxt += sent;
     uint32_t bytes = RTE_MIN(sent, len);
     if (sent > bytes)
         c->fin_sent = true;
     c->bytes_tx += bytes;
     HR_COUNT_N(tcp->stats, tcp_bytes_tx, bytes);
-    if (!c->rtt_pending && c->recovery == HR_TCP_RECOVERY_NONE) {
-        c->rtt_pending = true;
-        c->rtt_seq = c->snd_nxt;
-        c->rtt_start_us = tcp->now_us;
+    struct hr_tcp_flight *f = c->flight;
+    if (!f->rtt_pending && c->recovery == HR_TCP_RECOVERY_NONE) {
+        f->rtt_pending = true;
+        f->rtt_seq = c->snd_nxt;
+        f->rtt_start_us = tcp->now_us;
     }
     if (c->rtx_at == 0 || c->persist)
         hr_tcp_rtx_restart(tcp, c);
@@ -352,7 +363,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             return n;
         }
         if (hr_tcp_recovery_lost(c, &r)) {
-            if (!c->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
+            if (!c->flight->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
                 c->cwnd_limited = true;
                 break;
             }

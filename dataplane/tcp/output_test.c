@@ -81,13 +81,13 @@ static void test_sack_retransmission(void **state)
     opts.sack[1] = (struct hr_tcp_range){ack + 5000, ack + 4000};
     opts.sack[2] = (struct hr_tcp_range){ack - 5000, ack - 4000};
     opts.sack[3] = (struct hr_tcp_range){ack - 5000, ack + 9000};
-    uint32_t bytes = conn->sb->bytes;
+    uint32_t bytes = conn->flight->sb->bytes;
     feed(seq, ack, ACK, 0);
-    assert_int_equal(conn->sb->bytes, bytes);
+    assert_int_equal(conn->flight->sb->bytes, bytes);
     opts.n_sack = 0;
     feed(seq, ack + 14600, ACK, 0);
     said();
-    assert_null(conn->sb);
+    assert_null(conn->flight);
     assert_int_equal(conn->recovery, HR_TCP_RECOVERY_NONE);
     assert_int_equal(hr_tcp_send_bytes(conn), 0);
 }

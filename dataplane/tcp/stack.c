@@ -108,7 +108,10 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
 
     uint32_t n_buckets = rte_align32pow2(cfg->max_conns * 2);
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
-    uint32_t n_sb = RTE_MAX(cfg->max_conns / 8, 64u);
+    /* What is in flight stands in buffers, so there is one for each of them at most; no more scoreboards than
+     * a sixteenth of that: who finds none recovers by duplicate ACKs. */
+    uint32_t n_flight = RTE_MIN(cfg->max_conns, cfg->bufs->rx_pool->size + cfg->bufs->hdr_pool->size);
+    uint32_t n_sb = RTE_MAX(n_flight / 16, RTE_MIN(cfg->max_conns, 64u));
     tcp->bucket_mask = n_buckets - 1;
     tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", n_buckets * sizeof(uint32_t), RTE_CACHE_LINE_SIZE,
                                       cfg->socket_id);
@@ -116,7 +119,8 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
                                     RTE_CACHE_LINE_SIZE, cfg->socket_id);
     if (tcp->buckets == NULL || tcp->conns == NULL ||
         slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
-        slab_init(&tcp->sb_slab, "hr_tcp_sack", n_sb, sizeof(struct hr_tcp_scoreboard), cfg->socket_id) != 0) {
+        slab_init(&tcp->sb_slab, "hr_tcp_sack", n_sb, sizeof(struct hr_tcp_scoreboard), cfg->socket_id) != 0 ||
+        slab_init(&tcp->flight_slab, "hr_tcp_flight", n_flight, sizeof(struct hr_tcp_flight), cfg->socket_id) != 0) {
         hr_tcp_destroy(tcp);
         return HR_E_NOMEM;
     }
@@ -142,6 +146,7 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
         if (tcp->conns[i].generation & 1)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
+    rte_free(tcp->flight_slab.mem);
     rte_free(tcp->sb_slab.mem);
     rte_free(tcp->ooo_slab.mem);
     rte_free(tcp->conns);

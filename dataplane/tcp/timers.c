@@ -127,7 +127,7 @@ static bool fire_rtx(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_recovery_timeout(tcp, c);
     c->retries++;
     c->backoff++;
-    c->rtt_pending = false;
+    c->flight->rtt_pending = false;
     c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
     hr_tcp_mark_dirty(tcp, c);
     return true;
