@@ -73,9 +73,18 @@ def _meson_test(directory, what, tally):
     tally.failed += ["unit (%s)" % what] * bad
 
 
+def conformance(tally):
+    """Does docs/tcp-conformance.md say the truth about the code and about the unit tests that have just run?"""
+    res = subprocess.run([sys.executable, ROOT + "/tests/conformance/check.py", env.BUILD], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(res.stdout, end="", flush=True)
+    tally.add("conformance", res.returncode == 0)
+
+
 def unit(tally):
     build_gcc()
     _meson_test(env.BUILD, "gcc", tally)
+    conformance(tally)
     build_clang()
     _meson_test(SANITIZED, "clang, ASan and UBSan", tally)
 
