@@ -74,6 +74,7 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_unmark_dirty(tcp, c);
     hr_pieceq_clear(tcp->bufs, &c->sndq);
     hr_tcp_reass_clear(tcp, c);
+    hr_tcp_reass_reported(tcp, c);
     hr_tcp_flight_detach(tcp, c);
     hr_tcp_set_state(tcp, c, HR_TCP_CLOSED);
     hr_tcp_window_account(tcp, c);

@@ -43,6 +43,15 @@ struct hr_tcp_ooo {
     uint16_t off, len; /* as struct hr_piece */
 };
 
+/* What a connection needs only while it holds bytes behind a gap, or has a duplicate to report. */
+struct hr_tcp_gaps {
+    struct hr_tcp_ooo *first, *last; /* sorted by seq */
+    uint32_t n;                      /* pieces */
+    uint32_t recent[HR_TCP_SACK_BLOCKS - 1]; /* starts of the pieces received last, newest first */
+    struct hr_tcp_range dsack;
+    bool dsack_due; /* RFC 2883: dsack is to be reported */
+};
+
 /* What the peer has received above SND.UNA: disjoint ranges in rising order, never touching. Held only
  * while there is something in it. */
 #define HR_TCP_SACK_RANGES 64
@@ -116,7 +125,6 @@ struct hr_tcp_conn {
     bool dirty : 1;
     bool event_listed : 1;
     bool time_wait_listed : 1;
-    bool dsack_due : 1;      /* RFC 2883: dsack is to be reported */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
 
     /* Receive. */
@@ -132,11 +140,8 @@ struct hr_tcp_conn {
     uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
     uint16_t rcv_seg_max;    /* largest so far */
     uint16_t adv_mss;        /* our MSS option */
-    uint16_t ooo_n;
     struct hr_pieceq rcvq;
-    struct hr_tcp_ooo *ooo, *ooo_last;
-    uint32_t sack_recent[HR_TCP_SACK_BLOCKS - 1]; /* starts of the pieces received last, newest first */
-    struct hr_tcp_range dsack;
+    struct hr_tcp_gaps *gaps; /* NULL: nothing is out of order */
     uint32_t down_bytes, down_bufs; /* held by the owner elsewhere */
     uint32_t want;
     uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
@@ -202,7 +207,7 @@ struct hr_tcp {
 
     struct hr_tcp_conn_list dirty, events, time_wait;
     struct hr_wheel wheel;
-    struct hr_tcp_slab ooo_slab, sb_slab, flight_slab;
+    struct hr_tcp_slab ooo_slab, gaps_slab, sb_slab, flight_slab;
 
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
     uint32_t offered_bufs; /* windows offered, in buffers */
@@ -224,6 +229,8 @@ struct hr_tcp_seg {
 /* stack.c */
 void *hr_tcp_slab_get(struct hr_tcp_slab *s);
 void hr_tcp_slab_put(struct hr_tcp_slab *s, void *obj);
+/* Is every object back? For tests. */
+bool hr_tcp_slabs_full(const struct hr_tcp *tcp);
 
 /* conn.c */
 struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *flow);
@@ -301,6 +308,15 @@ uint32_t hr_tcp_sack_lost_edge(const struct hr_tcp_scoreboard *sb, uint32_t una,
 /* reass.c */
 void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg);
 void hr_tcp_reass_clear(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* [start, end) arrived again: the next ACK says so (RFC 2883), where the peer speaks SACK. */
+void hr_tcp_reass_duplicate(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t start, uint32_t end);
+/* The duplicate has been reported. */
+void hr_tcp_reass_reported(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Pieces held out of order. */
+static inline uint32_t hr_tcp_reass_pieces(const struct hr_tcp_conn *c)
+{
+    return c->gaps == NULL ? 0 : c->gaps->n;
+}
 /* The blocks to report, newest first; returns how many (at most max). */
 uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max);
 /* Cuts bytes off a chain; returns the chain that is left. */

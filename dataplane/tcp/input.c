@@ -190,8 +190,7 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
             return DROP;
         }
         HR_COUNT(tcp->stats, tcp_dup_rx);
-        c->dsack = (struct hr_tcp_range){seg->seq, seg->seq + seg->len};
-        c->dsack_due = c->sack_on && seg->len > 0;
+        hr_tcp_reass_duplicate(tcp, c, seg->seq, seg->seq + seg->len);
         hr_tcp_ack_soon(tcp, c);
         seg->len = 0;
         seg->flags &= (uint8_t)~RTE_TCP_FIN_FLAG;
@@ -199,8 +198,7 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
     }
     if (hr_seq_lt(seg->seq, c->rcv_nxt)) {
         uint32_t cut = c->rcv_nxt - seg->seq;
-        c->dsack = (struct hr_tcp_range){seg->seq, c->rcv_nxt};
-        c->dsack_due = c->sack_on;
+        hr_tcp_reass_duplicate(tcp, c, seg->seq, c->rcv_nxt);
         seg->m = hr_tcp_trim_head(seg->m, cut);
         seg->seq += cut;
         seg->len -= RTE_MIN(seg->len, cut);
@@ -324,7 +322,8 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         }
     } else if (seg->flags & RTE_TCP_FIN_FLAG) {
         uint32_t at = seg->seq + seg->len;
-        if (c->ooo_last == NULL || hr_seq_leq(c->ooo_last->seq + c->ooo_last->len, at)) {
+        const struct hr_tcp_ooo *last = c->gaps == NULL ? NULL : c->gaps->last;
+        if (last == NULL || hr_seq_leq(last->seq + last->len, at)) {
             c->rcv_fin_known = true;
             c->rcv_fin_seq = at;
         }

@@ -149,7 +149,7 @@ static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
     if (m == NULL)
         return false;
     if (with_sack)
-        c->dsack_due = false;
+        hr_tcp_reass_reported(tcp, c);
     ack_is_out(tcp, c);
     emit(tcp, &c->flow, m);
     return true;
@@ -345,7 +345,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
     }
     hr_tcp_window_advance(tcp, c);
     /* News of gaps goes by itself: SACK blocks would not fit beside a full segment. */
-    if (c->ack_now && c->sack_on && (c->ooo != NULL || c->dsack_due)) {
+    if (c->ack_now && c->sack_on && c->gaps != NULL) {
         if (!send_bare(tcp, c, c->snd_nxt, 0, true))
             return n;
         n++;

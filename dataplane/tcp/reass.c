@@ -45,7 +45,7 @@ struct rte_mbuf *hr_tcp_trim_to(struct rte_mbuf *m, uint32_t len)
 
 static uint32_t bufs_held(const struct hr_tcp_conn *c)
 {
-    return c->rcvq.n_pieces + c->ooo_n + c->down_bufs;
+    return c->rcvq.n_pieces + hr_tcp_reass_pieces(c) + c->down_bufs;
 }
 
 /* Is there room for the segment in the budgets? Counted if not. */
@@ -60,27 +60,68 @@ static bool admit(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp
         HR_DROP(tcp->stats, tcp_rcv_pool);
         return false;
     }
-    if (!in_order && c->ooo_n >= tcp->cfg.ooo_max_pieces) {
+    if (!in_order && hr_tcp_reass_pieces(c) >= tcp->cfg.ooo_max_pieces) {
         HR_DROP(tcp->stats, tcp_ooo_limit);
         return false;
     }
     return true;
 }
 
-static void ooo_put(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_ooo *prev, struct hr_tcp_ooo *n)
+static struct hr_tcp_gaps *gaps_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    struct hr_tcp_ooo **link = prev == NULL ? &c->ooo : &prev->next;
+    if (c->gaps == NULL) {
+        c->gaps = hr_tcp_slab_get(&tcp->gaps_slab);
+        if (c->gaps != NULL)
+            memset(c->gaps, 0, sizeof(*c->gaps));
+    }
+    return c->gaps;
+}
+
+static void gaps_detach_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->gaps == NULL || c->gaps->first != NULL || c->gaps->dsack_due)
+        return;
+    hr_tcp_slab_put(&tcp->gaps_slab, c->gaps);
+    c->gaps = NULL;
+}
+
+void hr_tcp_reass_duplicate(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t start, uint32_t end)
+{
+    if (!c->sack_on || start == end)
+        return;
+    struct hr_tcp_gaps *g = gaps_attach(tcp, c);
+    if (g == NULL)
+        return; /* the report is a courtesy */
+    g->dsack = (struct hr_tcp_range){start, end};
+    g->dsack_due = true;
+}
+
+void hr_tcp_reass_reported(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->gaps != NULL)
+        c->gaps->dsack_due = false;
+    gaps_detach_idle(tcp, c);
+}
+
+static void ooo_put(struct hr_tcp_gaps *g, struct hr_tcp_ooo *prev, struct hr_tcp_ooo *n)
+{
+    struct hr_tcp_ooo **link = prev == NULL ? &g->first : &prev->next;
     n->next = *link;
     *link = n;
     if (n->next == NULL)
-        c->ooo_last = n;
-    c->ooo_n++;
+        g->last = n;
+    g->n++;
 }
 
-static void ooo_free_node(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_ooo *n)
+/* Takes the first piece off the list; its buffer has gone elsewhere. */
+static void ooo_pop(struct hr_tcp *tcp, struct hr_tcp_gaps *g)
 {
+    struct hr_tcp_ooo *n = g->first;
+    g->first = n->next;
+    if (g->first == NULL)
+        g->last = NULL;
+    g->n--;
     hr_tcp_slab_put(&tcp->ooo_slab, n);
-    c->ooo_n--;
 }
 
 /* Crumbs go into the buffer of the piece that they continue, where that is ours and has room. */
@@ -97,16 +138,16 @@ static bool ooo_coalesce(struct hr_tcp *tcp, struct hr_tcp_ooo *prev, const stru
 }
 
 /* Keeps bytes [seq, seq+len) of one mbuf where they are new. Takes m; false when a limit stopped it. */
-static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf *m, uint32_t seq)
+static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rte_mbuf *m, uint32_t seq)
 {
     uint32_t end = seq + m->data_len;
     uint16_t base = m->data_off;
     uint32_t base_seq = seq;
-    struct hr_tcp_ooo *prev = NULL, *next = c->ooo;
+    struct hr_tcp_ooo *prev = NULL, *next = g->first;
     bool all = true;
 
-    if (c->ooo_last != NULL && hr_seq_leq(c->ooo_last->seq, seq)) { /* the usual place is the end */
-        prev = c->ooo_last;
+    if (g->last != NULL && hr_seq_leq(g->last->seq, seq)) { /* the usual place is the end */
+        prev = g->last;
         next = NULL;
     }
     while (next != NULL && hr_seq_leq(next->seq, seq)) {
@@ -122,7 +163,7 @@ static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rt
             uint16_t off = (uint16_t)(base + (seq - base_seq)), len = (uint16_t)(stop - seq);
             if (!ooo_coalesce(tcp, prev, m, seq, off, len)) {
                 struct hr_tcp_ooo *n =
-                    c->ooo_n < tcp->cfg.ooo_max_pieces ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
+                    g->n < tcp->cfg.ooo_max_pieces ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
                 if (n == NULL) {
                     HR_DROP(tcp->stats, tcp_ooo_limit);
                     all = false;
@@ -130,7 +171,7 @@ static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rt
                 }
                 *n = (struct hr_tcp_ooo){.mbuf = m, .seq = seq, .off = off, .len = len};
                 rte_mbuf_refcnt_update(m, 1);
-                ooo_put(tcp, c, prev, n);
+                ooo_put(g, prev, n);
                 prev = n;
             }
         }
@@ -144,10 +185,10 @@ static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rt
 }
 
 /* Remembers which piece arrived last, for the order of SACK blocks (RFC 2018 4). */
-static void note_recent(struct hr_tcp_conn *c, uint32_t seq)
+static void note_recent(struct hr_tcp_gaps *g, uint32_t seq)
 {
-    memmove(&c->sack_recent[1], &c->sack_recent[0], sizeof(c->sack_recent) - sizeof(c->sack_recent[0]));
-    c->sack_recent[0] = seq;
+    memmove(&g->recent[1], &g->recent[0], sizeof(g->recent) - sizeof(g->recent[0]));
+    g->recent[0] = seq;
 }
 
 static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
@@ -156,20 +197,26 @@ static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     uint32_t seq = seg->seq;
 
     HR_COUNT(tcp->stats, tcp_ooo_rx);
+    struct hr_tcp_gaps *g = gaps_attach(tcp, c);
+    if (g == NULL) {
+        HR_DROP(tcp->stats, tcp_ooo_limit);
+        return;
+    }
     seg->m = NULL;
-    note_recent(c, seq);
+    note_recent(g, seq);
     while (m != NULL) {
         struct rte_mbuf *next = m->next;
         uint16_t len = m->data_len;
         m->next = NULL;
         m->nb_segs = 1;
-        if (!ooo_insert_mbuf(tcp, c, m, seq)) {
+        if (!ooo_insert_mbuf(tcp, g, m, seq)) {
             rte_pktmbuf_free(next);
             break;
         }
         seq += len;
         m = next;
     }
+    gaps_detach_idle(tcp, c);
 }
 
 /* Appends in-order bytes of one mbuf. Takes it; false: no chunk, nothing appended. */
@@ -190,9 +237,10 @@ static bool deliver(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_piece p
 /* What waited for this moves over. */
 static void deliver_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
+    struct hr_tcp_gaps *g = c->gaps;
     struct hr_tcp_ooo *n;
 
-    while ((n = c->ooo) != NULL && hr_seq_leq(n->seq, c->rcv_nxt)) {
+    while ((n = g->first) != NULL && hr_seq_leq(n->seq, c->rcv_nxt)) {
         uint32_t skip = c->rcv_nxt - n->seq; /* received again meanwhile */
         struct hr_piece piece = {.mbuf = n->mbuf};
         bool ok = true;
@@ -203,24 +251,23 @@ static void deliver_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c)
             piece.len = (uint16_t)(n->len - skip);
             ok = deliver(tcp, c, piece);
         }
-        c->ooo = n->next;
-        if (c->ooo == NULL)
-            c->ooo_last = NULL;
-        ooo_free_node(tcp, c, n);
+        ooo_pop(tcp, g);
         if (!ok)
-            return;
+            break;
     }
+    gaps_detach_idle(tcp, c);
 }
 
 void hr_tcp_reass_clear(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    while (c->ooo != NULL) {
-        struct hr_tcp_ooo *n = c->ooo;
-        c->ooo = n->next;
-        rte_pktmbuf_free_seg(n->mbuf);
-        ooo_free_node(tcp, c, n);
+    struct hr_tcp_gaps *g = c->gaps;
+    if (g == NULL)
+        return;
+    while (g->first != NULL) {
+        rte_pktmbuf_free_seg(g->first->mbuf);
+        ooo_pop(tcp, g);
     }
-    c->ooo_last = NULL;
+    gaps_detach_idle(tcp, c);
 }
 
 static void deliver_segment(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
@@ -263,7 +310,7 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
         hr_tcp_ack_soon(tcp, c); /* a duplicate ACK tells the sender of the gap (RFC 5681 4.2) */
         return;
     }
-    bool filled = c->ooo != NULL;
+    bool filled = hr_tcp_reass_pieces(c) > 0;
     deliver_segment(tcp, c, seg);
     if (filled)
         deliver_ooo(tcp, c);
@@ -285,7 +332,7 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
 /* The contiguous range around seq, if any piece holds it. */
 static bool range_around(const struct hr_tcp_conn *c, uint32_t seq, struct hr_tcp_range *ret)
 {
-    for (const struct hr_tcp_ooo *n = c->ooo; n != NULL;) {
+    for (const struct hr_tcp_ooo *n = c->gaps->first; n != NULL;) {
         struct hr_tcp_range r = {n->seq, n->seq + n->len};
         for (n = n->next; n != NULL && n->seq == r.end; n = n->next)
             r.end += n->len;
@@ -310,18 +357,21 @@ static bool listed(const struct hr_tcp_range *list, uint32_t n, uint32_t start)
 
 uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max)
 {
+    const struct hr_tcp_gaps *g = c->gaps;
     uint32_t n = 0, first;
     struct hr_tcp_range r;
 
-    if (c->dsack_due && max > 0)
-        ret[n++] = c->dsack; /* RFC 2883 4: it comes first */
+    if (g == NULL)
+        return 0;
+    if (g->dsack_due && max > 0)
+        ret[n++] = g->dsack; /* RFC 2883 4: it comes first */
     first = n;
-    for (uint32_t i = 0; i < RTE_DIM(c->sack_recent) && n < max; i++) {
-        if (range_around(c, c->sack_recent[i], &r) && !listed(ret + first, n - first, r.start))
+    for (uint32_t i = 0; i < RTE_DIM(g->recent) && n < max; i++) {
+        if (range_around(c, g->recent[i], &r) && !listed(ret + first, n - first, r.start))
             ret[n++] = r;
     }
     /* Fill up with the lowest. */
-    for (const struct hr_tcp_ooo *o = c->ooo; o != NULL && n < max;) {
+    for (const struct hr_tcp_ooo *o = g->first; o != NULL && n < max;) {
         r = (struct hr_tcp_range){o->seq, o->seq + o->len};
         for (o = o->next; o != NULL && o->seq == r.end; o = o->next)
             r.end += o->len;

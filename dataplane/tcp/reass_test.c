@@ -37,7 +37,7 @@ static void test_out_of_order(void **state)
     assert_int_equal(o->ack, seq + 600);
     assert_int_equal(o->opts.n_sack, 0);
     check_rcvq(seq, 600);
-    assert_int_equal(conn->ooo_n, 0);
+    assert_int_equal(hr_tcp_reass_pieces(conn), 0);
     assert_int_equal(events_of(conn), HR_TCP_EV_READABLE);
 }
 
@@ -60,8 +60,9 @@ static void test_reassembly_random(void **state)
             len = RTE_MIN(len, total - at);
             feed(seq + at, ack, ACK | (at + len == total ? FIN : 0), len);
             said();
-            assert_true(conn->ooo_n <= cfg.ooo_max_pieces);
-            for (struct hr_tcp_ooo *o = conn->ooo; o != NULL && o->next != NULL; o = o->next)
+            assert_true(hr_tcp_reass_pieces(conn) <= cfg.ooo_max_pieces);
+            struct hr_tcp_ooo *first = conn->gaps == NULL ? NULL : conn->gaps->first;
+            for (struct hr_tcp_ooo *o = first; o != NULL && o->next != NULL; o = o->next)
                 assert_true(hr_seq_leq(o->seq + o->len, o->next->seq));
         }
         check_rcvq(seq, total);
@@ -96,10 +97,10 @@ static void test_beyond_the_window(void **state)
     establish(false, true, true);
     uint32_t edge = conn->rcv_adv;
     feed(edge - 10, ack, ACK, 100); /* cut at the edge */
-    assert_int_equal(conn->ooo_n, 1);
-    assert_int_equal(conn->ooo->len, 10);
+    assert_int_equal(hr_tcp_reass_pieces(conn), 1);
+    assert_int_equal(conn->gaps->first->len, 10);
     feed(edge + 1, ack, ACK, 100);
-    assert_int_equal(conn->ooo_n, 1);
+    assert_int_equal(hr_tcp_reass_pieces(conn), 1);
     assert_int_equal(stats.drops[HR_DROP_tcp_out_of_window], 1);
     assert_int_equal(said()->ack, seq);
 }
@@ -115,7 +116,7 @@ static void test_pool_reserve(void **state)
     hr_tcp_set_now(tcp, now);
     uint32_t edge = conn->rcv_adv;
     feed(seq + 500, ack, ACK, 100); /* below the reserve: not kept */
-    assert_int_equal(conn->ooo_n, 0);
+    assert_int_equal(hr_tcp_reass_pieces(conn), 0);
     assert_int_equal(stats.drops[HR_DROP_tcp_rcv_pool], 1);
     feed(seq, ack, ACK, 100); /* the next in line is */
     check_rcvq(seq, 100);

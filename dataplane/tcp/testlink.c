@@ -491,7 +491,7 @@ const char *tl_close(struct tl_link *l)
             wrong = "a state transition was illegal";
         if (t->offered_bufs != 0)
             wrong = "offered windows do not add up";
-        if (t->ooo_slab.n_free != t->ooo_slab.n || t->sb_slab.n_free != t->sb_slab.n)
+        if (!hr_tcp_slabs_full(t))
             wrong = "a slab object leaked";
         hr_tcp_destroy(t);
     }

@@ -83,7 +83,7 @@ int teardown(void **state)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
     bad += tcp->n_conns + tcp->wheel.armed + tcp->n_half_open + tcp->n_time_wait + tcp->offered_bufs != 0;
-    bad += tcp->ooo_slab.n_free != tcp->ooo_slab.n || tcp->sb_slab.n_free != tcp->sb_slab.n;
+    bad += !hr_tcp_slabs_full(tcp);
     hr_tcp_destroy(tcp);
     bad += rte_mempool_in_use_count(bufs.rx_pool) + rte_mempool_in_use_count(bufs.hdr_pool) +
                rte_mempool_in_use_count(bufs.indirect_pool) + rte_mempool_in_use_count(bufs.chunk_pool) !=

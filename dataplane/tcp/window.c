@@ -21,7 +21,7 @@ static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
     uint32_t used = c->rcvq.bytes + c->down_bytes;
     uint32_t bytes = c->rcv_target > used ? c->rcv_target - used : 0;
 
-    uint32_t held = c->rcvq.n_pieces + c->ooo_n + c->down_bufs;
+    uint32_t held = c->rcvq.n_pieces + hr_tcp_reass_pieces(c) + c->down_bufs;
     uint32_t bufs = held < tcp->cfg.conn_bufs_max ? tcp->cfg.conn_bufs_max - held : 0;
     bytes = (uint32_t)RTE_MIN((uint64_t)bytes, (uint64_t)bufs * c->rcv_seg);
 

@@ -291,10 +291,10 @@ static void sound(void)
              c->state == HR_TCP_TIME_WAIT);
         must(hr_seq_leq(c->rcv_nxt, c->rcv_adv));
         must(c->cwnd > 0 || !hr_tcp_synchronized(c));
-        for (const struct hr_tcp_ooo *o = c->ooo; o != NULL; o = o->next) {
+        for (const struct hr_tcp_ooo *o = c->gaps == NULL ? NULL : c->gaps->first; o != NULL; o = o->next) {
             must(hr_seq_gt(o->seq, c->rcv_nxt) && hr_seq_leq(o->seq + o->len, c->rcv_adv) && o->len > 0);
             must(o->next == NULL || hr_seq_leq(o->seq + o->len, o->next->seq));
-            must(o->next != NULL || o == c->ooo_last);
+            must(o->next != NULL || o == c->gaps->last);
         }
     }
     must(used == tcp->n_conns);
