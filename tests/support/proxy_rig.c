@@ -9,6 +9,7 @@
 #include "dataplane/control/control.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/proxy/leg.h"
+#include "dataplane/tcp/impl.h"
 #include "shared/ipc/policy_sample.h"
 #include "tests/support/eal.h"
 
@@ -214,6 +215,18 @@ void pr_reset(struct pr *r, struct pr_peer *p)
 {
     hr_tcp_abort(r->out.tcp, p->conn);
     p->conn = NULL;
+}
+
+void pr_icmp_error(struct pr *r, const struct pr_peer *p, bool hard)
+{
+    const struct hr_flow flow = {.local = p->flow.remote,
+                                 .remote = p->flow.local,
+                                 .local_port = p->flow.remote_port,
+                                 .remote_port = p->flow.local_port};
+    const struct hr_tcp_conn *conn = hr_tcp_flow_find(r->in.tcp, &flow, hr_tcp_flow_hash(r->in.tcp, &flow));
+    if (!conn)
+        die("an ICMP error about a connection that is gone");
+    hr_tcp_icmp_error(r->in.tcp, &flow, conn->snd_una, hard, 0);
 }
 
 /* ---- the proxy's end -------------------------------------------------------------------------------- */

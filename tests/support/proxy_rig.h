@@ -81,6 +81,9 @@ uint32_t pr_n_accepted(const struct pr *r);
 void pr_send(struct pr *r, struct pr_peer *p, const void *data, uint32_t len);
 void pr_shutdown(struct pr *r, struct pr_peer *p);
 void pr_reset(struct pr *r, struct pr_peer *p);
+/* A router tells the proxy that its oldest segment in flight toward p cannot be delivered (its next segment, where
+ * none is in flight). */
+void pr_icmp_error(struct pr *r, const struct pr_peer *p, bool hard);
 
 /* Lets so much time pass. */
 void pr_run(struct pr *r, uint64_t us);
