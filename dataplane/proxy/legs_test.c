@@ -135,8 +135,9 @@ static void exchange(enum leg sender, int n, uint32_t less)
     pr_run(&r, 50 * PR_MS);
 }
 
-/* One frame of many bytes, streamed through: it fills every window and queue up to a reader that stopped. */
-static void send_large(enum leg sender, uint32_t bytes)
+/* One frame of many bytes, streamed through: it fills every window and queue up to a reader that stopped. Silenced, if
+ * given, hears nothing of it. */
+static void send_large(enum leg sender, uint32_t bytes, struct pr_host *silenced)
 {
     static uint8_t zeros[1 << 16];
     uint8_t head[64];
@@ -146,11 +147,15 @@ static void send_large(enum leg sender, uint32_t bytes)
     if (sender == BROKER) {
         pr_send(&r, client, b.p, b.len);
         pr_run(&r, 20 * PR_MS);
+        if (silenced)
+            silenced->silent = true;
         hr_kput32(head, bytes - 4);
         hr_kput32(head + 4, 1);
         pr_send(&r, broker, head, 8);
         left = bytes - 8;
     } else {
+        if (silenced)
+            silenced->silent = true;
         hr_kput32(b.p, bytes - 4);
         pr_send(&r, client, b.p, b.len);
         left = bytes - b.len;
@@ -173,7 +178,7 @@ static void prepare(void)
 {
     bool from_this = row->event == FIN || row->event == RST;
     enum leg that = row->leg == CLIENT ? BROKER : CLIENT;
-    exchange(row->leg, 1, 0);
+    exchange(BROKER, 1, 0);
     pr_run(&r, 100 * PR_MS);
     switch (row->situation) {
     case IDLE:
@@ -187,10 +192,13 @@ static void prepare(void)
             other->paused = true;
         else if (row->event == ZERO_WINDOW)
             this->paused = true;
-        else
-            host_of(this)->silent = true;
         other->got.len = sent_whole = 0;
-        send_large(from_this ? row->leg : that, 90000);
+        /* All of it gets to us; more than a reader that stopped has room for, or less than an initial window of
+         * ours where nothing is acknowledged. */
+        if (row->event == SILENCE || row->event == ICMP_ERROR)
+            send_large(that, 30000, host_of(this));
+        else
+            send_large(from_this ? row->leg : that, 90000, NULL);
         break;
     }
 }
@@ -227,13 +235,17 @@ static void check_outcome(void)
         check(!other->fin && !other->failed); /* not before it has read what is queued */
         other->paused = false;
     }
-    pr_run(&r, row->within_us);
+    for (uint64_t us = 0; us < row->within_us && !other->fin && !other->failed; us += 100 * PR_MS)
+        pr_run(&r, 100 * PR_MS);
+    bool live = hr_proxy_sessions(r.proxy) == 1;
     switch (row->other) {
     case LIVES:
-        check(!other->fin && !other->failed && hr_proxy_sessions(r.proxy) == 1);
+        check(!other->fin && !other->failed && live);
         break;
     case SEES_FIN:
         check(other->fin && !other->failed);
+        pr_shutdown(&r, other); /* as anybody does who sees a FIN */
+        pr_run(&r, 5 * PR_S);
         break;
     case SEES_RST:
         check(other->failed && other->failure == HR_TCP_FAIL_RESET);
@@ -247,7 +259,7 @@ static void check_outcome(void)
     if (row->counted == HR_DROP_MAX)
         for (enum hr_drop d = 0; d < HR_DROP_MAX; d++)
             check(r.in.stats.drops[d] == 0);
-    if (row->other != LIVES && !(row->event == FIN && row->leg == CLIENT))
+    if (row->other != LIVES)
         check(hr_proxy_sessions(r.proxy) == 0);
 }
 
