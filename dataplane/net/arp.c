@@ -15,26 +15,7 @@ static bool mac_is_host(const uint8_t mac[6])
     return (mac[0] & 1) == 0 && memcmp(mac, zero, sizeof(zero)) != 0;
 }
 
-/* The port's address for talking to ip_be: in the same subnet if there is one. */
-static uint32_t sender_ip(const struct hr_port *port, uint32_t ip_be)
-{
-    for (uint32_t i = 0; i < port->n_addrs; i++) {
-        if (((port->addrs[i].ip_be ^ ip_be) & port->addrs[i].mask_be) == 0)
-            return port->addrs[i].ip_be;
-    }
-    return port->n_addrs > 0 ? port->addrs[0].ip_be : 0;
-}
-
-static bool port_has(const struct hr_port *port, uint32_t ip_be)
-{
-    for (uint32_t i = 0; i < port->n_addrs; i++) {
-        if (port->addrs[i].ip_be == ip_be)
-            return true;
-    }
-    return false;
-}
-
-void hr_arp_request(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t *dst)
+void hr_arp_request(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr, const uint8_t *dst)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(net->cfg.bufs->hdr_pool);
     if (m == NULL) {
@@ -44,7 +25,7 @@ void hr_arp_request(struct hr_net *net, uint32_t port_index, uint32_t ip_be, con
     }
     const struct hr_port *port = &net->ports[port_index];
     /* A request for our own address is the announcement: it names itself as sender (RFC 5227 2.3). */
-    uint32_t from_be = port_has(port, ip_be) ? ip_be : sender_ip(port, ip_be);
+    const struct hr_addr *from = hr_port_has(port, addr) ? addr : hr_port_addr_toward(port, addr);
     uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, ARP_FRAME_LEN);
     struct rte_arp_hdr arp = {
         .arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
@@ -52,7 +33,9 @@ void hr_arp_request(struct hr_net *net, uint32_t port_index, uint32_t ip_be, con
         .arp_hlen = RTE_ETHER_ADDR_LEN,
         .arp_plen = 4,
         .arp_opcode = RTE_BE16(RTE_ARP_OP_REQUEST),
-        .arp_data = {.arp_sha = port->mac, .arp_sip = from_be, .arp_tip = ip_be},
+        .arp_data = {.arp_sha = port->mac,
+                     .arp_sip = from != NULL ? hr_addr_v4_be(from) : 0,
+                     .arp_tip = hr_addr_v4_be(addr)},
     };
     memcpy(frame + RTE_ETHER_HDR_LEN, &arp, sizeof(arp));
     hr_net_fill_eth(net, port_index, m, dst != NULL ? dst : broadcast_mac, RTE_ETHER_TYPE_ARP);
@@ -90,23 +73,26 @@ void hr_arp_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         arp->arp_plen != 4 || (!request && arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY)))
         goto bad;
     const uint8_t *sha = arp->arp_data.arp_sha.addr_bytes;
-    uint32_t sip = arp->arp_data.arp_sip;
-    if (hr_net_local_index(net, sip) >= 0 && memcmp(sha, port->mac.addr_bytes, RTE_ETHER_ADDR_LEN) == 0) {
+    struct hr_net_news news = {.addr = hr_addr_from_v4(arp->arp_data.arp_sip), .port_index = port_index};
+    struct hr_addr target = hr_addr_from_v4(arp->arp_data.arp_tip);
+    bool from_local = hr_net_local_index(net, &news.addr) >= 0;
+    if (from_local && memcmp(sha, port->mac.addr_bytes, RTE_ETHER_ADDR_LEN) == 0) {
         rte_pktmbuf_free(m); /* our own, come back */
         return;
     }
     /* Another host that claims one of our addresses teaches us nothing (RFC 5227 2.4 (c): we defend by
      * ignoring it). */
-    if (!mac_is_host(sha) || hr_net_local_index(net, sip) >= 0)
+    if (!mac_is_host(sha) || from_local)
         goto bad;
 
-    bool for_us = port_has(port, arp->arp_data.arp_tip);
+    bool for_us = hr_port_has(port, &target);
     /* Sender 0 is a probe for a duplicate address (RFC 5227 2.1.1): answered, not learned. */
-    if (sip != 0 && hr_net_on_link(port, sip)) {
+    if (!hr_addr_is_any(&news.addr) && hr_net_on_link(port, &news.addr)) {
+        memcpy(news.mac, sha, sizeof(news.mac));
         /* RFC 826: who asks for us will be spoken to, so make an entry; else only update. */
-        hr_neigh_heard(net, port_index, sip, sha, for_us && request);
-        if ((for_us || sip == arp->arp_data.arp_tip) && net->cfg.on_neighbour != NULL)
-            net->cfg.on_neighbour(net->owner, port_index, sip, sha);
+        hr_neigh_heard(net, &news, for_us && request);
+        if ((for_us || hr_addr_equal(&news.addr, &target)) && net->cfg.on_news != NULL)
+            net->cfg.on_news(net->owner, &news);
     }
     if (request && for_us)
         reply_take(net, port_index, m, arp);

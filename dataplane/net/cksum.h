@@ -11,6 +11,9 @@
 #include <rte_mbuf.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "shared/base/addr.h"
 
 /* Adds len bytes that stand at an even offset of what is summed. An odd last byte counts as if followed by a
  * zero byte. */
@@ -23,6 +26,20 @@ uint64_t hr_cksum_add_chain(uint64_t sum, const struct rte_mbuf *m, uint32_t off
 static inline uint64_t hr_cksum_pseudo_v4(uint32_t src_be, uint32_t dst_be, uint8_t proto, uint16_t len)
 {
     return (uint64_t)src_be + dst_be + rte_cpu_to_be_16(proto) + rte_cpu_to_be_16(len);
+}
+
+/* The pseudo-header of either family (RFC 9293 3.1, RFC 8200 8.1). The first twelve bytes of an IPv4 address as
+ * we hold it add 0xffff, which is nothing in ones' complement, so one sum serves both. */
+static inline uint64_t hr_cksum_pseudo(const struct hr_addr *src, const struct hr_addr *dst, uint8_t proto,
+                                       uint32_t len)
+{
+    uint32_t w[8];
+    memcpy(w, src, 16);
+    memcpy(w + 4, dst, 16);
+    uint64_t sum = (uint64_t)rte_cpu_to_be_16(proto) + rte_cpu_to_be_32(len);
+    for (int i = 0; i < 8; i++)
+        sum += w[i];
+    return sum;
 }
 
 /* To 16 bits; 0xffff when the sum covers a correct checksum field. Store ~fold as a checksum field. */

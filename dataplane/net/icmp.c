@@ -68,15 +68,17 @@ static bool tell_tcp(struct hr_net *net, const struct rte_icmp_hdr *icmp, const 
     memcpy(&ip, quoted, sizeof(ip));
     uint32_t ihl = (ip.version_ihl & 0xfU) * 4;
     if ((ip.version_ihl >> 4) != 4 || ihl < sizeof(ip) || len < ihl + 8 || ip.next_proto_id != IPPROTO_TCP ||
-        (ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK)) != 0 ||
-        hr_net_local_index(net, ip.src_addr) < 0)
+        (ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK)) != 0)
+        return false;
+    struct hr_addr local = hr_addr_from_v4(ip.src_addr);
+    if (hr_net_local_index(net, &local) < 0)
         return false;
     uint16_t sport_be, dport_be;
     uint32_t seq_be;
     memcpy(&sport_be, quoted + ihl, 2);
     memcpy(&dport_be, quoted + ihl + 2, 2);
     memcpy(&seq_be, quoted + ihl + 4, 4);
-    struct hr_flow flow = {.local = hr_addr_from_v4(ip.src_addr),
+    struct hr_flow flow = {.local = local,
                            .remote = hr_addr_from_v4(ip.dst_addr),
                            .local_port = rte_be_to_cpu_16(sport_be),
                            .remote_port = rte_be_to_cpu_16(dport_be)};

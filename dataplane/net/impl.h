@@ -8,7 +8,8 @@
  *   arp.c     ARP packets, in and out
  *   icmp.c    echo, and errors that quote our segments
  *
- * Addresses inside are IPv4 in network order ("_be"); the callers' hr_addr is converted at the edge. */
+ * Addresses are struct hr_addr throughout, IPv4 as ::ffff:a.b.c.d: one table of neighbours, one of routes and
+ * one cache serve both families, and only headers know the difference. */
 #pragma once
 
 #include <rte_ether.h>
@@ -56,13 +57,14 @@ enum hr_neigh_state {
 };
 
 struct hr_neigh {
-    uint32_t ip_be;
+    struct hr_addr addr;
     uint8_t port; /* index */
     uint8_t state;
     uint8_t tries;   /* requests sent in INCOMPLETE or PROBE */
     uint8_t pending; /* 1 + index of its queue of waiting packets; 0 = none */
     uint8_t mac[RTE_ETHER_ADDR_LEN];
     uint16_t reserved;
+    uint32_t generation;  /* counts the neighbours that the entry has stood for */
     uint64_t deadline_us; /* when the state has something to do */
     uint64_t used_us;     /* last packet sent by it, 0 = never */
 };
@@ -80,11 +82,10 @@ struct hr_net_txq {
 /* Where packets of a (local, remote) pair go; routes never change after start, neighbours do, so the
  * neighbour is checked at each use. */
 struct hr_net_cached {
-    uint32_t local_be, remote_be; /* remote 0: unused */
-    uint32_t hop_be;
-    uint16_t neigh; /* index */
-    uint8_t port;   /* index */
-    uint8_t reserved;
+    struct hr_addr local, remote; /* remote of zeros: unused */
+    uint32_t generation;          /* of the neighbour when it was looked up */
+    uint16_t neigh;               /* index */
+    uint16_t mtu;
 };
 
 struct hr_net {
@@ -94,7 +95,7 @@ struct hr_net {
     uint32_t n_ports;
     uint32_t n_local;
     void *owner;
-    uint32_t local_be[HR_NET_MAX_LOCAL]; /* every address of every port */
+    struct hr_addr local[HR_NET_MAX_LOCAL]; /* every address of every port */
     uint8_t local_port[HR_NET_MAX_LOCAL];
 
     uint64_t next_deadline_us; /* no later than the earliest of the neighbours' */
@@ -112,8 +113,8 @@ struct hr_net {
 #define HR_NET_ETH_IP_LEN (RTE_ETHER_HDR_LEN + 20)
 
 /* net.c */
-/* Index into local_be, -1 if it is not ours. */
-int hr_net_local_index(const struct hr_net *net, uint32_t ip_be);
+/* Index into local, -1 if it is not ours. */
+int hr_net_local_index(const struct hr_net *net, const struct hr_addr *addr);
 
 /* output.c */
 /* Queues a complete frame. */
@@ -126,35 +127,46 @@ void hr_net_fill_eth(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m
 /* route.c */
 struct hr_net_hop {
     uint32_t port;
-    uint32_t hop_be; /* the neighbour to send to */
+    uint16_t mtu;
+    struct hr_addr addr; /* the neighbour to send to */
 };
-/* local_be 0: any. NOT_FOUND without a route. */
-HR_MUST_CHECK int hr_net_route(const struct hr_net *net, uint32_t local_be, uint32_t remote_be,
-                               struct hr_net_hop *ret_hop);
+/* local NULL: any. NOT_FOUND without a route. */
+HR_MUST_CHECK int hr_net_route(const struct hr_net *net, const struct hr_addr *local,
+                               const struct hr_addr *remote, struct hr_net_hop *ret_hop);
 /* Is it a neighbour that this port may have: in a connected subnet, or a gateway? */
-bool hr_net_on_link(const struct hr_port *port, uint32_t ip_be);
-static inline struct hr_net_cached *hr_net_cache_slot(struct hr_net *net, uint32_t local_be, uint32_t remote_be)
+bool hr_net_on_link(const struct hr_port *port, const struct hr_addr *addr);
+
+/* Mixes an address into a hash: one wide multiplication of the two halves, each hidden by a key. */
+static inline uint64_t hr_net_mix(uint64_t key, const struct hr_addr *addr)
 {
-    uint64_t h = (((uint64_t)local_be << 32 | remote_be) ^ net->seed) * 0x9e3779b97f4a7c15ULL;
-    return &net->cache[h >> 54]; /* the top 10 bits */
+    uint64_t half[2];
+    memcpy(half, addr, sizeof(half));
+    __uint128_t p = (__uint128_t)(half[0] ^ key) * (half[1] ^ 0x9e3779b97f4a7c15ULL);
+    return (uint64_t)(p >> 64) ^ (uint64_t)p;
+}
+static inline struct hr_net_cached *hr_net_cache_slot(struct hr_net *net, const struct hr_addr *local,
+                                                      const struct hr_addr *remote)
+{
+    uint64_t h = hr_net_mix(hr_net_mix(net->seed, local), remote);
+    return &net->cache[h % HR_ROUTE_CACHE];
 }
 
 /* neigh.c */
 /* Finds the entry, or makes one in state FREE, displacing another if its bucket is full: never NULL. To be
  * used at once. */
-struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, uint32_t ip_be);
-struct hr_neigh *hr_neigh_find(struct hr_net *net, uint32_t port_index, uint32_t ip_be);
+struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr);
+struct hr_neigh *hr_neigh_find(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr);
 /* Sends the frame (Ethernet header room included, not filled) to the neighbour, now or when it answers. */
 void hr_neigh_send_take(struct hr_net *net, struct hr_neigh *n, struct rte_mbuf *m);
 /* The neighbour said its MAC. create: it asked for us, so we shall need it. */
-void hr_neigh_heard(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6], bool create);
+void hr_neigh_heard(struct hr_net *net, const struct hr_net_news *news, bool create);
 void hr_neigh_scan(struct hr_net *net);
 void hr_neigh_clear(struct hr_net *net);
 
 /* arp.c */
 void hr_arp_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m);
-/* Asks for ip_be; dst: the MAC to ask, NULL = all. */
-void hr_arp_request(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t *dst);
+/* Asks for addr; dst: the MAC to ask, NULL = all. */
+void hr_arp_request(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr, const uint8_t *dst);
 
 /* icmp.c */
 /* m: the whole frame, trimmed; its addresses are checked. */

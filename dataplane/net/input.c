@@ -42,8 +42,8 @@ static bool hw_says_good(bool offloaded, uint64_t flags, uint64_t good, uint64_t
     return offloaded && (flags == good || flags == none);
 }
 
-static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, uint32_t src_be,
-                      uint32_t dst_be, uint16_t len)
+static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, const struct hr_addr *src,
+                      const struct hr_addr *dst, uint16_t len)
 {
     if (len < sizeof(struct rte_tcp_hdr) || m->data_len < HR_NET_ETH_IP_LEN + sizeof(struct rte_tcp_hdr))
         DROP(net, m, tcp_short);
@@ -53,22 +53,21 @@ static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte
         DROP(net, m, tcp_short);
     if (!hw_says_good(port->rx_tcp_cksum, m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK,
                       RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE)) {
-        uint64_t sum = hr_cksum_pseudo_v4(src_be, dst_be, IPPROTO_TCP, len);
+        uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, len);
         if (hr_cksum_fold(hr_cksum_add_chain(sum, m, HR_NET_ETH_IP_LEN, len)) != 0xffff)
             DROP(net, m, tcp_checksum);
     }
     m->data_off = (uint16_t)(m->data_off + HR_NET_ETH_IP_LEN);
     m->data_len = (uint16_t)(m->data_len - HR_NET_ETH_IP_LEN);
     m->pkt_len -= HR_NET_ETH_IP_LEN;
-    struct hr_addr src = hr_addr_from_v4(src_be), dst = hr_addr_from_v4(dst_be);
-    net->cfg.on_tcp_take(net->owner, &src, &dst, m);
+    net->cfg.on_tcp_take(net->owner, src, dst, m);
 }
 
 /* A source that no host can have (RFC 1122 3.2.1.3): 0/8, 127/8, multicast, reserved, or ourselves. */
-static bool is_martian(const struct hr_net *net, uint32_t src_be)
+static bool is_martian(const struct hr_net *net, const struct hr_addr *src)
 {
-    uint8_t first = (uint8_t)(rte_be_to_cpu_32(src_be) >> 24);
-    return first == 0 || first == 127 || first >= 224 || hr_net_local_index(net, src_be) >= 0;
+    uint8_t first = src->b[12];
+    return first == 0 || first == 127 || first >= 224 || hr_net_local_index(net, src) >= 0;
 }
 
 static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
@@ -89,12 +88,12 @@ static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
                       RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_NONE) &&
         hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip))) != 0xffff)
         DROP(net, m, ip_checksum);
-    uint32_t src_be = ip->src_addr, dst_be = ip->dst_addr;
-    if (hr_net_local_index(net, dst_be) < 0)
+    struct hr_addr src = hr_addr_from_v4(ip->src_addr), dst = hr_addr_from_v4(ip->dst_addr);
+    if (hr_net_local_index(net, &dst) < 0)
         DROP(net, m, ip_not_ours);
     if (l2_multicast) /* RFC 1122 3.3.6: a link-layer broadcast is not for a unicast address */
         DROP(net, m, eth_not_ours);
-    if (is_martian(net, src_be))
+    if (is_martian(net, &src))
         DROP(net, m, ip_martian);
     if (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
         DROP(net, m, ip_fragment);
@@ -102,7 +101,7 @@ static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         trim(m, RTE_ETHER_HDR_LEN + (uint32_t)total);
     uint16_t l4_len = (uint16_t)(total - sizeof(*ip));
     if (likely(ip->next_proto_id == IPPROTO_TCP))
-        tcp_input(net, port, m, src_be, dst_be, l4_len);
+        tcp_input(net, port, m, &src, &dst, l4_len);
     else if (ip->next_proto_id == IPPROTO_ICMP)
         hr_icmp_input_take(net, port_index, m, l4_len);
     else

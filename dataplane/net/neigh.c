@@ -1,4 +1,4 @@
-/* The neighbour table: which MAC an IPv4 address on the link has.
+/* The neighbour table: which MAC an address on the link has.
  *
  * A fixed number of entries in buckets of eight; a full bucket gives up its least recently used entry, so
  * the table never fills and nothing is searched for long. The states are those of RFC 4861 7.3.2, applied to
@@ -15,10 +15,9 @@ static void set_state(struct hr_net *net, struct hr_neigh *n, enum hr_neigh_stat
         net->next_deadline_us = n->deadline_us;
 }
 
-static struct hr_neigh *bucket_of(struct hr_net *net, uint32_t port_index, uint32_t ip_be)
+static struct hr_neigh *bucket_of(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr)
 {
-    uint64_t h = (((uint64_t)port_index << 32 | ip_be) ^ net->seed) * 0x9e3779b97f4a7c15ULL;
-    h ^= h >> 29;
+    uint64_t h = hr_net_mix(net->seed + port_index, addr);
     return &net->neigh[(h % HR_NEIGH_BUCKETS) * HR_NEIGH_WAYS];
 }
 
@@ -35,13 +34,18 @@ static void pending_drop(struct hr_net *net, struct hr_neigh *n)
     n->pending = 0;
 }
 
+static uint16_t ether_type_of(const struct hr_neigh *n)
+{
+    return hr_addr_is_v4(&n->addr) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
+}
+
 static void pending_send(struct hr_net *net, struct hr_neigh *n)
 {
     if (n->pending == 0)
         return;
     struct hr_net_pending *q = &net->pending[n->pending - 1];
     for (uint16_t i = 0; i < q->n; i++) {
-        hr_net_fill_eth(net, n->port, q->pkts[i], n->mac, RTE_ETHER_TYPE_IPV4);
+        hr_net_fill_eth(net, n->port, q->pkts[i], n->mac, ether_type_of(n));
         hr_net_tx_take(net, n->port, q->pkts[i]);
     }
     q->n = 0;
@@ -70,11 +74,11 @@ static void pending_add_take(struct hr_net *net, struct hr_neigh *n, struct rte_
     q->pkts[q->n++] = m;
 }
 
-struct hr_neigh *hr_neigh_find(struct hr_net *net, uint32_t port_index, uint32_t ip_be)
+struct hr_neigh *hr_neigh_find(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr)
 {
-    struct hr_neigh *b = bucket_of(net, port_index, ip_be);
+    struct hr_neigh *b = bucket_of(net, port_index, addr);
     for (int i = 0; i < HR_NEIGH_WAYS; i++) {
-        if (b[i].state != HR_NEIGH_FREE && b[i].ip_be == ip_be && b[i].port == port_index)
+        if (b[i].state != HR_NEIGH_FREE && b[i].port == port_index && hr_addr_equal(&b[i].addr, addr))
             return &b[i];
     }
     return NULL;
@@ -95,20 +99,18 @@ static struct hr_neigh *victim_of(struct hr_neigh *b)
     return victim;
 }
 
-static void reset_entry(struct hr_net *net, struct hr_neigh *n, uint32_t port_index, uint32_t ip_be)
+static void reset_entry(struct hr_net *net, struct hr_neigh *n, uint32_t port_index, const struct hr_addr *addr)
 {
     pending_drop(net, n);
-    memset(n, 0, sizeof(*n));
-    n->ip_be = ip_be;
-    n->port = (uint8_t)port_index;
+    *n = (struct hr_neigh){.addr = *addr, .port = (uint8_t)port_index, .generation = n->generation + 1};
 }
 
-struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, uint32_t ip_be)
+struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr)
 {
-    struct hr_neigh *n = hr_neigh_find(net, port_index, ip_be);
+    struct hr_neigh *n = hr_neigh_find(net, port_index, addr);
     if (n == NULL) {
-        n = victim_of(bucket_of(net, port_index, ip_be));
-        reset_entry(net, n, port_index, ip_be);
+        n = victim_of(bucket_of(net, port_index, addr));
+        reset_entry(net, n, port_index, addr);
     }
     return n;
 }
@@ -116,7 +118,7 @@ struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, uint32_t 
 static void ask(struct hr_net *net, struct hr_neigh *n)
 {
     bool unicast = n->state == HR_NEIGH_PROBE && n->tries < HR_NEIGH_PROBES;
-    hr_arp_request(net, n->port, n->ip_be, unicast ? n->mac : NULL);
+    hr_arp_request(net, n->port, &n->addr, unicast ? n->mac : NULL);
     n->tries++;
 }
 
@@ -131,7 +133,7 @@ void hr_neigh_send_take(struct hr_net *net, struct hr_neigh *n, struct rte_mbuf 
         /* fall through */
     case HR_NEIGH_REACHABLE:
     case HR_NEIGH_PROBE:
-        hr_net_fill_eth(net, n->port, m, n->mac, RTE_ETHER_TYPE_IPV4);
+        hr_net_fill_eth(net, n->port, m, n->mac, ether_type_of(n));
         hr_net_tx_take(net, n->port, m);
         break;
     case HR_NEIGH_FREE:
@@ -151,18 +153,18 @@ void hr_neigh_send_take(struct hr_net *net, struct hr_neigh *n, struct rte_mbuf 
     }
 }
 
-void hr_neigh_heard(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6], bool create)
+void hr_neigh_heard(struct hr_net *net, const struct hr_net_news *news, bool create)
 {
-    struct hr_neigh *n = hr_neigh_find(net, port_index, ip_be);
+    struct hr_neigh *n = hr_neigh_find(net, news->port_index, &news->addr);
     if (n == NULL) {
         if (!create)
             return;
-        n = victim_of(bucket_of(net, port_index, ip_be));
+        n = victim_of(bucket_of(net, news->port_index, &news->addr));
         if (n->state != HR_NEIGH_FREE && n->used_us != 0 && net->now_us - n->used_us < HR_NEIGH_IDLE_US)
             return; /* who only asks displaces nobody to whom we talk */
-        reset_entry(net, n, port_index, ip_be);
+        reset_entry(net, n, news->port_index, &news->addr);
     }
-    memcpy(n->mac, mac, sizeof(n->mac));
+    memcpy(n->mac, news->mac, sizeof(n->mac));
     n->tries = 0;
     set_state(net, n, HR_NEIGH_REACHABLE, HR_NEIGH_REACHABLE_US);
     pending_send(net, n);

@@ -16,6 +16,12 @@ static uint8_t f[WIRE_FRAME_MAX];
 
 #define DROPS(reason) ((int)wire.stats.drops[HR_DROP_##reason])
 
+static struct hr_neigh *neigh_of(const char *text)
+{
+    struct hr_addr addr = addr4(text);
+    return hr_neigh_find(wire.net, 0, &addr);
+}
+
 static void emit(const char *remote)
 {
     struct hr_flow flow = flow4("10.1.0.1", remote);
@@ -48,9 +54,10 @@ static void request_is_answered(void **state)
     emit("10.1.0.7");
     assert_int_equal(wire.n_tx, 2);
     assert_memory_equal(wire.tx[1].data, mac_peer, 6);
-    assert_int_equal(wire.n_neighbour, 1);
-    assert_int_equal(wire.neighbour_ip_be, ip4("10.1.0.7"));
-    assert_memory_equal(wire.neighbour_mac, mac_peer, 6);
+    assert_int_equal(wire.n_news, 1);
+    struct hr_addr asker = addr4("10.1.0.7");
+    assert_true(hr_addr_equal(&wire.news.addr, &asker));
+    assert_memory_equal(wire.news.mac, mac_peer, 6);
 }
 
 static void probe_is_answered_not_learned(void **state)
@@ -58,8 +65,8 @@ static void probe_is_answered_not_learned(void **state)
     (void)state;
     wire_rx(0, f, make_arp(f, 1, mac_peer, "0.0.0.0", NULL, "10.1.0.1", mac_bcast));
     assert_int_equal(wire.n_tx, 1);
-    assert_null(hr_neigh_find(wire.net, 0, 0));
-    assert_int_equal(wire.n_neighbour, 0);
+    assert_null(neigh_of("0.0.0.0"));
+    assert_int_equal(wire.n_news, 0);
 }
 
 static void others_arp_is_not_answered(void **state)
@@ -68,7 +75,7 @@ static void others_arp_is_not_answered(void **state)
     wire_rx(0, f, make_arp(f, 1, mac_peer, "10.1.0.7", NULL, "10.1.0.8", mac_bcast));
     wire_rx(0, f, make_arp(f, 1, mac_peer, "10.1.0.7", NULL, "10.2.0.1", mac_bcast)); /* the other port's */
     assert_int_equal(wire.n_tx, 0);
-    assert_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.7")));
+    assert_null(neigh_of("10.1.0.7"));
 }
 
 static void malformed(void **state)
@@ -101,7 +108,7 @@ static void off_link_sender(void **state)
     (void)state;
     wire_rx(0, f, make_arp(f, 1, mac_peer, "192.0.2.1", NULL, "10.1.0.1", mac_bcast));
     assert_int_equal(wire.n_tx, 1);
-    assert_null(hr_neigh_find(wire.net, 0, ip4("192.0.2.1")));
+    assert_null(neigh_of("192.0.2.1"));
 }
 
 static void packets_wait_for_the_answer(void **state)
@@ -123,7 +130,14 @@ static void packets_wait_for_the_answer(void **state)
         assert_memory_equal(wire.tx[i].data, mac_peer, 6);
         assert_true(frame_checksums_ok(wire.tx[i].data, wire.tx[i].len));
     }
-    assert_int_equal(wire.n_neighbour, 1);
+    assert_int_equal(wire.n_news, 1);
+}
+
+static void learn(uint32_t port, const char *addr)
+{
+    struct hr_net_news news = {.port_index = port, .addr = addr4(addr)};
+    memcpy(news.mac, mac_peer, sizeof(news.mac));
+    hr_net_learn(wire.net, &news);
 }
 
 /* The same by word of another worker, who got the reply. */
@@ -131,14 +145,14 @@ static void answer_heard_by_another_worker(void **state)
 {
     (void)state;
     emit("10.1.0.7");
-    hr_net_learn(wire.net, 0, ip4("10.1.0.7"), mac_peer);
-    hr_net_learn(wire.net, 0, ip4("10.1.0.8"), mac_peer);
-    hr_net_learn(wire.net, 7, ip4("10.1.0.8"), mac_peer); /* no such port */
+    learn(0, "10.1.0.7");
+    learn(0, "10.1.0.8");
+    learn(7, "10.1.0.8"); /* no such port */
     hr_net_flush(wire.net);
     assert_int_equal(wire.n_tx, 2);
     assert_memory_equal(wire.tx[1].data, mac_peer, 6);
-    assert_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.8"))); /* never adds */
-    assert_int_equal(wire.n_neighbour, 0);                     /* news are not passed on twice */
+    assert_null(neigh_of("10.1.0.8")); /* never adds */
+    assert_int_equal(wire.n_news, 0);                     /* news are not passed on twice */
 }
 
 static void unanswered(void **state)
@@ -191,7 +205,7 @@ static void confirmed_again_while_in_use(void **state)
 {
     (void)state;
     arp_reply("10.1.0.7", mac_peer); /* unsolicited: nothing learned */
-    assert_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.7")));
+    assert_null(neigh_of("10.1.0.7"));
     emit("10.1.0.7");
     arp_reply("10.1.0.7", mac_peer);
     wire.n_tx = 0;
@@ -238,7 +252,7 @@ static void gateway_moves(void **state)
     arp_reply("10.1.0.254", mac_gw);
     wire.n_tx = 0;
     wire_rx(0, f, make_arp(f, 1, mac_peer, "10.1.0.254", NULL, "10.1.0.254", mac_bcast));
-    assert_int_equal(wire.n_neighbour, 2); /* the other workers must know */
+    assert_int_equal(wire.n_news, 2); /* the other workers must know */
     emit("8.8.8.8");
     assert_int_equal(wire.n_tx, 1);
     assert_memory_equal(wire.tx[0].data, mac_peer, 6);
@@ -251,7 +265,7 @@ static void gateway_moves(void **state)
 static void flood_keeps_the_known(void **state)
 {
     (void)state;
-    wire.ports[0].routes[0].mask_be = ip4("255.0.0.0"); /* a large subnet, for room */
+    wire.ports[0].routes[0].bits = 96 + 8; /* a large subnet, for room */
     emit("10.1.0.7");
     arp_reply("10.1.0.7", mac_peer);
     for (uint32_t i = 0; i < 3 * HR_NEIGH_MAX; i++) {
@@ -261,10 +275,10 @@ static void flood_keeps_the_known(void **state)
         wire_rx(0, f, make_arp(f, 1, mac, ip, NULL, "10.1.0.1", mac_bcast));
         wire.n_tx = 0;
     }
-    assert_non_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.7")));
+    assert_non_null(neigh_of("10.1.0.7"));
     assert_int_equal(wire_teardown(NULL), 0);
     assert_int_equal(wire_setup(NULL), 0);
-    wire.ports[0].routes[0].mask_be = ip4("255.0.0.0");
+    wire.ports[0].routes[0].bits = 96 + 8;
     emit("10.1.0.7");
     arp_reply("10.1.0.7", mac_peer);
     for (uint32_t i = 0; i < 3 * HR_NEIGH_MAX; i++) {
@@ -274,7 +288,7 @@ static void flood_keeps_the_known(void **state)
         emit(ip);
         wire.n_tx = 0;
     }
-    assert_non_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.7")));
+    assert_non_null(neigh_of("10.1.0.7"));
 }
 
 static void unused_entries_are_forgotten(void **state)
@@ -283,9 +297,9 @@ static void unused_entries_are_forgotten(void **state)
     emit("10.1.0.7");
     arp_reply("10.1.0.7", mac_peer);
     wire_pass(31 * S);
-    assert_int_equal(hr_neigh_find(wire.net, 0, ip4("10.1.0.7"))->state, HR_NEIGH_STALE);
+    assert_int_equal(neigh_of("10.1.0.7")->state, HR_NEIGH_STALE);
     assert_int_equal(wire_pass(601 * S), UINT64_MAX);
-    assert_null(hr_neigh_find(wire.net, 0, ip4("10.1.0.7")));
+    assert_null(neigh_of("10.1.0.7"));
 }
 
 static void announcement(void **state)

@@ -23,7 +23,7 @@ int hr_net_create(const struct hr_net_config *cfg, struct hr_net **ret_net)
     net->next_deadline_us = UINT64_MAX;
     for (uint32_t p = 0; p < net->n_ports; p++) {
         for (uint32_t i = 0; i < net->ports[p].n_addrs; i++) {
-            net->local_be[net->n_local] = net->ports[p].addrs[i].ip_be;
+            net->local[net->n_local] = net->ports[p].addrs[i].addr;
             net->local_port[net->n_local] = (uint8_t)p;
             net->n_local++;
         }
@@ -53,10 +53,10 @@ uint64_t hr_net_advance(struct hr_net *net, uint64_t now_us)
     return net->next_deadline_us;
 }
 
-int hr_net_local_index(const struct hr_net *net, uint32_t ip_be)
+int hr_net_local_index(const struct hr_net *net, const struct hr_addr *addr)
 {
     for (uint32_t i = 0; i < net->n_local; i++) {
-        if (net->local_be[i] == ip_be)
+        if (hr_addr_equal(&net->local[i], addr))
             return (int)i;
     }
     return -1;
@@ -64,44 +64,42 @@ int hr_net_local_index(const struct hr_net *net, uint32_t ip_be)
 
 bool hr_net_is_local(const struct hr_net *net, const struct hr_addr *addr)
 {
-    return hr_addr_is_v4(addr) && hr_net_local_index(net, hr_addr_v4_be(addr)) >= 0;
+    return hr_net_local_index(net, addr) >= 0;
 }
 
-void hr_net_learn(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+void hr_net_learn(struct hr_net *net, const struct hr_net_news *news)
 {
-    if (port_index < net->n_ports)
-        hr_neigh_heard(net, port_index, ip_be, mac, false);
+    if (news->port_index < net->n_ports)
+        hr_neigh_heard(net, news, false);
 }
 
 void hr_net_announce(struct hr_net *net)
 {
     for (uint32_t i = 0; i < net->n_local; i++)
-        hr_arp_request(net, net->local_port[i], net->local_be[i], NULL);
+        hr_arp_request(net, net->local_port[i], &net->local[i], NULL);
 }
 
 uint16_t hr_net_path_mss(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote)
 {
     struct hr_net_hop hop;
-    if (!hr_addr_is_v4(remote) || !hr_addr_is_v4(local) ||
-        hr_net_route(net, hr_addr_v4_be(local), hr_addr_v4_be(remote), &hop) != 0)
+    if (hr_net_route(net, local, remote, &hop) != 0)
         return 536; /* RFC 9293 3.7.1 */
-    return (uint16_t)(net->ports[hop.port].mtu - 40);
+    return (uint16_t)(hop.mtu - 40);
 }
 
 uint32_t hr_net_sources(const struct hr_net *net, const struct hr_addr *remote, struct hr_addr *ret_locals,
                         uint32_t max)
 {
     struct hr_net_hop hop;
-    if (!hr_addr_is_v4(remote) || hr_net_route(net, 0, hr_addr_v4_be(remote), &hop) != 0)
+    if (hr_net_route(net, NULL, remote, &hop) != 0)
         return 0;
     const struct hr_port *port = &net->ports[hop.port];
     uint32_t n = 0;
     for (int other = 0; other < 2; other++) {
         for (uint32_t i = 0; i < port->n_addrs && n < max; i++) {
             const struct hr_port_addr *a = &port->addrs[i];
-            bool in_subnet = ((a->ip_be ^ hop.hop_be) & a->mask_be) == 0;
-            if (in_subnet == (other == 0))
-                ret_locals[n++] = hr_addr_from_v4(a->ip_be);
+            if (hr_addr_in_prefix(&hop.addr, &a->addr, a->bits) == (other == 0))
+                ret_locals[n++] = a->addr;
         }
     }
     return n;

@@ -11,7 +11,7 @@
  *   4. hr_net_flush()
  *
  * Neighbours (the ARP cache) are per worker, so that no lock is needed. An ARP packet reaches one worker
- * only, whichever queue the card chose; that worker tells the owner by on_neighbour, who passes the news to
+ * only, whichever queue the card chose; that worker tells the owner by on_news, who passes the news to
  * the other workers' hr_net_learn(). An address is learned only from a packet that was sent to us: an
  * unsolicited one updates what is known and never adds (a broadcast flood cannot fill the table).
  *
@@ -33,6 +33,13 @@
 
 struct hr_net;
 
+/* What one worker heard and all must know: the other workers' hr_net_learn() gets it as it is. */
+struct hr_net_news {
+    struct hr_addr addr; /* of the neighbour */
+    uint8_t mac[6];
+    uint32_t port_index;
+};
+
 /* Room that hr_net_emit_tcp_take() needs in front of the TCP header. */
 #define HR_NET_HEADROOM 64
 
@@ -52,8 +59,8 @@ struct hr_net_config {
     /* An ICMP error quotes a segment of ours. hard: protocol or port unreachable (RFC 1122 4.2.3.9).
      * mtu: the next hop's for "fragmentation needed" (RFC 1191), else 0. The flow need not exist. May be NULL. */
     void (*on_icmp_error)(void *owner, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu);
-    /* A neighbour told its MAC: tell the other workers. May be NULL (one worker). */
-    void (*on_neighbour)(void *owner, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6]);
+    /* Something was heard that concerns the other workers too. May be NULL (one worker). */
+    void (*on_news)(void *owner, const struct hr_net_news *news);
     /* Sends like rte_eth_tx_burst(); NULL: that. Tests capture packets here. */
     uint16_t (*tx_burst)(void *owner, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n);
 };
@@ -84,8 +91,8 @@ void hr_net_flush(struct hr_net *net);
  * there is none. Queues packets: flush afterwards. */
 uint64_t hr_net_advance(struct hr_net *net, uint64_t now_us);
 
-/* What another worker heard (on_neighbour): updates an entry that exists. */
-void hr_net_learn(struct hr_net *net, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6]);
+/* What another worker heard (on_news): updates an entry that exists. */
+void hr_net_learn(struct hr_net *net, const struct hr_net_news *news);
 
 /* Announces every address of every port by gratuitous ARP (RFC 5227 2.3), so that neighbours forget an
  * earlier MAC. Queue 0's worker calls it once, then flushes. */

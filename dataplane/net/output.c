@@ -115,10 +115,11 @@ void hr_net_flush(struct hr_net *net)
 }
 
 /* Writes the IPv4 header in front of the TCP header and settles both checksums. */
-static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, uint32_t src_be, uint32_t dst_be)
+static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow)
 {
     uint16_t tcp_len = (uint16_t)m->pkt_len;
     struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    uint32_t src_be = hr_addr_v4_be(&flow->local), dst_be = hr_addr_v4_be(&flow->remote);
     uint64_t pseudo = hr_cksum_pseudo_v4(src_be, dst_be, IPPROTO_TCP, tcp_len);
     m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
     m->tx_offload = 0;
@@ -153,30 +154,29 @@ static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, uint32_t
 
 void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m)
 {
-    uint32_t src_be = hr_addr_v4_be(&flow->local), dst_be = hr_addr_v4_be(&flow->remote);
-    struct hr_net_cached *c = hr_net_cache_slot(net, src_be, dst_be);
+    struct hr_net_cached *c = hr_net_cache_slot(net, &flow->local, &flow->remote);
     struct hr_neigh *n = &net->neigh[c->neigh];
-    if (unlikely(c->local_be != src_be || c->remote_be != dst_be || n->ip_be != c->hop_be ||
-                 n->port != c->port || n->state == HR_NEIGH_FREE)) {
+    if (unlikely(!hr_addr_equal(&c->remote, &flow->remote) || !hr_addr_equal(&c->local, &flow->local) ||
+                 n->generation != c->generation || n->state == HR_NEIGH_FREE)) {
         struct hr_net_hop hop;
-        if (!hr_addr_is_v4(&flow->remote) || hr_net_route(net, src_be, dst_be, &hop) != 0) {
+        if (hr_net_route(net, &flow->local, &flow->remote, &hop) != 0) {
             HR_DROP(net->stats, ip_no_route);
             rte_pktmbuf_free(m);
             return;
         }
-        n = hr_neigh_get(net, hop.port, hop.hop_be);
-        *c = (struct hr_net_cached){.local_be = src_be,
-                                    .remote_be = dst_be,
-                                    .hop_be = hop.hop_be,
-                                    .port = (uint8_t)hop.port,
-                                    .neigh = (uint16_t)(n - net->neigh)};
+        n = hr_neigh_get(net, hop.port, &hop.addr);
+        *c = (struct hr_net_cached){.local = flow->local,
+                                    .remote = flow->remote,
+                                    .generation = n->generation,
+                                    .neigh = (uint16_t)(n - net->neigh),
+                                    .mtu = hop.mtu};
     }
-    const struct hr_port *port = &net->ports[c->port];
-    if (unlikely(m->pkt_len + 20 > port->mtu || rte_pktmbuf_headroom(m) < HR_NET_ETH_IP_LEN)) {
+    const struct hr_port *port = &net->ports[n->port];
+    if (unlikely(m->pkt_len + 20 > c->mtu || rte_pktmbuf_headroom(m) < HR_NET_ETH_IP_LEN)) {
         HR_DROP(net->stats, tx_refused);
         rte_pktmbuf_free(m);
         return;
     }
-    fill_ip_tcp(port, m, src_be, dst_be);
+    fill_ip_tcp(port, m, flow);
     hr_neigh_send_take(net, n, m);
 }

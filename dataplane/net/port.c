@@ -22,34 +22,39 @@
 /* More mbufs per packet than this gain nothing; af_packet names no limit. */
 #define TX_SEGS_MAX 32
 
-static uint32_t mask_of(uint8_t prefix)
-{
-    return prefix == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - prefix));
-}
-
 /* Keeps the table sorted, longest prefix first; equal prefixes keep the order of the configuration. */
-static void add_route(struct hr_port *port, uint32_t net_be, uint8_t prefix, uint32_t via_be)
+static void add_route(struct hr_port *port, const struct hr_config_addr *to, const struct hr_addr *via, uint16_t mtu)
 {
+    struct hr_port_route r = {.net = to->addr,
+                              .on_link = via == NULL,
+                              .v4 = hr_addr_is_v4(&to->addr),
+                              .bits = hr_addr_prefix_bits(&to->addr, to->prefix),
+                              .mtu = mtu != 0 && mtu < port->mtu ? mtu : port->mtu};
+    if (via != NULL)
+        r.via = *via;
     uint32_t at = port->n_routes++;
-    for (; at > 0 && port->routes[at - 1].prefix < prefix; at--)
+    for (; at > 0 && port->routes[at - 1].bits < r.bits; at--)
         port->routes[at] = port->routes[at - 1];
-    uint32_t mask_be = mask_of(prefix);
-    port->routes[at] = (struct hr_port_route){
-        .net_be = net_be & mask_be, .mask_be = mask_be, .via_be = via_be, .prefix = prefix};
+    port->routes[at] = r;
 }
 
-static int check_via(const struct hr_port *port, const struct hr_addr *via, const char *what, char why[HR_WHY_MAX])
+static int check_via(const struct hr_port *port, const struct hr_addr *via, bool v4, const char *what,
+                     char why[HR_WHY_MAX])
 {
-    if (hr_addr_is_v4(via)) {
-        uint32_t via_be = hr_addr_v4_be(via);
-        for (uint32_t i = 0; i < port->n_addrs; i++) {
-            if (((port->addrs[i].ip_be ^ via_be) & port->addrs[i].mask_be) == 0 && port->addrs[i].ip_be != via_be)
-                return 0;
-        }
+    for (uint32_t i = 0; i < port->n_addrs && hr_addr_is_v4(via) == v4; i++) {
+        const struct hr_port_addr *a = &port->addrs[i];
+        if (hr_addr_is_v4(&a->addr) == v4 && hr_addr_in_prefix(via, &a->addr, a->bits) &&
+            !hr_addr_equal(via, &a->addr))
+            return 0;
     }
     snprintf(why, HR_WHY_MAX, "port %s: the %s is not a neighbour: it must be in the subnet of one of the addresses",
              port->name, what);
     return HR_E_CONFIG;
+}
+
+static bool prefix_ok(const struct hr_config_addr *a)
+{
+    return hr_addr_is_v4(&a->addr) && a->prefix <= 32;
 }
 
 int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, char why[HR_WHY_MAX])
@@ -64,34 +69,59 @@ int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, 
     }
     for (uint32_t i = 0; i < cfg->n_addrs; i++) {
         const struct hr_config_addr *a = &cfg->addrs[i];
-        if (!hr_addr_is_v4(&a->addr) || a->prefix > 32) {
+        if (!prefix_ok(a)) {
             snprintf(why, HR_WHY_MAX, "port %s: address %u is not IPv4", cfg->name, i);
             return HR_E_UNSUPPORTED;
         }
         port->addrs[port->n_addrs++] =
-            (struct hr_port_addr){.ip_be = hr_addr_v4_be(&a->addr), .mask_be = mask_of(a->prefix)};
-        add_route(port, hr_addr_v4_be(&a->addr), a->prefix, 0);
+            (struct hr_port_addr){.addr = a->addr, .bits = hr_addr_prefix_bits(&a->addr, a->prefix)};
+        add_route(port, a, NULL, 0);
     }
     for (uint32_t i = 0; i < cfg->n_routes; i++) {
         const struct hr_config_route *r = &cfg->routes[i];
         char what[32];
-        snprintf(what, sizeof(what), "gateway of route %u", i);
-        int err = check_via(port, &r->via, what, why);
-        if (err != 0)
-            return err;
-        if (!hr_addr_is_v4(&r->to.addr) || r->to.prefix > 32) {
+        if (!prefix_ok(&r->to)) {
             snprintf(why, HR_WHY_MAX, "port %s: route %u is not IPv4", cfg->name, i);
             return HR_E_UNSUPPORTED;
         }
-        add_route(port, hr_addr_v4_be(&r->to.addr), r->to.prefix, hr_addr_v4_be(&r->via));
-    }
-    if (cfg->has_gateway) {
-        int err = check_via(port, &cfg->gateway, "gateway", why);
+        snprintf(what, sizeof(what), "gateway of route %u", i);
+        int err = check_via(port, &r->via, hr_addr_is_v4(&r->to.addr), what, why);
         if (err != 0)
             return err;
-        add_route(port, 0, 0, hr_addr_v4_be(&cfg->gateway));
+        add_route(port, &r->to, &r->via, r->mtu);
+    }
+    if (cfg->has_gateway) {
+        const struct hr_config_addr everywhere = {.addr = hr_addr_from_v4(0), .prefix = 0};
+        int err = check_via(port, &cfg->gateway, true, "gateway", why);
+        if (err != 0)
+            return err;
+        add_route(port, &everywhere, &cfg->gateway, 0);
     }
     return 0;
+}
+
+bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr)
+{
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        if (hr_addr_equal(&port->addrs[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
+const struct hr_addr *hr_port_addr_toward(const struct hr_port *port, const struct hr_addr *addr)
+{
+    const struct hr_addr *other = NULL;
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        const struct hr_port_addr *a = &port->addrs[i];
+        if (hr_addr_is_v4(&a->addr) != hr_addr_is_v4(addr))
+            continue;
+        if (hr_addr_in_prefix(addr, &a->addr, a->bits))
+            return &a->addr;
+        if (other == NULL)
+            other = &a->addr;
+    }
+    return other;
 }
 
 int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_port_id, char why[HR_WHY_MAX])

@@ -40,13 +40,17 @@ enum hr_port_sleep {
 };
 
 struct hr_port_addr {
-    uint32_t ip_be, mask_be;
+    struct hr_addr addr;
+    uint8_t bits; /* of its subnet's prefix, as hr_addr_prefix_bits() */
 };
 
 struct hr_port_route {
-    uint32_t net_be, mask_be;
-    uint32_t via_be; /* 0: the destination is on the link */
-    uint8_t prefix;
+    struct hr_addr net;
+    struct hr_addr via; /* not if on_link */
+    bool on_link;       /* the destination itself is the neighbour */
+    bool v4;            /* the family that it is for: ::/0 is no way for IPv4 */
+    uint8_t bits;
+    uint16_t mtu;       /* bytes of an IP packet, at most the port's */
 };
 
 struct hr_port {
@@ -96,6 +100,12 @@ HR_MUST_CHECK int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_p
 /* Fills in addresses and routes alone, without a device: part of hr_port_setup(), and what tests use. */
 HR_MUST_CHECK int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg,
                                       char why[HR_WHY_MAX]);
+
+/* Is it one of the port's addresses? */
+bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr);
+/* The port's address of the same family for talking to a neighbour, of the same subnet if there is one; NULL
+ * where the port has none of the family. */
+const struct hr_addr *hr_port_addr_toward(const struct hr_port *port, const struct hr_addr *addr);
 
 /* Configures and starts the device: negotiates offloads, sets the MTU, gives queue i the buffers of
  * pool_per_queue[i]. On failure the device is stopped and closed again. */

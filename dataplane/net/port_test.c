@@ -124,11 +124,10 @@ static void routes_are_sorted(void **state)
     assert_int_equal(hr_port_init_routes(&port, &c, why), 0);
     assert_int_equal(port.n_routes, 5);
     for (uint32_t i = 1; i < port.n_routes; i++)
-        assert_true(port.routes[i - 1].prefix >= port.routes[i].prefix);
-    for (uint32_t i = 0; i < port.n_routes; i++)
-        assert_int_equal(port.routes[i].net_be & ~port.routes[i].mask_be, 0);
-    assert_int_equal(port.routes[4].mask_be, 0);
-    assert_int_equal(port.routes[4].via_be, hr_addr_v4_be(&c.gateway));
+        assert_true(port.routes[i - 1].bits >= port.routes[i].bits);
+    assert_int_equal(port.routes[4].bits, 96);
+    assert_true(port.routes[4].v4 && !port.routes[4].on_link);
+    assert_true(hr_addr_equal(&port.routes[4].via, &c.gateway));
 
     c.gateway = addr("10.0.1.1");
     assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);

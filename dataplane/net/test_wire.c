@@ -77,13 +77,11 @@ static void on_icmp(void *owner, const struct hr_flow *flow, uint32_t seq, bool 
     w->n_icmp++;
 }
 
-static void on_neighbour(void *owner, uint32_t port, uint32_t ip_be, const uint8_t mac[6])
+static void on_news(void *owner, const struct hr_net_news *news)
 {
     struct wire *w = owner;
-    (void)port;
-    w->neighbour_ip_be = ip_be;
-    memcpy(w->neighbour_mac, mac, 6);
-    w->n_neighbour++;
+    w->news = *news;
+    w->n_news++;
 }
 
 static uint16_t capture(void *owner, uint32_t port, struct rte_mbuf **pkts, uint16_t n)
@@ -145,7 +143,7 @@ int wire_setup(void **state)
                                 .owner = &wire,
                                 .on_tcp_take = on_tcp,
                                 .on_icmp_error = on_icmp,
-                                .on_neighbour = on_neighbour,
+                                .on_news = on_news,
                                 .tx_burst = capture};
     if (hr_net_create(&cfg, &wire.net) != 0)
         return -1;

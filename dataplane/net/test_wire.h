@@ -39,8 +39,8 @@ struct wire {
     bool icmp_hard;
     uint16_t icmp_mtu;
 
-    uint32_t neighbour_ip_be, n_neighbour; /* the last news */
-    uint8_t neighbour_mac[6];
+    struct hr_net_news news; /* the last */
+    uint32_t n_news;
 };
 
 extern struct wire wire;

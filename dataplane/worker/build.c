@@ -56,11 +56,10 @@ static void on_icmp_error(void *arg, const struct hr_flow *flow, uint32_t seq, b
         w->wake_mask |= 1u << owner;
 }
 
-static void on_neighbour(void *arg, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+static void on_net_news(void *arg, const struct hr_net_news *heard)
 {
     struct hr_worker *w = arg;
-    struct hr_news news = {.kind = HR_NEWS_NEIGHBOUR, .port_index = port_index, .ip_be = ip_be};
-    memcpy(news.mac, mac, sizeof(news.mac));
+    struct hr_news news = {.kind = HR_NEWS_NET, .net = *heard};
     for (uint32_t to = 0; to < w->group->n_workers; to++)
         if (to != w->id && hr_handoff_tell(w->group->handoff, w->id, to, &news, w->bufs.hdr_pool, w->stats))
             w->wake_mask |= 1u << to;
@@ -162,7 +161,7 @@ static int build_net(struct hr_worker *w)
         .owner = w,
         .on_tcp_take = on_tcp_take,
         .on_icmp_error = on_icmp_error,
-        .on_neighbour = w->group->n_workers > 1 ? on_neighbour : NULL,
+        .on_news = w->group->n_workers > 1 ? on_net_news : NULL,
     };
     return hr_net_create(&cfg, &w->net);
 }

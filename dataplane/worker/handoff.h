@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/net/net.h"
 #include "shared/base/addr.h"
 #include "shared/base/counters.h"
 #include "shared/base/error.h"
@@ -17,14 +18,12 @@
 
 struct hr_handoff; /* of all workers */
 
-enum hr_news_kind { HR_NEWS_NONE = 0, HR_NEWS_NEIGHBOUR, HR_NEWS_ICMP_ERROR, HR_NEWS_MAX };
+enum hr_news_kind { HR_NEWS_NONE = 0, HR_NEWS_NET, HR_NEWS_ICMP_ERROR, HR_NEWS_MAX };
 
 struct hr_news {
     enum hr_news_kind kind;
-    /* NEIGHBOUR */
-    uint32_t port_index;
-    uint32_t ip_be;
-    uint8_t mac[6];
+    /* NET: what hr_net_config.on_news said */
+    struct hr_net_news net;
     /* ICMP_ERROR */
     bool hard;
     uint16_t mtu;

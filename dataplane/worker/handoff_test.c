@@ -27,7 +27,7 @@ static void test_segments_and_news_arrive_apart(void **state)
 
     struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
     assert_true(hr_handoff_give(handoff, 0, 2, m, &stats));
-    struct hr_news news = {.kind = HR_NEWS_NEIGHBOUR, .port_index = 3, .ip_be = 0x01020304, .mac = {1, 2, 3, 4, 5, 6}};
+    struct hr_news news = {.kind = HR_NEWS_NET, .net = {.port_index = 3, .addr = hr_addr_from_v4(0x01020304), .mac = {1, 2, 3, 4, 5, 6}}};
     assert_true(hr_handoff_tell(handoff, 1, 2, &news, pool, &stats));
 
     assert_true(hr_handoff_pending(handoff, 2));
@@ -38,9 +38,9 @@ static void test_segments_and_news_arrive_apart(void **state)
     assert_null(hr_handoff_news(handoff, got[0]));
     const struct hr_news *told = hr_handoff_news(handoff, got[1]);
     assert_non_null(told);
-    assert_int_equal(told->kind, HR_NEWS_NEIGHBOUR);
-    assert_int_equal(told->ip_be, news.ip_be);
-    assert_memory_equal(told->mac, news.mac, 6);
+    assert_int_equal(told->kind, HR_NEWS_NET);
+    assert_true(hr_addr_equal(&told->net.addr, &news.net.addr));
+    assert_memory_equal(told->net.mac, news.net.mac, 6);
     rte_pktmbuf_free(got[0]);
     rte_pktmbuf_free(got[1]);
     hr_handoff_destroy(handoff);

@@ -120,8 +120,8 @@ static uint32_t take_handed_over(struct hr_worker *w)
             hr_tcp_input_take(w->tcp, &src, &dst, pkts[i]);
             continue;
         }
-        if (news->kind == HR_NEWS_NEIGHBOUR)
-            hr_net_learn(w->net, news->port_index, news->ip_be, news->mac);
+        if (news->kind == HR_NEWS_NET)
+            hr_net_learn(w->net, &news->net);
         else if (news->kind == HR_NEWS_ICMP_ERROR)
             hr_tcp_icmp_error(w->tcp, &news->flow, news->seq, news->hard, news->mtu);
         rte_pktmbuf_free(pkts[i]);

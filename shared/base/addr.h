@@ -47,3 +47,25 @@ static inline bool hr_addr_equal(const struct hr_addr *a, const struct hr_addr *
 {
     return memcmp(a->b, b->b, 16) == 0;
 }
+
+/* 0.0.0.0 or ::, no host's address. */
+static inline bool hr_addr_is_any(const struct hr_addr *a)
+{
+    static const struct hr_addr any6;
+    return hr_addr_equal(a, &any6) || (hr_addr_is_v4(a) && hr_addr_v4_be(a) == 0);
+}
+
+/* The length of a prefix as one of all 128 bits, whichever family it was written in. */
+static inline uint8_t hr_addr_prefix_bits(const struct hr_addr *a, uint8_t prefix)
+{
+    return (uint8_t)(hr_addr_is_v4(a) ? 96 + prefix : prefix);
+}
+
+/* Do the first bits of the 128 agree? ::/0 holds every address, those of IPv4 too. */
+static inline bool hr_addr_in_prefix(const struct hr_addr *a, const struct hr_addr *net, uint8_t bits)
+{
+    uint32_t whole = bits / 8;
+    if (memcmp(a->b, net->b, whole) != 0)
+        return false;
+    return bits % 8 == 0 || ((a->b[whole] ^ net->b[whole]) & (0xff00 >> (bits % 8)) & 0xff) == 0;
+}

@@ -28,12 +28,13 @@
 
 struct hr_config_addr {
     struct hr_addr addr;
-    uint8_t prefix; /* bits: 0-32 */
+    uint8_t prefix; /* bits: 0-32, or 0-128 for IPv6 */
 };
 
 struct hr_config_route {
     struct hr_config_addr to;
     struct hr_addr via;
+    uint16_t mtu; /* bytes of an IP packet; 0 = the port's */
 };
 
 struct hr_config_port {

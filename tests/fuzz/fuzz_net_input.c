@@ -44,7 +44,7 @@ static void on_tcp(void *owner, const struct hr_addr *src, const struct hr_addr 
     CHECK(m->data_len >= sizeof(struct rte_tcp_hdr) && m->pkt_len <= 65515);
     const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
     CHECK((tcp->data_off >> 4) >= 5 && (tcp->data_off >> 4) * 4U <= m->data_len);
-    uint64_t sum = hr_cksum_pseudo_v4(hr_addr_v4_be(src), hr_addr_v4_be(dst), IPPROTO_TCP, (uint16_t)m->pkt_len);
+    uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, m->pkt_len);
     CHECK(hr_cksum_fold(hr_cksum_add_chain(sum, m, 0, m->pkt_len)) == 0xffff);
     CHECK(hr_net_is_local(net, dst) && !hr_net_is_local(net, src));
     struct hr_addr s, d;
@@ -60,10 +60,10 @@ static void on_icmp(void *owner, const struct hr_flow *flow, uint32_t seq, bool 
     CHECK(hr_net_is_local(net, &flow->local) && (mtu == 0 || (mtu >= 552 && !hard)));
 }
 
-static void on_neighbour(void *owner, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+static void on_news(void *owner, const struct hr_net_news *news)
 {
     (void)owner;
-    hr_net_learn(net, port_index, ip_be, mac);
+    hr_net_learn(net, news);
 }
 
 static uint16_t on_tx(void *owner, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n)
@@ -152,7 +152,7 @@ static void help_along(uint8_t *f, uint32_t len, uint8_t how)
         ip->version_ihl = 0x45;
         ip->fragment_offset = 0;
         ip->total_length = rte_cpu_to_be_16((uint16_t)(len - 14 - (len > 60 ? f[len - 1] & 7 : 0)));
-        ip->dst_addr = ports[0].addrs[0].ip_be;
+        ip->dst_addr = hr_addr_v4_be(&ports[0].addrs[0].addr);
         ip->next_proto_id = how & 16 ? IPPROTO_ICMP : IPPROTO_TCP;
     }
     if (how & 32) {
@@ -183,7 +183,7 @@ static void emit(uint32_t remote_be, uint16_t len)
         memcpy(rte_pktmbuf_mtod(tail, void *), payload, len);
         CHECK(rte_pktmbuf_chain(m, tail) == 0);
     }
-    struct hr_flow flow = {.local = hr_addr_from_v4(ports[remote_be & 1].addrs[0].ip_be),
+    struct hr_flow flow = {.local = ports[remote_be & 1].addrs[0].addr,
                            .remote = hr_addr_from_v4(remote_be)};
     hr_net_emit_tcp_take(net, &flow, m);
 }
@@ -191,7 +191,7 @@ static void emit(uint32_t remote_be, uint16_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct hr_net_config cfg = {.ports = ports, .n_ports = 2, .bufs = &bufs, .stats = &stats, .hash_seed = 7,
-                                .on_tcp_take = on_tcp, .on_icmp_error = on_icmp, .on_neighbour = on_neighbour,
+                                .on_tcp_take = on_tcp, .on_icmp_error = on_icmp, .on_news = on_news,
                                 .tx_burst = on_tx};
     uint64_t now = 1000000;
     unsigned steps = 0;
@@ -230,7 +230,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             now += arg % 40000000;
             CHECK(hr_net_advance(net, now) > now);
         } else if (op < 240) {
-            hr_net_learn(net, how & 3, RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)), data - 6);
+            struct hr_net_news news = {.port_index = how & 3,
+                                       .addr = hr_addr_from_v4(RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)))};
+            memcpy(news.mac, data - 6, sizeof(news.mac));
+            hr_net_learn(net, &news);
         } else {
             hr_net_flush(net);
         }

@@ -31,11 +31,6 @@
 #define RX_MBUFS 6144 /* af_xdp alone keeps 2,048 in its fill ring */
 #define SPINS 200 /* empty polls before a sleep */
 
-struct news {
-    uint32_t port, ip_be;
-    uint8_t mac[8];
-};
-
 struct worker {
     uint16_t index;
     struct hr_net *net;
@@ -88,13 +83,12 @@ static void refuse_take(void *owner, const struct hr_addr *src, const struct hr_
     rte_pktmbuf_free(m);
 }
 
-static void on_neighbour(void *owner, uint32_t port_index, uint32_t ip_be, const uint8_t mac[6])
+static void on_news(void *owner, const struct hr_net_news *news)
 {
     struct worker *self = owner;
-    struct news news = {.port = port_index, .ip_be = ip_be};
-    memcpy(news.mac, mac, 6);
+    struct hr_net_news copy = *news; /* the ring's interface knows no const */
     for (uint32_t i = 0; i < config.dataplane.n_workers; i++) {
-        if (i != self->index && rte_ring_enqueue_elem(workers[i].news, &news, sizeof(news)) == 0)
+        if (i != self->index && rte_ring_enqueue_elem(workers[i].news, &copy, sizeof(copy)) == 0)
             HR_COUNT(&self->stats, handoff_out);
     }
 }
@@ -123,10 +117,10 @@ static int run(void *arg)
         hr_net_announce(w->net);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         uint64_t next = hr_net_advance(w->net, hr_now_us());
-        struct news news;
+        struct hr_net_news news;
         while (rte_ring_dequeue_elem(w->news, &news, sizeof(news)) == 0) {
             HR_COUNT(&w->stats, handoff_in);
-            hr_net_learn(w->net, news.port, news.ip_be, news.mac);
+            hr_net_learn(w->net, &news);
         }
         uint16_t n = rte_eth_rx_burst(port.port_id, w->index, burst, BURST);
         hr_net_input_take(w->net, 0, burst, n);
@@ -214,7 +208,7 @@ static int start_worker(struct worker *w, uint16_t index)
                                  .chunks = 16};
     w->index = index;
     snprintf(name, sizeof(name), "news_%u", index);
-    w->news = rte_ring_create_elem(name, sizeof(struct news), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
+    w->news = rte_ring_create_elem(name, sizeof(struct hr_net_news), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
     return w->news == NULL ? HR_E_NOMEM : hr_buf_ctx_init(&w->bufs, &bufs, &w->stats);
 }
 
@@ -249,7 +243,7 @@ int main(int argc, char **argv)
                                     .hash_seed = hr_now_us(),
                                     .owner = &workers[i],
                                     .on_tcp_take = refuse_take,
-                                    .on_neighbour = on_neighbour};
+                                    .on_news = on_news};
         if (hr_net_create(&net, &workers[i].net) != 0) {
             snprintf(why, sizeof(why), "no memory for the network layer");
             goto failed;
