@@ -7,13 +7,14 @@
  *   ack.c       what an acknowledgement does
  *   recovery.c  what is lost, and what is sent next because of it (RFC 6675, RFC 6582)
  *   sack.c      the scoreboard of what the peer has above SND.UNA
+ *   xmit.c      what was sent when, and what became of it
  *   reass.c     payload in order, and out of order until it is
  *   window.c    the receive window
  *   output.c    segments out
  *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
  *   rtt.c       RFC 6298
  *   cong.c      when the congestion window may change; cong_reno.c says by how much
- *   options.c, wheel.c, seq.h  without any of the above
+ *   options.c, wheel.c, seqtree.c, seq.h  without any of the above
  *
  * A connection is in the flow table from its SYN until CLOSED. While it has something to send it is in the
  * dirty list, while it has news for its owner in the event list, and its one timer entry stands in the wheel
