@@ -34,7 +34,9 @@ static void take_rtt(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_
         if (hr_seq_lt(seg->ack, f->rtt_seq))
             return;
         f->rtt_pending = false;
-        hr_tcp_rtt_sample(tcp, c, (uint32_t)RTE_MIN(tcp->now_us - f->rtt_start_us, (uint64_t)UINT32_MAX));
+        uint32_t rtt_us = (uint32_t)RTE_MIN(tcp->now_us - f->rtt_start_us, (uint64_t)UINT32_MAX);
+        hr_tcp_rtt_sample(tcp, c, rtt_us);
+        hr_tcp_cong_rtt(c, rtt_us);
     } else if (c->recovery != HR_TCP_RECOVERY_NONE && c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0) {
         /* Nothing is timed among retransmissions, but the echo tells which copy arrived. */
         uint32_t ms = tcp->now_ms + c->ts_offset - seg->opts.tsecr;
@@ -70,7 +72,7 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
     take_rtt(tcp, c, seg);
     c->backoff = 0;
     c->retries = 0;
-    hr_tcp_cong_acked(c, acked, flight);
+    hr_tcp_cong_acked(tcp, c, acked, flight);
     hr_tcp_recovery_acked(tcp, c, acked);
     if (c->snd_una == c->snd_nxt)
         hr_tcp_flight_detach(tcp, c);

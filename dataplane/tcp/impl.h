@@ -13,7 +13,8 @@
  *   output.c    segments out
  *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
  *   rtt.c       RFC 6298
- *   cong.c      when the congestion window may change; cong_reno.c says by how much
+ *   cong.c      when the congestion window may change; cong_cubic.c and cong_reno.c say by how much
+ *   hystart.c   when the first slow start ends
  *   options.c, wheel.c, seqtree.c, seq.h  without any of the above
  *
  * A connection is in the flow table from its SYN until CLOSED. While it has something to send it is in the
@@ -86,6 +87,42 @@ enum hr_tcp_recovery {
     HR_TCP_RECOVERY_NONE = 0,
     HR_TCP_RECOVERY_FAST, /* RFC 6675, RFC 6582 */
     HR_TCP_RECOVERY_RTO,  /* after a timeout: everything that is not SACKed counts as lost */
+};
+
+/* What congestion control knows beside cwnd and ssthresh. The first slow start is over for good when congestion
+ * avoidance begins, so the two share their words. */
+enum hr_tcp_cong_phase {
+    HR_TCP_CONG_START = 0, /* the first slow start: HyStart++ watches */
+    HR_TCP_CONG_CSS,       /* its conservative part (RFC 9406) */
+    HR_TCP_CONG_LATER,     /* ssthresh has been found: slow start below, avoidance above */
+};
+
+struct hr_tcp_cong {
+    union {
+        struct { /* START, CSS */
+            uint32_t round_end;    /* the round ends when this is acknowledged */
+            uint32_t last_min_us;  /* least RTT of the round before, UINT32_MAX: none */
+            uint32_t round_min_us; /* and of this one */
+            uint32_t css_min_us;   /* where CSS began */
+        } start;
+        struct { /* LATER; bytes */
+            uint32_t w_max;        /* window before the last reduction; 0: begin at what is */
+            uint32_t cwnd_prior;
+            uint32_t w_est;        /* what Reno would have; 0: begin at what is */
+            uint32_t inflection_ms; /* when the curve stands at w_max; valid while running */
+        } cubic;
+    };
+    uint32_t acked;     /* avoidance: bytes acknowledged toward its next step */
+    uint8_t phase;      /* enum hr_tcp_cong_phase */
+    uint8_t samples;    /* HyStart++: of RTT, in this round, up to 8 */
+    uint8_t css_rounds;
+    bool running;       /* the curve's clock runs: the window is in use */
+};
+
+/* A window before it was reduced, for when that turns out to have been wrong. */
+struct hr_tcp_cong_saved {
+    uint32_t cwnd, ssthresh;
+    struct hr_tcp_cong cong;
 };
 
 struct hr_tcp_conn {
@@ -165,7 +202,7 @@ struct hr_tcp_conn {
 
     /* Loss and congestion. */
     uint32_t cwnd, ssthresh; /* bytes */
-    uint32_t cong_acked;     /* congestion avoidance: bytes acknowledged toward the next step */
+    struct hr_tcp_cong cong;
     uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
 
     /* Deadlines, 0 = none. */
@@ -188,7 +225,7 @@ struct hr_tcp_conn {
 } __attribute__((aligned(64)));
 
 /* Ten thousand of them are to stay cheap; a field more is a decision. */
-_Static_assert(sizeof(struct hr_tcp_conn) <= 512, "a connection block is eight cache lines");
+_Static_assert(sizeof(struct hr_tcp_conn) <= 576, "a connection block is nine cache lines");
 
 TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
 
@@ -196,6 +233,7 @@ struct hr_tcp {
     struct hr_tcp_config cfg;
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
+    const struct hr_tcp_cong_ops *cong;
     uint64_t now_us;
     uint32_t now_ms;
 
@@ -358,19 +396,41 @@ void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t
 /* RTO with its backoff. */
 uint32_t hr_tcp_rto(const struct hr_tcp *tcp, const struct hr_tcp_conn *c);
 
-/* cong.c, cong_reno.c */
+/* cong.c, and an algorithm per cong_NAME.c */
 struct hr_tcp_cong_ops {
     const char *name;
-    /* acked bytes left the network and the window was in use: grow it. */
-    void (*acked)(struct hr_tcp_conn *c, uint32_t acked);
-    /* Loss with so much in flight: the new ssthresh. */
-    uint32_t (*ssthresh)(const struct hr_tcp_conn *c, uint32_t flight);
+    /* Congestion avoidance: so many bytes left the network (at most a window) and the window was in use. */
+    void (*avoid)(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked);
+    /* Loss with so much in flight, or a timeout: the new ssthresh. cwnd is still the old one. */
+    uint32_t (*reduce)(struct hr_tcp_conn *c, uint32_t flight, bool timeout);
 };
-extern const struct hr_tcp_cong_ops hr_tcp_cong_reno;
+extern const struct hr_tcp_cong_ops hr_tcp_cong_cubic, hr_tcp_cong_reno;
+const struct hr_tcp_cong_ops *hr_tcp_cong_find(enum hr_tcp_cong_algorithm algorithm);
 
 void hr_tcp_cong_init(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-void hr_tcp_cong_acked(struct hr_tcp_conn *c, uint32_t acked, uint32_t flight_before);
-void hr_tcp_cong_loss(struct hr_tcp_conn *c);    /* fast recovery begins */
-void hr_tcp_cong_timeout(struct hr_tcp_conn *c);
+/* New data was acknowledged; flight_before: SND.NXT - SND.UNA before it was. */
+void hr_tcp_cong_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked, uint32_t flight_before);
+/* For each RTT sample, the more the better: HyStart++ wants eight per round trip. */
+void hr_tcp_cong_rtt(struct hr_tcp_conn *c, uint32_t rtt_us);
+/* Fast recovery begins: cwnd and ssthresh are what they shall be after it (RFC 9937 starts from the window before
+ * and ends at ssthresh). */
+void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_cong_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_cong_recovered(struct hr_tcp_conn *c);
 void hr_tcp_cong_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* about to send with nothing in flight */
+/* Before hr_tcp_cong_loss() or hr_tcp_cong_timeout(), and when that proved to be spurious (RFC 9438 4.9). */
+void hr_tcp_cong_save(const struct hr_tcp_conn *c, struct hr_tcp_cong_saved *ret);
+void hr_tcp_cong_undo(struct hr_tcp_conn *c, const struct hr_tcp_cong_saved *saved);
+/* The first slow start is over. */
+void hr_tcp_cong_leave_start(struct hr_tcp_conn *c);
+
+/* hystart.c */
+#define HR_TCP_CSS_GROWTH_SHIFT 2 /* RFC 9406: CSS_GROWTH_DIVISOR 4 */
+void hr_tcp_hystart_init(struct hr_tcp_conn *c);
+void hr_tcp_hystart_rtt(struct hr_tcp_conn *c, uint32_t rtt_us);
+void hr_tcp_hystart_acked(struct hr_tcp_conn *c);
+
+/* cong_cubic.c, for tests */
+uint32_t hr_tcp_cbrt(uint64_t a); /* rounded down; a < 2^63 */
+/* The curve at t_ms from its inflection, bytes. */
+uint32_t hr_tcp_cubic_window(uint32_t w_max, int32_t t_ms, uint16_t smss);

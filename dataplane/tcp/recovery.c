@@ -60,7 +60,7 @@ static void enter_fast(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->recovery = HR_TCP_RECOVERY_FAST;
     f->recover = c->snd_nxt;
     f->rescue_done = false;
-    hr_tcp_cong_loss(c);
+    hr_tcp_cong_loss(tcp, c);
     lose_first(c);
 }
 
@@ -154,7 +154,7 @@ void hr_tcp_recovery_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     struct hr_tcp_flight *f = c->flight;
 
-    hr_tcp_cong_timeout(c);
+    hr_tcp_cong_timeout(tcp, c);
     /* A hole never ends up at SND.UNA while the peer keeps what it SACKed: it has reneged (RFC 2018 8). */
     if (f->sb != NULL && f->sb->n > 0 && f->sb->range[0].start == c->snd_una) {
         hr_tcp_slab_put(&tcp->sb_slab, f->sb);

@@ -99,7 +99,8 @@ static bool config_ok(const struct hr_tcp_config *cfg)
 {
     return cfg->max_conns > 0 && cfg->max_conns < UINT32_MAX / 4 && cfg->max_tx_segs >= 2 && cfg->bufs != NULL &&
            cfg->stats != NULL && cfg->on_syn != NULL && cfg->path_mss != NULL && cfg->emit_take != NULL &&
-           cfg->ooo_max_pieces <= UINT16_MAX && cfg->rcv_wnd_max <= 1u << 30 && cfg->initial_cwnd_segs > 0;
+           cfg->ooo_max_pieces <= UINT16_MAX && cfg->rcv_wnd_max <= 1u << 30 && cfg->initial_cwnd_segs > 0 &&
+           (unsigned)cfg->cong < HR_TCP_CONG_MAX;
 }
 
 int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tcp **ret_tcp)
@@ -112,6 +113,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->cfg = *cfg;
     tcp->bufs = cfg->bufs;
     tcp->stats = cfg->stats;
+    tcp->cong = hr_tcp_cong_find(cfg->cong);
     TAILQ_INIT(&tcp->dirty);
     TAILQ_INIT(&tcp->events);
     TAILQ_INIT(&tcp->time_wait);

@@ -69,6 +69,16 @@ enum hr_tcp_failure {
 const char *hr_tcp_state_name(enum hr_tcp_state state);
 const char *hr_tcp_failure_text(enum hr_tcp_failure failure);
 
+/* X(name, text): congestion control */
+#define HR_TCP_CONG_ALGORITHMS(X) X(CUBIC, "cubic") X(RENO, "reno")
+
+enum hr_tcp_cong_algorithm {
+#define X(name, text) HR_TCP_CONG_##name,
+    HR_TCP_CONG_ALGORITHMS(X)
+#undef X
+    HR_TCP_CONG_MAX
+};
+
 /* What the owner says to a SYN. */
 struct hr_tcp_accept {
     bool accept;       /* false: answered by RST, the owner has counted why */
@@ -86,6 +96,7 @@ struct hr_tcp_config {
     uint32_t ooo_max_pieces;   /* out-of-order pieces kept per connection */
     uint32_t conn_bufs_max;    /* buffers held per connection (receive, out-of-order and send queue) */
     uint32_t rx_pool_reserve;  /* receive buffers never pinned by connections, so that packets still arrive */
+    enum hr_tcp_cong_algorithm cong; /* CUBIC (RFC 9438) */
     uint32_t initial_cwnd_segs; /* 10, RFC 6928 */
     uint32_t rto_min_us;       /* 200 ms; RFC 6298 says 1 s, a deviation written down in docs */
     uint32_t rto_max_us;       /* 60 s */

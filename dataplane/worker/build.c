@@ -180,6 +180,7 @@ static int build_tcp(struct hr_worker *w)
     cfg.rcv_wnd_max = config->tcp.rcv_wnd_max;
     cfg.snd_buf_max = config->tcp.snd_buf_max;
     cfg.conn_bufs_max = config->tcp.conn_bufs_max;
+    cfg.cong = config->tcp.congestion == HR_CONFIG_RENO ? HR_TCP_CONG_RENO : HR_TCP_CONG_CUBIC;
     cfg.keepalive_us = config->tcp.keepalive_s * 1000000u;
     cfg.rto_min_us = config->tcp.rto_min_ms * 1000u;
     cfg.msl_us = config->tcp.msl_ms * 1000u;

@@ -64,7 +64,15 @@ struct hr_config_dataplane {
     uint16_t source_port_min, source_port_max; /* broker legs, partitioned by worker */
 };
 
+enum hr_config_congestion {
+    HR_CONFIG_CONGESTION_NONE = 0,
+    HR_CONFIG_CUBIC,
+    HR_CONFIG_RENO,
+    HR_CONFIG_CONGESTION_MAX
+};
+
 struct hr_config_tcp {
+    enum hr_config_congestion congestion;
     uint32_t rcv_wnd_initial, rcv_wnd_max, snd_buf_max; /* bytes */
     uint32_t conn_bufs_max;
     uint32_t keepalive_s;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 static const char *const idles[] = {"adaptive", "busy", NULL};
+static const char *const congestions[] = {"cubic", "reno", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
@@ -41,6 +42,7 @@ static const struct hr_cfg_key dataplane_keys[] = {
 };
 
 static const struct hr_cfg_key tcp_keys[] = {
+    CHOICE("congestion", tcp.congestion, congestions, HR_CONFIG_CUBIC, HR_CONFIG_CUBIC, RESTART),
     NUMBER("rcv_wnd_initial", tcp.rcv_wnd_initial, 4096, 16 * MIB, 65536, RESTART),
     NUMBER("rcv_wnd_max", tcp.rcv_wnd_max, 16384, 256 * MIB, 4 * MIB, RESTART),
     NUMBER("snd_buf_max", tcp.snd_buf_max, 16384, 256 * MIB, 4 * MIB, RESTART),

@@ -1,0 +1,60 @@
+/* HyStart++ (RFC 9406): ends the first slow start when the round trip time begins to rise, before the queue
+ * overflows. A rise leads to conservative slow start (CSS), which grows at a quarter of the pace for up to five
+ * rounds; if the round trip time falls below where CSS began, the alarm was false and slow start goes on. */
+#include "dataplane/tcp/impl.h"
+
+/* RFC 9406 4.3 */
+#define MIN_RTT_THRESH_US 4000
+#define MAX_RTT_THRESH_US 16000
+#define MIN_RTT_DIVISOR 8
+#define N_RTT_SAMPLE 8
+#define CSS_ROUNDS 5
+
+#define NO_RTT UINT32_MAX
+
+void hr_tcp_hystart_init(struct hr_tcp_conn *c)
+{
+    c->cong = (struct hr_tcp_cong){
+        .phase = HR_TCP_CONG_START,
+        .start = {.round_end = c->snd_nxt, .last_min_us = NO_RTT, .round_min_us = NO_RTT, .css_min_us = NO_RTT},
+    };
+}
+
+void hr_tcp_hystart_rtt(struct hr_tcp_conn *c, uint32_t rtt_us)
+{
+    struct hr_tcp_cong *g = &c->cong;
+
+    g->start.round_min_us = RTE_MIN(g->start.round_min_us, rtt_us);
+    if (g->samples < N_RTT_SAMPLE && ++g->samples < N_RTT_SAMPLE)
+        return;
+    if (g->phase == HR_TCP_CONG_CSS) {
+        if (g->start.round_min_us < g->start.css_min_us) {
+            g->start.css_min_us = NO_RTT;
+            g->phase = HR_TCP_CONG_START;
+        }
+    } else if (g->start.last_min_us != NO_RTT) {
+        uint32_t thresh = RTE_MIN(RTE_MAX(g->start.last_min_us / MIN_RTT_DIVISOR, (uint32_t)MIN_RTT_THRESH_US),
+                                  (uint32_t)MAX_RTT_THRESH_US);
+        if (g->start.round_min_us >= g->start.last_min_us + thresh) {
+            g->start.css_min_us = g->start.round_min_us;
+            g->css_rounds = 0;
+            g->phase = HR_TCP_CONG_CSS;
+        }
+    }
+}
+
+void hr_tcp_hystart_acked(struct hr_tcp_conn *c)
+{
+    struct hr_tcp_cong *g = &c->cong;
+
+    if (hr_seq_lt(c->snd_una, g->start.round_end))
+        return;
+    g->start.round_end = c->snd_nxt;
+    g->start.last_min_us = g->start.round_min_us;
+    g->start.round_min_us = NO_RTT;
+    g->samples = 0;
+    if (g->phase == HR_TCP_CONG_CSS && ++g->css_rounds >= CSS_ROUNDS) {
+        c->ssthresh = c->cwnd;
+        hr_tcp_cong_leave_start(c);
+    }
+}
