@@ -45,6 +45,7 @@ static void segment_gets_headers(void **state)
         assert_memory_equal(t->data, mac_peer, 6);
         assert_memory_equal(t->data + 6, wire.ports[0].mac.addr_bytes, 6);
         assert_int_equal(t->data[12] << 8 | t->data[13], 0x0800);
+        assert_int_equal(t->data[15], 0); /* no DiffServ, not ECN-capable */
         assert_int_equal(t->data[16] << 8 | t->data[17], 40 + len);
         assert_int_equal(t->data[20], 0x40); /* DF */
         assert_int_equal(t->data[22], 64);

@@ -21,6 +21,44 @@ static void test_initial_window(void **state)
         assert_int_equal(out[i].len, 1460);
 }
 
+/* RFC 3168 6.1.1: who offers ECN is told no by a plain SYN-ACK. A peer that signals congestion all the same is
+ * not heard. */
+static void test_ecn_is_refused(void **state)
+{
+    const uint8_t ecn = RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG;
+    (void)state;
+    opts.has_mss = true;
+    opts.mss = 1460;
+    feed(7000, 0, SYN | ecn, 0);
+    struct out *o = said();
+    assert_int_equal(o->flags, SYN | ACK);
+    opts.has_mss = false;
+    ack = o->seq + 1;
+    feed(7001, ack, ACK | ecn, 0);
+    uint32_t events;
+    conn = hr_tcp_next_event(tcp, &events);
+    assert_non_null(conn);
+    queue(14600);
+    said();
+    assert_int_equal(n_out, 10);
+    uint32_t cwnd = conn->cwnd, ssthresh = conn->ssthresh;
+    for (unsigned i = 1; i <= 10; i++)
+        feed(7001, ack + i * 1460, ACK | RTE_TCP_ECE_FLAG, 0);
+    assert_true(conn->cwnd > cwnd && conn->ssthresh == ssthresh);
+    feed(7001, ack + 14600, ACK | PSH | RTE_TCP_CWR_FLAG, 10);
+    queue(2000);
+    said();
+    for (unsigned i = 0; i < n_out; i++)
+        assert_int_equal(out[i].flags & ecn, 0);
+    assert_int_equal(n_out, 2);
+
+    struct hr_flow flow = {.local = us, .remote = peer, .local_port = 33000, .remote_port = 9092};
+    struct hr_tcp_conn *active;
+    assert_int_equal(hr_tcp_connect(tcp, &flow, 0, &active), 0); /* nor is it offered */
+    assert_int_equal(said()->flags, SYN);
+    hr_tcp_abort(tcp, active);
+}
+
 static void test_window_limits(void **state)
 {
     (void)state;
@@ -173,6 +211,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_initial_window),
+        T(test_ecn_is_refused),
         T(test_window_limits),
         T(test_small_window_peer),
         T(test_sack_retransmission),

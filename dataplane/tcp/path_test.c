@@ -1,0 +1,181 @@
+/* Congestion control on a path, in virtual time: how large windows are at a given loss, how flows share a queue,
+ * how much of a link one flow uses. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "dataplane/tcp/testpath.h"
+
+#define S 1000000ULL
+#define FOR_EVER UINT64_MAX
+
+static struct tp_path path;
+
+#define check(cond)                                                                                          \
+    do {                                                                                                     \
+        if (!(cond)) {                                                                                       \
+            print_error("seed %lu: %s\n", (unsigned long)path.seed, #cond);                                  \
+            fail();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+static void finish(void)
+{
+    const char *wrong = tp_close(&path);
+    if (wrong != NULL) {
+        print_error("seed %lu: %s\n", (unsigned long)path.seed, wrong);
+        fail();
+    }
+}
+
+static int clean_up(void **state)
+{
+    (void)state;
+    tp_close(&path);
+    return 0;
+}
+
+static void reno(int end, struct hr_tcp_config *cfg)
+{
+    cfg->cong = HR_TCP_CONG_RENO;
+}
+
+/* ---- the response function ---- */
+
+/* RFC 9438 5.1 and 5.2: mean windows in segments at loss p. */
+static double reno_window(double p)
+{
+    return sqrt(1.5 / p);
+}
+
+static double cubic_window(double p, double rtt)
+{
+    return pow(0.4 * 3.7 / 1.2, 0.25) * pow(rtt, 0.75) / pow(p, 0.75);
+}
+
+static void start_sampling(struct tp_flow *f, uint32_t us)
+{
+    path.sample_us = us;
+    path.next_sample = path.now;
+    f->cwnd_sum = f->cwnd_max = 0;
+    f->cwnd_samples = 0;
+}
+
+static void near_the_model(struct tp_flow *f, const char *what, double model)
+{
+    double mean = tp_mean_cwnd(f);
+    print_message("%s: mean window %.1f segments, model %.1f (%.2f), largest %.0f\n", what, mean, model,
+                  mean / model, f->cwnd_max);
+    check(mean >= 0.7 * model && mean <= 1.3 * model);
+}
+
+static void reno_region(uint64_t seed, void (*tweak)(int end, struct hr_tcp_config *cfg), const char *what)
+{
+    tp_open(&path, seed, tweak);
+    path.loss = 0.01;
+    struct tp_flow *f = tp_add_flow(&path, 0, FOR_EVER);
+    tp_run(&path, 5 * S);
+    start_sampling(f, 1000);
+    tp_run(&path, 100 * S);
+    near_the_model(f, what, reno_window(0.01));
+    check(f->cwnd_max < 10 * reno_window(0.01));
+    finish();
+}
+
+static void test_mean_window_in_the_reno_region(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++)
+        reno_region(seed, NULL, "CUBIC at 1e-2, 10 ms");
+    reno_region(4, reno, "Reno at 1e-2, 10 ms");
+}
+
+static void test_mean_window_in_the_cubic_region(void **state)
+{
+    (void)state;
+    tp_open(&path, 11, NULL);
+    path.rtt_us = 100000;
+    path.loss_every = 100000;
+    struct tp_flow *f = tp_add_flow(&path, 0, FOR_EVER);
+    tp_run(&path, 40 * S);
+    uint64_t lost = path.lost;
+    start_sampling(f, 10000);
+    tp_run(&path, 80 * S);
+    check(path.lost - lost >= 6);
+    near_the_model(f, "CUBIC at 1e-5, 100 ms", cubic_window(1e-5, 0.1));
+    check(f->cwnd_max < 1.6 * cubic_window(1e-5, 0.1)); /* W_max is 4 / (3 + beta) of the mean */
+    finish();
+}
+
+/* ---- a queue ---- */
+
+static double jain(const double *x, unsigned n)
+{
+    double sum = 0, squares = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += x[i];
+        squares += x[i] * x[i];
+    }
+    return sum * sum / (n * squares);
+}
+
+/* The second flow comes when the first has the link to itself. */
+static void test_two_flows_share_a_queue(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 21; seed <= 23; seed++) {
+        tp_open(&path, seed, NULL);
+        path.rate_bps = 50000000;
+        path.rtt_us = 20000;
+        path.queue_bytes = 125000; /* the path's own 20 ms */
+        struct tp_flow *a = tp_add_flow(&path, 0, FOR_EVER), *b = tp_add_flow(&path, 4 * S + seed * 1000, FOR_EVER);
+        tp_run(&path, 20 * S);
+        uint64_t from[2] = {a->received, b->received};
+        tp_run(&path, 40 * S);
+        double got[2] = {(double)(a->received - from[0]), (double)(b->received - from[1])};
+        double share = (got[0] + got[1]) * 8 / 40 / 50e6 * (1448 + 66) / 1448;
+        print_message("two flows: %.1f and %.1f Mbit/s, Jain %.4f, link %.3f full\n", got[0] * 8 / 40e6,
+                      got[1] * 8 / 40e6, jain(got, 2), share);
+        check(jain(got, 2) >= 0.95);
+        check(share >= 0.95);
+        check(path.queue_max <= 125000);
+        finish();
+    }
+}
+
+/* Nothing is ever lost: the queue takes all. */
+static void test_one_flow_fills_the_link(void **state)
+{
+    (void)state;
+    tp_open(&path, 31, NULL);
+    path.rate_bps = 400000000;
+    struct tp_flow *f = tp_add_flow(&path, 0, FOR_EVER);
+    tp_run(&path, 1 * S);
+    uint64_t from = f->received;
+    tp_run(&path, 5 * S);
+    double share = (double)(f->received - from) * 8 / 5 / 400e6 * (1448 + 66) / 1448;
+    print_message("one flow: link %.4f full, queue at most %u bytes, window %u\n", share, path.queue_max,
+                  f->conn[0]->cwnd);
+    check(share >= 0.95);
+    check(path.lost + path.dropped == 0);
+    check(path.end[0].stats.counters[HR_CTR_tcp_retransmit_segs] == 0);
+    finish();
+}
+
+int main(void)
+{
+    tp_global_init();
+#define T(f) cmocka_unit_test_teardown(f, clean_up)
+    const struct CMUnitTest tests[] = {
+        T(test_mean_window_in_the_reno_region),
+        T(test_mean_window_in_the_cubic_region),
+        T(test_two_flows_share_a_queue),
+        T(test_one_flow_fills_the_link),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
