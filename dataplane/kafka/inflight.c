@@ -1,26 +1,24 @@
-/* Records are linked by index: a queue costs twelve bytes while it is empty. */
+/* Nodes are linked by index: a queue costs 24 bytes, its first record included. */
 #include "dataplane/kafka/inflight.h"
 
 #include <stdlib.h>
 
-int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size, uint32_t queues)
+int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size)
 {
-    pool->records = calloc(size, sizeof(*pool->records));
-    if (!pool->records)
+    pool->nodes = calloc(size, sizeof(*pool->nodes));
+    if (!pool->nodes)
         return HR_E_NOMEM;
     for (uint32_t i = 0; i < size; i++)
-        pool->records[i].next = i + 1 < size ? i + 1 : HR_INFLIGHT_NIL;
-    pool->size = size;
+        pool->nodes[i].next = i + 1 < size ? i + 1 : HR_INFLIGHT_NIL;
     pool->free = size > 0 ? 0 : HR_INFLIGHT_NIL;
     pool->n_free = size;
-    pool->reserve = queues;
     return 0;
 }
 
 void hr_inflight_pool_fini(struct hr_inflight_pool *pool)
 {
-    free(pool->records);
-    pool->records = NULL;
+    free(pool->nodes);
+    pool->nodes = NULL;
 }
 
 void hr_inflight_init(struct hr_inflight_queue *q)
@@ -29,54 +27,47 @@ void hr_inflight_init(struct hr_inflight_queue *q)
     q->count = 0;
 }
 
-bool hr_inflight_may_push(const struct hr_inflight_pool *pool, const struct hr_inflight_queue *q)
-{
-    return pool->n_free > (q->count > 0 ? pool->reserve : 0);
-}
-
 int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
                      const struct hr_inflight *record)
 {
-    uint32_t i = pool->free;
-
     if (!hr_inflight_may_push(pool, q))
         return HR_E_FULL;
-    pool->free = pool->records[i].next;
+    if (q->count++ == 0) {
+        q->head = *record;
+        return 0;
+    }
+    uint32_t i = pool->free;
+    pool->free = pool->nodes[i].next;
     pool->n_free--;
-    pool->records[i] = *record;
-    pool->records[i].next = HR_INFLIGHT_NIL;
+    pool->nodes[i].record = *record;
+    pool->nodes[i].next = HR_INFLIGHT_NIL;
     if (q->last == HR_INFLIGHT_NIL)
         q->first = i;
     else
-        pool->records[q->last].next = i;
+        pool->nodes[q->last].next = i;
     q->last = i;
-    q->count++;
     return 0;
-}
-
-const struct hr_inflight *hr_inflight_head(const struct hr_inflight_pool *pool,
-                                           const struct hr_inflight_queue *q)
-{
-    return q->first != HR_INFLIGHT_NIL ? &pool->records[q->first] : NULL;
 }
 
 void hr_inflight_pop(struct hr_inflight_pool *pool, struct hr_inflight_queue *q)
 {
     uint32_t i = q->first;
 
-    if (i == HR_INFLIGHT_NIL)
+    if (q->count == 0)
         return;
-    q->first = pool->records[i].next;
+    if (--q->count == 0)
+        return;
+    q->head = pool->nodes[i].record;
+    q->first = pool->nodes[i].next;
     if (q->first == HR_INFLIGHT_NIL)
         q->last = HR_INFLIGHT_NIL;
-    q->count--;
-    pool->records[i].next = pool->free;
+    pool->nodes[i].next = pool->free;
     pool->free = i;
     pool->n_free++;
 }
 
 void hr_inflight_clear(struct hr_inflight_pool *pool, struct hr_inflight_queue *q)
 {
-    while (q->first != HR_INFLIGHT_NIL)
+    while (q->count > 0)
         hr_inflight_pop(pool, q);
 }

@@ -7,13 +7,18 @@
 
 #include "dataplane/kafka/relay_impl.h"
 
-/* Records: most clients keep a handful of requests in flight, a few keep a thousand. */
+/* Records beyond each relay's first: most clients keep a handful of requests in flight, a few keep a thousand. */
 #define RECORDS_PER_RELAY 16
 #define RECORDS_MIN       8192
+#define RECORDS_MAX       262144
+/* Responses being walked at once. A relay that finds none waits, or passes by length what it would only watch. */
+#define WALKERS_MAX 16384
 
 int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx)
 {
     struct hr_relay_ctx *ctx = calloc(1, sizeof(*ctx));
+    uint64_t records = (uint64_t)cfg->max_relays * RECORDS_PER_RELAY;
+    uint32_t walkers = cfg->max_relays < WALKERS_MAX ? cfg->max_relays : WALKERS_MAX;
     int err = HR_E_NOMEM;
 
     if (!ctx)
@@ -27,7 +32,8 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
     ctx->out_scratch = malloc(ctx->out_cap);
     ctx->tail_scratch = malloc(ctx->hold_max);
     ctx->relays = calloc(cfg->max_relays, sizeof(*ctx->relays));
-    if (!ctx->in_scratch || !ctx->out_scratch || !ctx->tail_scratch || !ctx->relays)
+    ctx->walkers = calloc(walkers, sizeof(*ctx->walkers));
+    if (!ctx->in_scratch || !ctx->out_scratch || !ctx->tail_scratch || !ctx->relays || !ctx->walkers)
         goto fail;
     /* Touched now, so that a worker does not take the page faults. */
     memset(ctx->in_scratch, 0, ctx->hold_max);
@@ -37,9 +43,13 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
         ctx->relays[i].next_free = ctx->free;
         ctx->free = &ctx->relays[i];
     }
-    uint32_t records = cfg->max_relays * RECORDS_PER_RELAY;
-    err = hr_inflight_pool_init(&ctx->inflight, records > RECORDS_MIN ? records : RECORDS_MIN,
-                                cfg->max_relays);
+    for (uint32_t i = walkers; i-- > 0;) {
+        ctx->walkers[i].next_free = ctx->free_walkers;
+        ctx->free_walkers = &ctx->walkers[i];
+    }
+    err = hr_inflight_pool_init(&ctx->inflight, records < RECORDS_MIN   ? RECORDS_MIN
+                                                : records > RECORDS_MAX ? RECORDS_MAX
+                                                                        : (uint32_t)records);
     if (err != 0)
         goto fail;
     err = hr_plans_create(&ctx->plans);
@@ -58,6 +68,7 @@ void hr_relay_ctx_destroy(struct hr_relay_ctx *ctx)
         return;
     hr_plans_destroy(ctx->plans);
     hr_inflight_pool_fini(&ctx->inflight);
+    free(ctx->walkers);
     free(ctx->relays);
     free(ctx->tail_scratch);
     free(ctx->out_scratch);
@@ -83,6 +94,7 @@ int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **r
 void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
 {
     hr_inflight_clear(&ctx->inflight, &relay->in_flight);
+    hr_relay_walker_put(ctx, relay);
     relay->next_free = ctx->free;
     ctx->free = relay;
 }
@@ -100,7 +112,30 @@ void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret
     ret_state->responses = relay->responses;
     ret_state->last_api_key = relay->last_api_key;
     ret_state->last_api_version = rq->version;
-    memcpy(ret_state->client_id, relay->client_id, sizeof(ret_state->client_id));
+    memcpy(ret_state->client_id, relay->client_id, sizeof(relay->client_id));
+}
+
+bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan)
+{
+    struct hr_relay_walker *w = ctx->free_walkers;
+
+    if (!w)
+        return false;
+    ctx->free_walkers = w->next_free;
+    w->plan = plan;
+    relay->walker = w;
+    return true;
+}
+
+void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay *relay)
+{
+    struct hr_relay_walker *w = relay->walker;
+
+    if (!w)
+        return;
+    relay->walker = NULL;
+    w->next_free = ctx->free_walkers;
+    ctx->free_walkers = w;
 }
 
 bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verdict)

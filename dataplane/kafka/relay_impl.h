@@ -15,10 +15,7 @@
 
 /* Request side. */
 #define HR_REQUEST_STATES(X)                                                                                 \
-    X(START, "at a frame boundary, or in front of the first 12 bytes")                                       \
-    X(HEADER, "reading the header")                                                                          \
-    X(ACKS, "reading a Produce up to acks")                                                                  \
-    X(HOLD, "waiting for a whole frame that may be rewritten or answered here")                              \
+    X(START, "at a frame boundary, or waiting for as much of a frame as has to be read before it may go")    \
     X(STREAM, "forwarding the rest of the frame")                                                            \
     X(DISCARD, "dropping the rest of a frame that is answered here")
 
@@ -46,36 +43,44 @@ enum hr_response_state {
 };
 
 struct hr_relay_request {
-    uint8_t state; /* enum hr_request_state */
-    int16_t api_key, version;
-    int32_t correlation_id;
-    uint32_t total; /* of the frame, size included */
-    uint32_t left;  /* STREAM, DISCARD: bytes that are still to leave the input */
-    const struct hr_plan *plan;
-    struct hr_framewalk walk;
+    uint8_t state;   /* enum hr_request_state */
+    int16_t version; /* of the newest request */
+    uint32_t total;  /* of the frame, size included */
+    uint32_t left;   /* STREAM, DISCARD: bytes that are still to leave the input; START: so many must be queued
+                        before it is worth another look */
 };
 
 struct hr_relay_response {
-    uint8_t state; /* enum hr_response_state */
+    uint8_t state;   /* enum hr_response_state */
     int16_t version; /* of the body: ApiVersions may fall back to 0 */
     uint32_t total;
-    uint32_t left; /* STREAM: bytes that are still to leave the input */
-    uint32_t sent; /* WALK, TAIL: frame offset of the input's first byte; PREFIX: where the prefix ends, 0 =
-                      not found yet */
+    uint32_t left;   /* STREAM: bytes that are still to leave the input */
+    uint32_t sent;   /* WALK, TAIL: frame offset of the input's first byte; PREFIX: where the prefix ends, 0 =
+                        not found yet */
+};
+
+/* The place in a response that is walked while it passes: PREFIX, WALK and TAIL hold one, from a pool. Requests
+ * need none: what has to be read of them waits in the queue until all of it is there. */
+struct hr_relay_walker {
+    struct hr_relay_walker *next_free;
     const struct hr_plan *plan;
     struct hr_framewalk walk;
 };
 
 struct hr_relay {
-    struct hr_relay *next_free;
+    union {
+        struct hr_relay *next_free;
+        struct hr_relay_walker *walker; /* NULL: none held */
+    };
     int32_t node_id;
-    struct hr_inflight_queue in_flight;
-    uint64_t requests, responses;
     int16_t last_api_key;
-    char client_id[48];
+    struct hr_inflight_queue in_flight;
     struct hr_relay_request rq;
     struct hr_relay_response rs;
+    uint64_t requests, responses;
+    char client_id[40];
 };
+_Static_assert(sizeof(struct hr_relay) <= 128, "two cache lines: there is one for every session, idle or not");
 
 struct hr_relay_ctx {
     struct hr_buf_ctx *bufs;
@@ -84,6 +89,8 @@ struct hr_relay_ctx {
     struct hr_inflight_pool inflight;
     struct hr_relay *relays;
     struct hr_relay *free;
+    struct hr_relay_walker *walkers, *free_walkers;
+    struct hr_framewalk scratch_walk; /* within one call */
     uint32_t hold_max;
     uint8_t *in_scratch;   /* hold_max bytes */
     uint8_t *out_scratch;  /* out_cap bytes */
@@ -115,6 +122,10 @@ bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left);
 bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, uint32_t len);
 /* The most that a held frame may take. */
 uint32_t hr_relay_hold_max(const struct hr_relay_call *c);
+
+/* A walker for the response under way; false: none is free. */
+bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan);
+void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay *relay);
 
 /* Frames of Headrace's own; each returns its length. buf has HR_OWN_REPLY_MAX bytes. */
 #define HR_OWN_REPLY_MAX 64

@@ -38,78 +38,98 @@ static void note_client_id(struct hr_relay *relay, const uint8_t *p, uint32_t le
     *out = '\0';
 }
 
-/* The client id stands behind the fixed part, always with a two-byte length. */
+/* The client id stands behind the fixed part, always with a two-byte length. It hardly ever changes. */
 static void read_client_id(struct hr_relay_call *c)
 {
-    uint8_t b[2 + sizeof(c->relay->client_id)];
+    struct hr_relay *relay = c->relay;
+    uint8_t b[2 + sizeof(relay->client_id)];
 
     hr_pieceq_peek(c->in, HEADER_FIXED, b, 2);
     int16_t len = (int16_t)hr_kget16(b);
     uint32_t n = len < 0 ? 0 : (uint32_t)len;
-    if (n > sizeof(c->relay->client_id))
-        n = sizeof(c->relay->client_id);
+    if (n > sizeof(relay->client_id))
+        n = sizeof(relay->client_id);
     hr_pieceq_peek(c->in, HEADER_FIXED + 2, b + 2, n);
-    note_client_id(c->relay, b + 2, n);
+    if (n < sizeof(relay->client_id) && relay->client_id[n] == '\0' && memcmp(relay->client_id, b + 2, n) == 0)
+        return;
+    note_client_id(relay, b + 2, n);
 }
 
-/* Makes the record of the request being read. False: no record is free. */
-static bool record(struct hr_relay_call *c, enum hr_inflight_kind kind)
+/* What has been read of the request at the head of the input; lives for one look at it. */
+struct head {
+    int16_t api_key, version;
+    int32_t correlation_id;
+    const struct hr_plan *plan;
+};
+
+/* Makes the request's record. False: none is free. */
+static bool record(struct hr_relay_call *c, const struct head *h, enum hr_inflight_kind kind)
 {
-    const struct hr_relay_request *rq = &c->relay->rq;
     struct hr_inflight r = {
-        .correlation_id = rq->correlation_id,
-        .api_key = rq->api_key,
-        .version = rq->version,
+        .correlation_id = h->correlation_id,
+        .api_key = h->api_key,
+        .version = h->version,
         .kind = (uint8_t)kind,
     };
 
     return hr_inflight_push(&c->ctx->inflight, &c->relay->in_flight, &r) == 0;
 }
 
-static void counted(struct hr_relay_call *c)
+static void counted(struct hr_relay_call *c, const struct head *h)
 {
     c->relay->requests++;
-    c->relay->last_api_key = c->relay->rq.api_key;
+    c->relay->last_api_key = h->api_key;
+    c->relay->rq.version = h->version;
 }
 
 /* The frame may go to the broker. */
-static bool forward(struct hr_relay_call *c, bool answered)
+static bool forward(struct hr_relay_call *c, const struct head *h, bool answered)
 {
     struct hr_relay_request *rq = &c->relay->rq;
 
-    if (answered && !record(c, HR_INFLIGHT_BROKER))
+    if (answered && !record(c, h, HR_INFLIGHT_BROKER))
         return hr_relay_block(c);
     HR_COUNT(c->ctx->stats, kafka_requests);
-    counted(c);
+    counted(c, h);
     rq->left = rq->total;
     rq->state = HR_RQ_STREAM;
     return true;
 }
 
 /* The frame is answered here. */
-static bool answer(struct hr_relay_call *c, enum hr_inflight_kind kind)
+static bool answer(struct hr_relay_call *c, const struct head *h, enum hr_inflight_kind kind)
 {
     struct hr_relay_request *rq = &c->relay->rq;
 
-    if (!record(c, kind))
+    if (!record(c, h, kind))
         return hr_relay_block(c);
-    counted(c);
+    counted(c, h);
     c->ret->own_reply = true;
     rq->left = rq->total;
     rq->state = HR_RQ_DISCARD;
     return true;
 }
 
-static bool start(struct hr_relay_call *c)
+/* More of the frame, up to `most` bytes of it, must arrive. What is there has been read in vain, so the next look
+ * waits for as much again: byte by byte, the header is read a few times, not once per byte. */
+static bool wait_for(struct hr_relay_call *c, uint32_t most)
+{
+    uint32_t again = 2 * c->in->bytes;
+
+    c->relay->rq.left = again < most ? again : most;
+    want_up_to(c, most);
+    return false;
+}
+
+/* The frame's fixed part. False: the call is over. */
+static bool read_fixed(struct hr_relay_call *c, struct head *h)
 {
     struct hr_relay_request *rq = &c->relay->rq;
     uint8_t b[HEADER_FIXED];
     bool api_known;
 
-    if (c->in->bytes == 0)
-        return false;
     if (c->in->bytes >= HR_FRAME_SIZE_LEN) {
-        hr_pieceq_peek(c->in, 0, b, HR_FRAME_SIZE_LEN);
+        hr_pieceq_peek(c->in, 0, b, c->in->bytes < HEADER_FIXED ? HR_FRAME_SIZE_LEN : HEADER_FIXED);
         uint32_t size = hr_kget32(b);
         if (size < FRAME_MIN || size > INT32_MAX - HR_FRAME_SIZE_LEN || size > c->listener->max_frame_bytes)
             return hr_relay_close_for(c, HR_DROP_kafka_frame_size);
@@ -121,24 +141,17 @@ static bool start(struct hr_relay_call *c)
     }
     if (c->relay->in_flight.count >= c->listener->max_in_flight || c->room == 0)
         return hr_relay_block(c);
-
-    hr_pieceq_peek(c->in, 0, b, HEADER_FIXED);
-    rq->api_key = (int16_t)hr_kget16(b + 4);
-    rq->version = (int16_t)hr_kget16(b + 6);
-    rq->correlation_id = (int32_t)hr_kget32(b + 8);
-    rq->plan = hr_plans_find(c->ctx->plans, rq->api_key, rq->version, &api_known);
-    if (!rq->plan) {
-        c->relay->last_api_key = rq->api_key;
-        if (!api_known)
-            return hr_relay_close_for(c, HR_DROP_kafka_unknown_api);
-        if (rq->api_key != HR_KAPI_API_VERSIONS)
-            return hr_relay_close_for(c, HR_DROP_kafka_version);
-        return answer(c, HR_INFLIGHT_UNSUPPORTED);
-    }
-    hr_framewalk_init(&rq->walk, &hr_krequest_header, rq->plan->request_header, rq->plan->request,
-                      rq->version, rq->total);
-    rq->state = HR_RQ_HEADER;
-    return true;
+    h->api_key = (int16_t)hr_kget16(b + 4);
+    h->version = (int16_t)hr_kget16(b + 6);
+    h->correlation_id = (int32_t)hr_kget32(b + 8);
+    h->plan = hr_plans_find(c->ctx->plans, h->api_key, h->version, &api_known);
+    if (h->plan)
+        return true;
+    c->relay->last_api_key = h->api_key;
+    rq->version = h->version;
+    if (!api_known)
+        return hr_relay_close_for(c, HR_DROP_kafka_unknown_api);
+    return h->api_key == HR_KAPI_API_VERSIONS || hr_relay_close_for(c, HR_DROP_kafka_version);
 }
 
 static uint32_t peek_max(const struct hr_relay_request *rq)
@@ -146,101 +159,107 @@ static uint32_t peek_max(const struct hr_relay_request *rq)
     return rq->total < HR_REQUEST_PEEK_MAX ? rq->total : HR_REQUEST_PEEK_MAX;
 }
 
-static bool header(struct hr_relay_call *c)
+/* The identity of KIP-1242 on the bootstrap listener: any broker may stand behind it, so a node that the
+ * client names there cannot be checked by that broker. The cluster is checked here; then both are left out.
+ */
+static bool identity(struct hr_relay_call *c, const struct head *h, uint32_t body_at)
 {
     struct hr_relay_request *rq = &c->relay->rq;
-    struct hr_piece_iter it;
-    uint32_t left;
+    struct hr_relay_ctx *ctx = c->ctx;
+    struct hr_edit_identity id;
+    uint32_t n;
 
-    hr_framewalk_start(&rq->walk, c->in, 0, HR_REQUEST_PEEK_MAX, &it, &left);
-    enum hr_kwalk_event ev = hr_framewalk_header(&rq->walk, &it, &left);
-    if (ev == HR_KWALK_BAD || (ev == HR_KWALK_MORE && rq->walk.w.pos >= HR_REQUEST_PEEK_MAX))
-        return hr_relay_close_for(c, HR_DROP_kafka_header);
-    if (ev == HR_KWALK_MORE) {
-        want_up_to(c, peek_max(rq));
+    if (rq->total > hr_relay_hold_max(c))
+        return hr_relay_close_for(c, HR_DROP_kafka_hold_max);
+    if (c->in->bytes < rq->total) {
+        rq->left = rq->total;
+        want_up_to(c, rq->total);
         return false;
     }
+    hr_pieceq_peek(c->in, 0, ctx->in_scratch, rq->total);
+    int err = hr_edit_identity(h->plan->request, h->version, ctx->in_scratch + body_at, rq->total - body_at,
+                               ctx->out_scratch + body_at, ctx->out_cap - body_at, &n, &id);
+    if (err != 0)
+        return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
+    /* None: nothing to map. One alone: an error that the broker words itself. */
+    if (!id.cluster_id || id.node_id < 0)
+        return forward(c, h, true);
+    const char *ours = c->policy->cluster_id;
+    if (ours[0] != '\0' && (strlen(ours) != (size_t)id.cluster_id_len ||
+                            memcmp(ours, id.cluster_id, (size_t)id.cluster_id_len) != 0))
+        return answer(c, h, HR_INFLIGHT_REBOOTSTRAP);
+
+    if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
+        return hr_relay_block(c);
+    memcpy(ctx->out_scratch, ctx->in_scratch, body_at);
+    hr_kput32(ctx->out_scratch, body_at + n - HR_FRAME_SIZE_LEN);
+    if (!hr_relay_replace(c, rq->total, ctx->out_scratch, body_at + n) || !record(c, h, HR_INFLIGHT_BROKER))
+        return false; /* the second cannot be: a record was free */
+    HR_COUNT(ctx->stats, kafka_requests);
+    HR_COUNT(ctx->stats, kafka_edits_held);
+    counted(c, h);
+    rq->left = 0;
+    return true;
+}
+
+/* A Produce up to acks, which says whether there will be a response. */
+static bool acks(struct hr_relay_call *c, const struct head *h, struct hr_piece_iter *it, uint32_t *left)
+{
+    struct hr_framewalk *fw = &c->ctx->scratch_walk;
+
+    do {
+        enum hr_kwalk_event ev = hr_framewalk_next(fw, it, left);
+        if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE)
+            return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
+        if (ev == HR_KWALK_MORE) {
+            if (fw->w.pos >= HR_REQUEST_PEEK_MAX)
+                return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
+            return wait_for(c, peek_max(&c->relay->rq));
+        }
+    } while (fw->w.field == NULL || fw->w.field->role != HR_KR_ACKS);
+    return forward(c, h, fw->w.value != 0);
+}
+
+static bool start(struct hr_relay_call *c)
+{
+    struct hr_relay_request *rq = &c->relay->rq;
+    struct hr_framewalk *fw = &c->ctx->scratch_walk;
+    struct hr_piece_iter it;
+    struct head h;
+    uint32_t left;
+
+    if (c->in->bytes == 0)
+        return false;
+    if (c->in->bytes < rq->left) {
+        want_up_to(c, rq->left);
+        return false;
+    }
+    if (!read_fixed(c, &h))
+        return false;
+    if (!h.plan)
+        return answer(c, &h, HR_INFLIGHT_UNSUPPORTED);
+    hr_framewalk_init(fw, &hr_krequest_header, h.plan->request_header, h.plan->request, h.version, rq->total);
+    hr_framewalk_start(fw, c->in, 0, HR_REQUEST_PEEK_MAX, &it, &left);
+    enum hr_kwalk_event ev = hr_framewalk_header(fw, &it, &left);
+    if (ev == HR_KWALK_BAD || (ev == HR_KWALK_MORE && fw->w.pos >= HR_REQUEST_PEEK_MAX))
+        return hr_relay_close_for(c, HR_DROP_kafka_header);
+    if (ev == HR_KWALK_MORE)
+        return wait_for(c, peek_max(rq));
     read_client_id(c);
-    switch ((enum hr_request_kind)rq->plan->request_kind) {
+    switch ((enum hr_request_kind)h.plan->request_kind) {
     case HR_REQUEST_ACKS:
-        rq->state = HR_RQ_ACKS;
-        return true;
+        return acks(c, &h, &it, &left);
     case HR_REQUEST_IDENTITY:
         /* Behind a virtual broker ids are the broker's own: it checks them itself. */
-        if (c->relay->node_id >= 0)
-            break;
-        if (rq->total > hr_relay_hold_max(c))
-            return hr_relay_close_for(c, HR_DROP_kafka_hold_max);
-        rq->state = HR_RQ_HOLD;
-        return true;
+        if (c->relay->node_id < 0)
+            return identity(c, &h, fw->body_at);
+        break;
     case HR_REQUEST_STREAM:
     case HR_REQUEST_NONE:
     case HR_REQUEST_MAX:
         break;
     }
-    return forward(c, true);
-}
-
-static bool acks(struct hr_relay_call *c)
-{
-    struct hr_relay_request *rq = &c->relay->rq;
-    struct hr_piece_iter it;
-    uint32_t left;
-
-    hr_framewalk_start(&rq->walk, c->in, 0, HR_REQUEST_PEEK_MAX, &it, &left);
-    /* When no record was free last time, acks has been read already. */
-    while (rq->walk.w.field == NULL || rq->walk.w.field->role != HR_KR_ACKS) {
-        enum hr_kwalk_event ev = hr_framewalk_next(&rq->walk, &it, &left);
-        if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE)
-            return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
-        if (ev == HR_KWALK_MORE) {
-            if (rq->walk.w.pos >= HR_REQUEST_PEEK_MAX)
-                return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
-            want_up_to(c, peek_max(rq));
-            return false;
-        }
-    }
-    return forward(c, rq->walk.w.value != 0);
-}
-
-/* The identity of KIP-1242 on the bootstrap listener: any broker may stand behind it, so a node that the
- * client names there cannot be checked by that broker. The cluster is checked here; then both are left out.
- */
-static bool identity(struct hr_relay_call *c)
-{
-    struct hr_relay_request *rq = &c->relay->rq;
-    struct hr_relay_ctx *ctx = c->ctx;
-    struct hr_edit_identity id;
-    uint32_t at = rq->walk.body_at, n;
-
-    if (c->in->bytes < rq->total) {
-        want_up_to(c, rq->total);
-        return false;
-    }
-    hr_pieceq_peek(c->in, 0, ctx->in_scratch, rq->total);
-    int err = hr_edit_identity(rq->plan->request, rq->version, ctx->in_scratch + at, rq->total - at,
-                               ctx->out_scratch + at, ctx->out_cap - at, &n, &id);
-    if (err != 0)
-        return hr_relay_close_for(c, HR_DROP_kafka_malformed_request);
-    /* None: nothing to map. One alone: an error that the broker words itself. */
-    if (!id.cluster_id || id.node_id < 0)
-        return forward(c, true);
-    const char *ours = c->policy->cluster_id;
-    if (ours[0] != '\0' && (strlen(ours) != (size_t)id.cluster_id_len ||
-                            memcmp(ours, id.cluster_id, (size_t)id.cluster_id_len) != 0))
-        return answer(c, HR_INFLIGHT_REBOOTSTRAP);
-
-    if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
-        return hr_relay_block(c);
-    memcpy(ctx->out_scratch, ctx->in_scratch, at);
-    hr_kput32(ctx->out_scratch, at + n - HR_FRAME_SIZE_LEN);
-    if (!hr_relay_replace(c, rq->total, ctx->out_scratch, at + n) || !record(c, HR_INFLIGHT_BROKER))
-        return false; /* the second cannot be: a record was free */
-    HR_COUNT(ctx->stats, kafka_requests);
-    HR_COUNT(ctx->stats, kafka_edits_held);
-    counted(c);
-    rq->state = HR_RQ_START;
-    return true;
+    return forward(c, &h, true);
 }
 
 static bool discard(struct hr_relay_call *c)
@@ -272,12 +291,6 @@ static bool step(struct hr_relay_call *c)
     switch ((enum hr_request_state)c->relay->rq.state) {
     case HR_RQ_START:
         return start(c);
-    case HR_RQ_HEADER:
-        return header(c);
-    case HR_RQ_ACKS:
-        return acks(c);
-    case HR_RQ_HOLD:
-        return identity(c);
     case HR_RQ_STREAM:
         return stream(c);
     case HR_RQ_DISCARD:

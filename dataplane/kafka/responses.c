@@ -43,23 +43,25 @@ static bool start_stream(struct hr_relay_call *c)
     return true;
 }
 
-static bool start_walk(struct hr_relay_call *c, enum hr_response_state state)
+static bool start_walk(struct hr_relay_call *c, const struct hr_plan *plan, enum hr_response_state state)
 {
     struct hr_relay_response *rs = &c->relay->rs;
 
-    hr_framewalk_init(&rs->walk, &hr_kresponse_header, rs->plan->response_header, rs->plan->response,
+    if (!hr_relay_walker_get(c->ctx, c->relay, plan))
+        return plan->response_kind == HR_RESPONSE_WATCH ? start_stream(c) : hr_relay_block(c);
+    hr_framewalk_init(&c->relay->walker->walk, &hr_kresponse_header, plan->response_header, plan->response,
                       rs->version, rs->total);
     rs->sent = 0;
     rs->state = (uint8_t)state;
     return true;
 }
 
-static bool start_whole(struct hr_relay_call *c)
+static bool start_whole(struct hr_relay_call *c, const struct hr_plan *plan)
 {
     struct hr_relay_response *rs = &c->relay->rs;
 
     if (rs->total > hr_relay_hold_max(c)) {
-        if (!rs->plan->optional)
+        if (!plan->optional)
             return hr_relay_close_for(c, HR_DROP_kafka_hold_max);
         HR_COUNT(c->ctx->stats, kafka_edits_skipped);
         return start_stream(c);
@@ -71,7 +73,7 @@ static bool start_whole(struct hr_relay_call *c)
 static bool start(struct hr_relay_call *c)
 {
     struct hr_relay_response *rs = &c->relay->rs;
-    const struct hr_inflight *head = hr_inflight_head(&c->ctx->inflight, &c->relay->in_flight);
+    const struct hr_inflight *head = hr_inflight_head(&c->relay->in_flight);
     uint8_t b[HEADER_FIXED];
     bool api_known;
 
@@ -95,17 +97,17 @@ static bool start(struct hr_relay_call *c)
         return hr_relay_close_for(c, HR_DROP_kafka_correlation);
     rs->total = size + HR_FRAME_SIZE_LEN;
     rs->version = head->version;
-    rs->plan = hr_plans_find(c->ctx->plans, head->api_key, head->version, &api_known);
-    if (!rs->plan)
+    const struct hr_plan *plan = hr_plans_find(c->ctx->plans, head->api_key, head->version, &api_known);
+    if (!plan)
         return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
-    switch ((enum hr_response_kind)rs->plan->response_kind) {
+    switch ((enum hr_response_kind)plan->response_kind) {
     case HR_RESPONSE_WHOLE:
-        return start_whole(c);
+        return start_whole(c, plan);
     case HR_RESPONSE_PREFIX:
-        return start_walk(c, HR_RS_PREFIX);
+        return start_walk(c, plan, HR_RS_PREFIX);
     case HR_RESPONSE_WATCH:
     case HR_RESPONSE_TAIL:
-        return start_walk(c, HR_RS_WALK);
+        return start_walk(c, plan, HR_RS_WALK);
     case HR_RESPONSE_STREAM:
     case HR_RESPONSE_NONE:
     case HR_RESPONSE_MAX:
@@ -135,7 +137,7 @@ static bool rewrite(struct hr_relay_call *c, const struct hr_kmessage *message, 
     struct hr_relay_response *rs = &c->relay->rs;
     struct hr_relay_ctx *ctx = c->ctx;
     uint32_t used, n;
-    const struct hr_inflight *head = hr_inflight_head(&ctx->inflight, &c->relay->in_flight);
+    const struct hr_inflight *head = hr_inflight_head(&c->relay->in_flight);
 
     hr_edit_init(&ctx->edit, c->listener, head->api_key);
     int err = hr_edit_response(&ctx->edit, message, rs->version, stop_after, ctx->in_scratch + body_at,
@@ -161,27 +163,29 @@ static bool whole(struct hr_relay_call *c)
 {
     struct hr_relay_response *rs = &c->relay->rs;
     struct hr_relay_ctx *ctx = c->ctx;
-    const struct hr_kmessage *message = rs->plan->response;
+    const struct hr_inflight *head = hr_inflight_head(&c->relay->in_flight);
     uint32_t body_at = HEADER_FIXED, v;
+    bool api_known;
 
     if (c->in->bytes < rs->total) {
         c->ret->want = rs->total - c->in->bytes;
         return false;
     }
+    const struct hr_plan *plan = hr_plans_find(ctx->plans, head->api_key, head->version, &api_known);
+    const struct hr_kmessage *message = plan->response;
     hr_pieceq_peek(c->in, 0, ctx->in_scratch, rs->total);
-    if (rs->plan->response_header >= 1) {
+    if (plan->response_header >= 1) {
         /* The header's own tags: none are known, all are skipped. */
+        struct hr_framewalk *fw = &ctx->scratch_walk;
         struct hr_piece_iter it;
         uint32_t left;
-        hr_framewalk_init(&rs->walk, &hr_kresponse_header, rs->plan->response_header, message, rs->version,
-                          rs->total);
-        hr_framewalk_start(&rs->walk, c->in, 0, rs->total, &it, &left);
-        if (hr_framewalk_header(&rs->walk, &it, &left) != HR_KWALK_DONE)
+        hr_framewalk_init(fw, &hr_kresponse_header, plan->response_header, message, rs->version, rs->total);
+        hr_framewalk_start(fw, c->in, 0, rs->total, &it, &left);
+        if (hr_framewalk_header(fw, &it, &left) != HR_KWALK_DONE)
             return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
-        body_at = rs->walk.body_at;
+        body_at = fw->body_at;
     }
     /* KIP-511: a broker that does not know the version answers in version 0. */
-    const struct hr_inflight *head = hr_inflight_head(&ctx->inflight, &c->relay->in_flight);
     if (head->api_key == HR_KAPI_API_VERSIONS && rs->total >= body_at + 2) {
         v = hr_kget16(ctx->in_scratch + body_at);
         if (v == KERR_UNSUPPORTED_VERSION) {
@@ -195,20 +199,21 @@ static bool whole(struct hr_relay_call *c)
 static bool prefix(struct hr_relay_call *c)
 {
     struct hr_relay_response *rs = &c->relay->rs;
+    struct hr_relay_walker *w = c->relay->walker;
     uint32_t hold = hr_relay_hold_max(c), left;
     struct hr_piece_iter it;
     enum hr_kwalk_event ev;
 
-    hr_framewalk_start(&rs->walk, c->in, 0, hold, &it, &left);
+    hr_framewalk_start(&w->walk, c->in, 0, hold, &it, &left);
     /* When there was no buffer for the new prefix last time, its end has been found already. */
     while (rs->sent == 0) {
-        ev = hr_framewalk_next(&rs->walk, &it, &left);
-        if (ev == HR_KWALK_ARRAY_END && rs->walk.w.field->role == HR_KR_BROKERS) {
-            rs->sent = rs->walk.w.pos;
+        ev = hr_framewalk_next(&w->walk, &it, &left);
+        if (ev == HR_KWALK_ARRAY_END && w->walk.w.field->role == HR_KR_BROKERS) {
+            rs->sent = w->walk.w.pos;
         } else if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE) {
             return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
         } else if (ev == HR_KWALK_MORE) {
-            if (rs->walk.w.pos >= hold)
+            if (w->walk.w.pos >= hold)
                 return hr_relay_close_for(c, HR_DROP_kafka_hold_max);
             uint32_t most = (rs->total < hold ? rs->total : hold) - c->in->bytes;
             c->ret->want = most < WANT_STEP ? most : WANT_STEP;
@@ -217,22 +222,25 @@ static bool prefix(struct hr_relay_call *c)
     }
     uint32_t have = rs->sent;
     hr_pieceq_peek(c->in, 0, c->ctx->in_scratch, have);
-    return rewrite(c, rs->plan->response, rs->walk.body_at, have, HR_KR_BROKERS);
+    if (!rewrite(c, w->plan->response, w->walk.body_at, have, HR_KR_BROKERS))
+        return false;
+    hr_relay_walker_put(c->ctx, c->relay);
+    return true;
 }
 
 /* Has the walk come to where the tail begins? */
-static bool at_tail(const struct hr_relay_response *rs, enum hr_kwalk_event ev)
+static bool at_tail(const struct hr_relay_walker *w, enum hr_kwalk_event ev)
 {
-    if (rs->plan->tail_tagged)
+    if (w->plan->tail_tagged)
         return ev == HR_KWALK_TAGS;
-    return ev == HR_KWALK_ARRAY && rs->walk.w.field->role == HR_KR_ENDPOINTS;
+    return ev == HR_KWALK_ARRAY && w->walk.w.field->role == HR_KR_ENDPOINTS;
 }
 
 /* Forwards what has been walked over and is still there. */
 static bool forward_walked(struct hr_relay_call *c)
 {
     struct hr_relay_response *rs = &c->relay->rs;
-    uint32_t left = rs->walk.w.pos - rs->sent, before = left;
+    uint32_t left = c->relay->walker->walk.w.pos - rs->sent, before = left;
 
     bool done = hr_relay_stream(c, &left);
     rs->sent += before - left;
@@ -243,29 +251,31 @@ static bool forward_walked(struct hr_relay_call *c)
 static bool walk(struct hr_relay_call *c)
 {
     struct hr_relay_response *rs = &c->relay->rs;
+    struct hr_relay_walker *w = c->relay->walker;
     struct hr_piece_iter it;
     uint32_t left;
 
     /* The fixed part of the header does not count: it is walked in one go. */
-    hr_framewalk_start(&rs->walk, c->in, rs->sent, c->room < HEADER_FIXED ? HEADER_FIXED : c->room, &it,
+    hr_framewalk_start(&w->walk, c->in, rs->sent, c->room < HEADER_FIXED ? HEADER_FIXED : c->room, &it,
                        &left);
     for (;;) {
-        enum hr_kwalk_event ev = hr_framewalk_next(&rs->walk, &it, &left);
+        enum hr_kwalk_event ev = hr_framewalk_next(&w->walk, &it, &left);
         if (ev == HR_KWALK_MORE)
             break;
         if (ev == HR_KWALK_BAD || ev == HR_KWALK_DONE) {
-            if (rs->plan->response_kind != HR_RESPONSE_WATCH)
+            if (w->plan->response_kind != HR_RESPONSE_WATCH)
                 return hr_relay_close_for(c, HR_DROP_kafka_malformed_response);
+            hr_relay_walker_put(c->ctx, c->relay);
             rs->left = rs->total - rs->sent; /* nothing is to be changed: its length is all that counts */
             rs->state = HR_RS_STREAM;
             return true;
         }
-        if (at_tail(rs, ev)) {
+        if (at_tail(w, ev)) {
             rs->state = HR_RS_TAIL;
             return true;
         }
-        if (ev == HR_KWALK_VALUE && rs->walk.w.field->role == HR_KR_PARTITION_ERROR &&
-            rs->walk.w.value == KERR_NOT_LEADER_OR_FOLLOWER)
+        if (ev == HR_KWALK_VALUE && w->walk.w.field->role == HR_KR_PARTITION_ERROR &&
+            w->walk.w.value == KERR_NOT_LEADER_OR_FOLLOWER)
             c->ret->leader_hint = true;
     }
     if (!forward_walked(c))
@@ -291,18 +301,21 @@ static bool tail(struct hr_relay_call *c)
     if (c->room == 0)
         return hr_relay_block(c);
     hr_pieceq_peek(c->in, 0, ctx->in_scratch, len);
-    hr_edit_init(&ctx->edit, c->listener, hr_inflight_head(&ctx->inflight, &c->relay->in_flight)->api_key);
-    int err = hr_tail_rewrite(&ctx->edit, rs->plan->response, rs->version, rs->plan->tail_tagged,
+    hr_edit_init(&ctx->edit, c->listener, hr_inflight_head(&c->relay->in_flight)->api_key);
+    const struct hr_plan *plan = c->relay->walker->plan;
+    int err = hr_tail_rewrite(&ctx->edit, plan->response, rs->version, plan->tail_tagged,
                               ctx->in_scratch, len, ctx->tail_scratch, ctx->out_scratch, ctx->out_cap, &what);
     if (err != 0)
         return hr_relay_close_for(c, drop_of(err));
     if (what == HR_TAIL_SAME) {
+        hr_relay_walker_put(ctx, c->relay);
         rs->left = len;
         rs->state = HR_RS_STREAM;
         return true;
     }
     if (!hr_relay_replace(c, len, ctx->tail_scratch, len))
         return false;
+    hr_relay_walker_put(ctx, c->relay);
     if (what == HR_TAIL_HIDDEN)
         HR_COUNT(ctx->stats, kafka_tails_hidden);
     else
