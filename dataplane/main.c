@@ -245,7 +245,7 @@ static int start_workers(struct dataplane *dp, char why[HR_WHY_MAX])
     snprintf(why, HR_WHY_MAX, "memory is too small for the configured limits: raise dataplane.memory_mb or lower "
                               "limits.max_connections");
     for (uint32_t i = 0; i < group->n_workers; i++) {
-        int err = hr_worker_build(group->workers[i]);
+        int err = hr_worker_build(group->workers[i], hr_now_us());
         if (err)
             return err;
     }

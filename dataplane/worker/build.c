@@ -9,7 +9,6 @@
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/tcp/tcp.h"
 #include "dataplane/worker/impl.h"
-#include "shared/base/clock.h"
 #include "shared/ipc/link.h"
 
 #define HINT_INTERVAL_US 50000 /* metadata hints to the control plane, at most one per this time */
@@ -233,9 +232,9 @@ static int build_proxy(struct hr_worker *w)
     return hr_proxy_create(&cfg, w->now_us, &w->proxy);
 }
 
-int hr_worker_build(struct hr_worker *w)
+int hr_worker_build(struct hr_worker *w, uint64_t now_us)
 {
-    w->now_us = hr_now_us();
+    w->now_us = now_us;
     int err = build_net(w);
     if (!err)
         err = build_tcp(w);

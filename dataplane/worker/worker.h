@@ -43,7 +43,7 @@ HR_MUST_CHECK int hr_worker_create(struct hr_worker_group *group, uint32_t id, u
                                    struct hr_worker **ret_worker);
 struct rte_mempool *hr_worker_rx_pool(struct hr_worker *worker);
 /* Builds network, TCP, sessions and rings; the ports are up. */
-HR_MUST_CHECK int hr_worker_build(struct hr_worker *worker);
+HR_MUST_CHECK int hr_worker_build(struct hr_worker *worker, uint64_t now_us);
 /* Its ports are closed: they held buffers of its pools. */
 void hr_worker_destroy(struct hr_worker *worker);
 

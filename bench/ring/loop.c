@@ -1,0 +1,260 @@
+#include "bench/ring/loop.h"
+
+#include <rte_cycles.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#define LINK_GBIT 25
+#define STEP_NS 200 /* a step takes at least this long */
+#define EVICTOR (96u << 20)
+
+static void die(const char *what)
+{
+    fprintf(stderr, "ring bench: %s\n", what);
+    exit(1);
+}
+
+/* ---- the measured section --------------------------------------------------------------------------- */
+
+__attribute__((noinline)) bool rb_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us)
+{
+    bool worked = hr_worker_turn(w, now_us, ret_due_us);
+    __asm__ volatile("" ::: "memory"); /* no tail call: the function is left through its own end */
+    return worked;
+}
+
+__attribute__((noinline)) bool rb_turn_counted(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us)
+{
+    bool worked = hr_worker_turn(w, now_us, ret_due_us);
+    __asm__ volatile("# counted" ::: "memory"); /* differs from rb_turn(): they are not folded into one */
+    return worked;
+}
+
+static uint64_t tsc(void)
+{
+    unsigned aux;
+    uint64_t t = __rdtscp(&aux);
+    _mm_lfence();
+    return t;
+}
+
+static uint64_t tsc_cost(void)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t t0 = tsc(), t1 = tsc();
+        least = RTE_MIN(least, t1 - t0);
+    }
+    return least;
+}
+
+static void proxy_turn(struct rb_loop *l, uint64_t now_us)
+{
+    if (l->measuring && l->counted) {
+        rb_turn_counted(l->proxy.worker, now_us, &l->due_us);
+        l->tally.turns++;
+        return;
+    }
+    uint64_t t0 = tsc();
+    rb_turn(l->proxy.worker, now_us, &l->due_us);
+    uint64_t cycles = tsc() - t0;
+    cycles -= RTE_MIN(cycles, l->rdtsc_cycles);
+    l->last_cycles = cycles;
+    l->gap = cycles > l->tsc_hz / 1000000 * RB_GAP_US;
+    if (!l->measuring)
+        return;
+    l->tally.turns++;
+    if (l->gap) {
+        l->tally.gaps++;
+        l->tally.gap_cycles += cycles;
+    } else {
+        l->tally.cycles += cycles;
+    }
+}
+
+/* ---- the wire --------------------------------------------------------------------------------------- */
+
+/* Payload bytes of a TCP segment in a frame that starts at p. */
+static uint32_t payload(const uint8_t *p)
+{
+    const struct rte_ether_hdr *eth = (const void *)p;
+    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+    const struct rte_tcp_hdr *tcp = (const void *)(ip + 1);
+    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP)
+        return 0;
+    return rte_be_to_cpu_16(ip->total_length) - 20u - (tcp->data_off >> 4) * 4u;
+}
+
+/* A frame's flow in 32 bits, as a card's hash would give it. */
+static uint32_t flow_hash(const uint8_t *p)
+{
+    uint64_t addrs;
+    uint32_t ports;
+    memcpy(&addrs, p + 26, sizeof(addrs));
+    memcpy(&ports, p + 34, sizeof(ports));
+    return (uint32_t)((addrs ^ (uint64_t)ports << 16) * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
+static uint32_t to_proxy(struct rb_loop *l)
+{
+    struct rb_queue *q = &l->peers.out;
+    struct rb_card *card = &l->proxy.card;
+    uint32_t bytes = 0;
+    for (uint32_t n = rb_card_rx_waiting(card); n < l->cfg.burst && rb_queue_n(q) > 0;) {
+        struct rte_mbuf *frame = q->frame[q->head++ % RB_QUEUE];
+        if (l->hold && l->hold(l->hold_owner, frame)) {
+            l->held.frame[l->held.tail++ % RB_QUEUE] = frame;
+            continue;
+        }
+        uint8_t *to = rb_card_rx_place(card), *end = to;
+        for (const struct rte_mbuf *m = frame; m && to; m = m->next) {
+            memcpy(end, rte_pktmbuf_mtod(m, const void *), m->data_len);
+            end += m->data_len;
+        }
+        if (to) {
+            uint32_t data = payload(to);
+            rb_card_rx_done(card, (uint16_t)frame->pkt_len, flow_hash(to));
+            l->tally.frames_in++;
+            l->tally.data_in += data > 0;
+            l->tally.bytes_in += data;
+            n++;
+        }
+        bytes += frame->pkt_len;
+        rte_pktmbuf_free(frame);
+    }
+    return bytes;
+}
+
+static uint32_t from_proxy(struct rb_loop *l)
+{
+    struct rb_queue *q = &l->peers.in;
+    const struct rb_card_desc *d;
+    uint32_t bytes = 0;
+    bool last;
+    while ((d = rb_card_tx_next(&l->proxy.card, &last)) != NULL) {
+        struct rte_mbuf *m = rte_pktmbuf_alloc(l->peers.bufs.rx_pool);
+        if (!m || rb_queue_n(q) == RB_QUEUE)
+            die("the generator is out of buffers");
+        for (;; d = rb_card_tx_next(&l->proxy.card, &last)) {
+            memcpy(rte_pktmbuf_append(m, d->len), (const void *)(uintptr_t)d->addr, d->len);
+            if (last)
+                break;
+        }
+        m->ol_flags = l->cfg.proxy.cksum ? RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0;
+        uint32_t data = payload(rte_pktmbuf_mtod(m, const uint8_t *));
+        l->tally.frames_out++;
+        l->tally.data_out += data > 0;
+        l->tally.bytes_out += data;
+        bytes += m->pkt_len;
+        q->frame[q->tail++ % RB_QUEUE] = m;
+    }
+    return bytes;
+}
+
+/* ---- the step --------------------------------------------------------------------------------------- */
+
+static uint64_t jump(const struct rb_loop *l)
+{
+    uint64_t due_us = RTE_MIN(l->due_us, l->peers.deadline_us);
+    uint64_t due_ns = due_us == UINT64_MAX ? UINT64_MAX : due_us * 1000;
+    due_ns = RTE_MIN(due_ns, l->wake_ns);
+    if (due_ns == UINT64_MAX)
+        die("nothing will ever happen again");
+    return RTE_MAX(due_ns, l->now_ns + (l->cfg.cycles_clock ? 1 : STEP_NS));
+}
+
+void rb_loop_step(struct rb_loop *l)
+{
+    bool busy = !l->frozen && rb_peers_turn(&l->peers, l->now_ns / 1000);
+    uint32_t bytes_in = to_proxy(l), bytes_out = 0;
+    uint64_t now_us = l->now_ns / 1000;
+    l->last_cycles = 0;
+    l->gap = false;
+    if (rb_card_rx_waiting(&l->proxy.card) > 0 || l->due_us <= now_us) {
+        if (l->cfg.cold)
+            rb_card_flush_caches(&l->proxy.card);
+        if (l->cfg.evict)
+            for (uint32_t i = 0; i < EVICTOR; i += 64)
+                l->evictor[i]++;
+        proxy_turn(l, now_us);
+        if (l->cfg.cycles_clock)
+            l->now_ns += (uint64_t)((double)l->last_cycles * 1e9 / (double)l->tsc_hz);
+        bytes_out = from_proxy(l);
+        busy = true;
+    }
+    if (!busy)
+        l->now_ns = jump(l);
+    else if (!l->cfg.cycles_clock)
+        l->now_ns += RTE_MAX(RTE_MAX(bytes_in, bytes_out) * 8u / LINK_GBIT, (uint32_t)STEP_NS);
+}
+
+void rb_loop_measure(struct rb_loop *l, bool on)
+{
+    l->measuring = on;
+    if (on)
+        memset(&l->tally, 0, sizeof(l->tally));
+}
+
+static bool quiet(const struct rb_loop *l)
+{
+    return rb_queue_n(&l->peers.out) == 0 && rb_queue_n(&l->peers.in) == 0 &&
+           rb_card_rx_waiting(&l->proxy.card) == 0 && l->proxy.card.tx_done == l->proxy.card.tx_next;
+}
+
+void rb_loop_settle(struct rb_loop *l, uint64_t max_us)
+{
+    uint64_t until_ns = l->now_ns + max_us * 1000;
+    uint32_t calm = 0;
+    while (l->now_ns < until_ns && calm < 2) {
+        uint64_t before_ns = l->now_ns;
+        rb_loop_step(l);
+        /* Calm: nothing on the way, and the next thing due lies far off. */
+        calm = quiet(l) && l->now_ns - before_ns > 20000000 ? calm + 1 : 0;
+    }
+}
+
+void rb_loop_connect(struct rb_loop *l, uint32_t n)
+{
+    uint64_t until_ns = l->now_ns + 600 * 1000000000ULL;
+    uint32_t asked = l->peers.n_clients_up, want = asked + n;
+    while (l->peers.n_clients_up < want || l->peers.n_brokers_up < want) {
+        uint32_t up = RTE_MIN(l->peers.n_clients_up, l->peers.n_brokers_up);
+        for (; asked < want && asked - up < 256; asked++)
+            if (!rb_peers_connect(&l->peers))
+                die("a client cannot connect");
+        rb_loop_step(l);
+        if (l->now_ns > until_ns || l->peers.n_failed > 0)
+            die("sessions do not come up");
+    }
+}
+
+/* ---- opening and closing ---------------------------------------------------------------------------- */
+
+void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg)
+{
+    memset(l, 0, sizeof(*l));
+    l->cfg = *cfg;
+    l->now_ns = RB_START_US * 1000;
+    l->wake_ns = UINT64_MAX;
+    l->tsc_hz = rte_get_tsc_hz();
+    l->rdtsc_cycles = tsc_cost();
+    if (cfg->evict && !(l->evictor = calloc(1, EVICTOR)))
+        die("no memory");
+    rb_proxy_open(&l->proxy, &cfg->proxy, RB_START_US);
+    rb_peers_open(&l->peers, &cfg->peers, l->proxy.data_room, RB_START_US);
+}
+
+void rb_loop_close(struct rb_loop *l)
+{
+    if (l->proxy.card.no_buffer > 0)
+        fprintf(stderr, "ring bench: %lu frames found no buffer\n", (unsigned long)l->proxy.card.no_buffer);
+    while (rb_queue_n(&l->held) > 0)
+        rte_pktmbuf_free(l->held.frame[l->held.head++ % RB_QUEUE]);
+    rb_proxy_close(&l->proxy);
+    rb_peers_close(&l->peers);
+    free(l->evictor);
+}

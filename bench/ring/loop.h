@@ -1,0 +1,76 @@
+/* One core: generator, wire and proxy take turns, and only the proxy's are measured.
+ *
+ * The wire copies each frame into the next buffer that the receiver posted, as a card's DMA would, and passes at most
+ * `burst` frames to the proxy per turn. A turn of the proxy is made only when frames wait for it, when it said that
+ * it has more to do, or when its deadline has come: empty turns do not exist here.
+ *
+ * Time is virtual. By default frames take their time on a link of 25 Gbit/s, so that a run repeats exactly; with
+ * `cycles_clock` each turn's measured cycles advance the clock and the wire takes none, which is what latency is
+ * measured by. When nobody has anything to do, the clock jumps to what is due next. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/ring/peers.h"
+#include "bench/ring/proxy.h"
+
+#define RB_START_US (1000 * 1000000ULL)
+#define RB_GAP_US 50 /* a turn that takes longer was interrupted by the host */
+
+/* What has been measured since the last rb_loop_measure(). */
+struct rb_tally {
+    uint64_t cycles, turns;          /* of the proxy, host gaps left out */
+    uint64_t gap_cycles, gaps;       /* of turns that the host interrupted */
+    uint64_t frames_in, frames_out;  /* as the proxy sees them */
+    uint64_t data_in, data_out;      /* frames with payload */
+    uint64_t bytes_in, bytes_out;    /* payload */
+};
+
+struct rb_loop_config {
+    struct rb_proxy_config proxy;
+    struct rb_peers_config peers;
+    uint32_t burst;
+    bool cold;         /* flush frames and descriptors from the caches before each turn */
+    bool evict;        /* drive everything out of the caches before each turn */
+    bool cycles_clock;
+};
+
+struct rb_loop {
+    struct rb_loop_config cfg;
+    struct rb_proxy proxy;
+    struct rb_peers peers;
+    struct rb_tally tally;
+    uint64_t now_ns;
+    uint64_t due_us;      /* the proxy's deadline */
+    uint64_t wake_ns;     /* the scenario's own next event, UINT64_MAX: none */
+    uint64_t tsc_hz;
+    uint64_t rdtsc_cycles; /* what taking the time costs */
+    bool counted;         /* turns go through rb_turn_counted() */
+    bool measuring;
+    bool gap;             /* the last turn was interrupted */
+    bool frozen;          /* the generator stands still, and time with it */
+    uint64_t last_cycles; /* of the last turn */
+    /* Frames for the proxy are held back when this says so; NULL: none. Called for each frame from the generator. */
+    bool (*hold)(void *owner, const struct rte_mbuf *frame);
+    void *hold_owner;
+    struct rb_queue held;
+    uint8_t *evictor;
+};
+
+void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg);
+void rb_loop_close(struct rb_loop *l);
+
+/* Every part once. */
+void rb_loop_step(struct rb_loop *l);
+/* Starts a measurement (true) or ends it. */
+void rb_loop_measure(struct rb_loop *l, bool on);
+
+/* Opens n clients and waits until as many sessions are up; dies when they do not come. */
+void rb_loop_connect(struct rb_loop *l, uint32_t n);
+/* Steps until nothing is queued or in flight anywhere, at most so long. */
+void rb_loop_settle(struct rb_loop *l, uint64_t max_us);
+
+/* The worker's turn. Two functions with one body: callgrind collects in the second alone. */
+bool rb_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us);
+bool rb_turn_counted(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us);

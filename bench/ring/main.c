@@ -1,0 +1,195 @@
+/* The ring bench's program: one scenario per run. bench/ring/run calls it for all of them. */
+#include <getopt.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/ring/report.h"
+#include "bench/ring/scenario.h"
+
+#define EAL_ARGS 16
+
+static const struct {
+    const char *name;
+    void (*run)(const struct rb_options *o);
+} scenarios[] = {
+    {"exchange", rb_scenario_exchange},
+    {"churn", rb_scenario_churn},
+    {"acks", rb_scenario_acks},
+    {"reference", rb_scenario_reference},
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to, "usage: ring-bench [options] SCENARIO\n\nscenarios:");
+    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+        fprintf(to, " %s", scenarios[i].name);
+    fprintf(to, "\n\n"
+                "  --label NAME          put in front of each metric (default \"ring\")\n"
+                "  --mode kafka|tcp      Kafka-aware or raw relay (default kafka)\n"
+                "  --mtu BYTES           1500 or 9000 (default 1500)\n"
+                "  --conns N             clients (default 100)\n"
+                "  --burst N             frames per turn of the proxy, at most 32 (default 32)\n"
+                "  --ring-mb N           memory that received frames cycle through (default 8)\n"
+                "  --request, --response BYTES   (default 65536 and 80)\n"
+                "  --in-flight N         requests under way per client (default 2)\n"
+                "  --rounds N            (default 9)\n"
+                "  --per-round N         segments, answers or connections (default 100000)\n"
+                "  --cold                flush frames and descriptors from the caches before each turn\n"
+                "  --evict               drive everything out of the caches before each turn\n"
+                "  --soft-cksum          checksums in software on both ends\n"
+                "  --counted             for callgrind --toggle-collect=rb_turn_counted\n"
+                "  --cpu N               run on this CPU (default 1 where there is one)\n"
+                "  --memory MB           packet memory (default 1024)\n");
+}
+
+static uint32_t pow2_at_least(uint32_t n)
+{
+    uint32_t p = 32;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
+{
+    struct hr_config_port port = {.mtu = (uint16_t)o->mtu};
+    /* A buffer as the pool lays it out. */
+    uint32_t buffer = hr_port_data_room(&port) + (uint32_t)sizeof(struct rte_mbuf);
+    uint32_t rx_desc = pow2_at_least((uint32_t)(((uint64_t)o->ring_mb << 20) / buffer));
+    *ret = (struct rb_loop_config){
+        .proxy = {.mtu = (uint16_t)o->mtu,
+                  .cksum = !o->soft_cksum,
+                  .rx_desc = rx_desc,
+                  /* Besides those that are posted: windows of 64 KB for all, but no more than 256 MB. */
+                  .mbufs = rx_desc + RTE_MIN(RTE_MAX(o->conns * 64, 8192u), (256u << 20) / buffer),
+                  .max_connections = o->max_connections ? o->max_connections : RTE_MAX(o->conns, 1000u)},
+        .peers = {.mtu = (uint16_t)o->mtu,
+                  .cksum = !o->soft_cksum,
+                  .max_peers = 2 * o->conns + 4096,
+                  .request_bytes = o->request,
+                  .response_bytes = o->response,
+                  .port = o->tcp ? RB_TCP_PORT : RB_KAFKA_PORT,
+                  .broker_port = o->tcp ? RB_TCP_PORT : RB_KAFKA_PORT},
+        .burst = o->burst,
+        .cold = o->cold,
+        .evict = o->evict,
+    };
+}
+
+/* Bytes in free hugepages of 2 MB. */
+static uint64_t free_hugepages(void)
+{
+    char line[128];
+    unsigned long n = 0;
+    FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "r");
+    if (f && fgets(line, sizeof(line), f))
+        n = strtoul(line, NULL, 10);
+    if (f)
+        fclose(f);
+    return n << 21;
+}
+
+static void start_eal(uint32_t memory_mb, int cpu, bool may_huge)
+{
+    char lcores[32], memory[16];
+    char *argv[EAL_ARGS] = {"ring-bench", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=error"};
+    int argc = 5;
+    bool huge = may_huge && free_hugepages() >= (uint64_t)memory_mb << 20;
+    snprintf(lcores, sizeof(lcores), "0@%d", cpu);
+    snprintf(memory, sizeof(memory), "%u", memory_mb);
+    argv[argc++] = "--lcores";
+    argv[argc++] = lcores;
+    argv[argc++] = "-m";
+    argv[argc++] = memory;
+    argv[argc++] = huge ? "--in-memory" : "--no-huge";
+    if (!huge && may_huge)
+        fprintf(stderr, "ring bench: fewer than %u MB of free hugepages: on ordinary pages\n", memory_mb);
+    if (rte_eal_init(argc, argv) < 0) {
+        fprintf(stderr, "ring bench: the EAL does not start: %s\n", rte_strerror(rte_errno));
+        exit(1);
+    }
+}
+
+enum option_id {
+    OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
+    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_HELP,
+};
+
+static const struct option options[] = {
+    {"label", required_argument, NULL, OPT_LABEL},
+    {"mode", required_argument, NULL, OPT_MODE},
+    {"mtu", required_argument, NULL, OPT_MTU},
+    {"conns", required_argument, NULL, OPT_CONNS},
+    {"burst", required_argument, NULL, OPT_BURST},
+    {"ring-mb", required_argument, NULL, OPT_RING_MB},
+    {"request", required_argument, NULL, OPT_REQUEST},
+    {"response", required_argument, NULL, OPT_RESPONSE},
+    {"in-flight", required_argument, NULL, OPT_IN_FLIGHT},
+    {"rounds", required_argument, NULL, OPT_ROUNDS},
+    {"per-round", required_argument, NULL, OPT_PER_ROUND},
+    {"cold", no_argument, NULL, OPT_COLD},
+    {"evict", no_argument, NULL, OPT_EVICT},
+    {"soft-cksum", no_argument, NULL, OPT_SOFT_CKSUM},
+    {"counted", no_argument, NULL, OPT_COUNTED},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static uint32_t number(const char *text, uint32_t lo, uint32_t hi)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || n < lo || n > hi) {
+        fprintf(stderr, "ring-bench: %s: must be a number from %u to %u\n", text, lo, hi);
+        exit(2);
+    }
+    return (uint32_t)n;
+}
+
+int main(int argc, char **argv)
+{
+    struct rb_options o = {.label = "ring", .mtu = 1500, .conns = 100, .burst = 32, .ring_mb = 8, .request = 65536,
+                           .response = 80, .in_flight = 2, .rounds = 9, .per_round = 100000};
+    uint32_t memory_mb = 1024;
+    int cpu = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 1 : 0, c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (c) {
+        case OPT_LABEL: o.label = optarg; break;
+        case OPT_MODE: o.tcp = strcmp(optarg, "tcp") == 0; break;
+        case OPT_MTU: o.mtu = number(optarg, 1280, 9216); break;
+        case OPT_CONNS: o.conns = number(optarg, 1, 200000); break;
+        case OPT_BURST: o.burst = number(optarg, 1, 32); break;
+        case OPT_RING_MB: o.ring_mb = number(optarg, 1, 4096); break;
+        case OPT_REQUEST: o.request = number(optarg, RB_REQUEST_MIN, RB_FRAME_PIECES * 32768); break;
+        case OPT_RESPONSE: o.response = number(optarg, RB_RESPONSE_MIN, 16384); break;
+        case OPT_IN_FLIGHT: o.in_flight = number(optarg, 1, 1000); break;
+        case OPT_ROUNDS: o.rounds = number(optarg, 1, RB_MAX_ROUNDS); break;
+        case OPT_PER_ROUND: o.per_round = number(optarg, 1, 1000000000); break;
+        case OPT_COLD: o.cold = true; break;
+        case OPT_EVICT: o.evict = true; break;
+        case OPT_SOFT_CKSUM: o.soft_cksum = true; break;
+        case OPT_COUNTED: o.counted = true; break;
+        case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
+        case OPT_MEMORY: memory_mb = number(optarg, 64, 1u << 20); break;
+        case OPT_HELP:
+        case 'h': usage(stdout); return 0;
+        default: usage(stderr); return 2;
+        }
+    }
+    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+        if (optind < argc && strcmp(argv[optind], scenarios[i].name) == 0) {
+            start_eal(memory_mb, cpu, !o.counted); /* valgrind maps no hugepages */
+            scenarios[i].run(&o);
+            rte_eal_cleanup();
+            return 0;
+        }
+    }
+    usage(stderr);
+    return 2;
+}
