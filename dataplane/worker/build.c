@@ -15,6 +15,7 @@
 /* Full-sized and control segments on the wire at once; header buffers come back with transmission. */
 #define HDR_MBUFS 16384u
 #define HDR_SPARE_CHUNKS 8192u
+#define OTHERS_MIN (16u << 20) /* bytes */
 
 /* ---- joining the layers ---------------------------------------------------------------------------- */
 
@@ -112,14 +113,29 @@ static uint32_t rx_mbufs(const struct hr_config *config, uint32_t data_room)
     return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
+/* An equal share of the memory, less what drivers and the rings between workers take. */
+static size_t arena_bytes(const struct hr_config *config)
+{
+    size_t all = (size_t)config->dataplane.memory_mb << 20;
+    size_t others = all / 16 > OTHERS_MIN ? all / 16 : OTHERS_MIN;
+    return (all - others) / config->dataplane.n_workers;
+}
+
 int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_room, struct hr_worker **ret_worker)
 {
-    int socket_id = (int)rte_socket_id();
-    struct hr_worker *w = rte_zmalloc_socket("hr_worker", sizeof(*w), 4096, socket_id);
-    if (!w)
+    struct hr_arena arena;
+    int err = hr_arena_create(id, arena_bytes(group->config), &arena);
+    if (err)
+        return err;
+    int socket_id = arena.socket_id;
+    struct hr_worker *w = rte_zmalloc_socket("hr_worker", sizeof(*w), RTE_CACHE_LINE_SIZE, socket_id);
+    if (!w) {
+        hr_arena_destroy(&arena);
         return HR_E_NOMEM;
+    }
     w->group = group;
     w->id = id;
+    w->arena = arena;
     w->socket_id = socket_id;
     w->stats = hr_region_stats(group->region, id);
     uint32_t n = rx_mbufs(group->config, data_room);
@@ -132,9 +148,10 @@ int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_r
         /* Every buffer may stand alone in a queue; queues start with a chunk of their own. */
         .chunks = n / HR_PIECE_CHUNK_N + HDR_SPARE_CHUNKS + group->config->limits.max_connections * 2,
     };
-    int err = hr_buf_ctx_init(&w->bufs, &cfg, w->stats);
+    err = hr_buf_ctx_init(&w->bufs, &cfg, w->stats);
     if (err) {
         rte_free(w);
+        hr_arena_destroy(&arena);
         return err;
     }
     HR_GAUGE_SET(w->stats, mbufs_total, n);
@@ -274,5 +291,7 @@ void hr_worker_destroy(struct hr_worker *w)
         hr_net_destroy(w->net);
     hr_idle_fini(&w->idle);
     hr_buf_ctx_fini(&w->bufs);
+    struct hr_arena arena = w->arena; /* w lies in it */
     rte_free(w);
+    hr_arena_destroy(&arena);
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "dataplane/buf/buf.h"
+#include "dataplane/worker/arena.h"
 #include "dataplane/worker/idle.h"
 #include "dataplane/worker/worker.h"
 
@@ -19,7 +20,8 @@ struct hr_tcp;
 struct hr_worker {
     struct hr_worker_group *group;
     uint32_t id;
-    int socket_id;
+    struct hr_arena arena;
+    int socket_id; /* the arena's: everything of this worker is allocated there */
     struct hr_stats *stats;
     struct hr_buf_ctx bufs;
     struct hr_net *net;
