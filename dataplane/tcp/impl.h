@@ -4,6 +4,7 @@
  *   conn.c      life of a connection, its state machine, the owner's calls
  *   flow.c      the keyed flow table, initial sequence numbers, timestamp offsets
  *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
+ *   syncookie.c handshakes without memory, above the backlog's mark
  *   ack.c       what an acknowledgement does
  *   recovery.c  what is lost, and what is sent next because of it (RFC 6675, RFC 6582)
  *   sack.c      the scoreboard of what the peer has above SND.UNA
@@ -229,6 +230,13 @@ _Static_assert(sizeof(struct hr_tcp_conn) <= 576, "a connection block is nine ca
 
 TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
 
+/* The two keys in use, by parity of their epoch. */
+struct hr_tcp_syncookies {
+    uint64_t epoch[2];
+    uint8_t key[2][16];
+    uint64_t valid_until_us; /* no cookie is out there after this */
+};
+
 struct hr_tcp {
     struct hr_tcp_config cfg;
     struct hr_buf_ctx *bufs;
@@ -248,6 +256,7 @@ struct hr_tcp {
     struct hr_wheel wheel;
     struct hr_tcp_slab ooo_slab, gaps_slab, sb_slab, flight_slab;
 
+    struct hr_tcp_syncookies cookies;
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
     uint32_t offered_bufs; /* windows offered, in buffers */
     uint8_t rcv_wscale;
@@ -309,6 +318,14 @@ void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, u
 
 /* input.c: an ACK that may answer an attack; a few per second and connection (RFC 5961 7). */
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* syncookie.c */
+void hr_tcp_syncookie_init(struct hr_tcp_syncookies *k);
+/* Answers a SYN without keeping anything. */
+void hr_tcp_syncookie_send(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *syn);
+/* Is this the ACK of a cookie? Then *ret_syn is the SYN that it answered, as far as it is known. */
+bool hr_tcp_syncookie_check(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *seg,
+                            struct hr_tcp_seg *ret_syn);
 
 /* ack.c: false: the segment is to be dropped (c may be gone if it returns false) */
 bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old);
@@ -374,7 +391,9 @@ void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next flush */
 void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* A segment without connection, at once. */
+/* A segment without connection, at once; false when no buffer was free. */
+bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,
+                           uint16_t wnd, const struct hr_tcp_opts *opts);
 void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack);
 void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Is there anything that has not been sent once? */

@@ -38,21 +38,33 @@ static void refuse(struct hr_tcp *tcp, const struct hr_flow *flow, const struct 
         hr_tcp_send_rst(tcp, flow, 0, seg->seq + sequence_length(seg), true);
 }
 
+static void half_open(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *syn)
+{
+    hr_tcp_apply_syn(tcp, c, syn);
+    hr_tcp_set_state(tcp, c, HR_TCP_SYN_RECEIVED);
+    tcp->n_half_open++;
+    HR_GAUGE_SET(tcp->stats, tcp_half_open, tcp->n_half_open);
+}
+
 /* A SYN for no connection: LISTEN, if the owner says so. after_iss: the sequence numbers of a former use of
  * the tuple end here. */
 static void listen_input(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *seg,
                          const uint32_t *after_iss)
 {
-    if (tcp->n_half_open >= tcp->cfg.max_half_open) {
-        HR_DROP(tcp->stats, tcp_syn_backlog);
-        return;
-    }
     struct hr_tcp_accept say = tcp->cfg.on_syn(tcp->cfg.owner, flow);
     if (!say.accept) {
         refuse(tcp, flow, seg);
         return;
     }
     HR_COUNT(tcp->stats, tcp_syn_rx);
+    if (tcp->n_half_open >= tcp->cfg.max_half_open) {
+        /* A cookie cannot be made to lie beyond a former use's numbers; timestamps keep the two apart too. */
+        if (after_iss == NULL || seg->opts.has_ts)
+            hr_tcp_syncookie_send(tcp, flow, seg);
+        else
+            HR_DROP(tcp->stats, tcp_syn_backlog);
+        return;
+    }
     struct hr_tcp_conn *c = hr_tcp_conn_new(tcp, flow);
     if (c == NULL) {
         HR_DROP(tcp->stats, tcp_conn_limit);
@@ -61,10 +73,7 @@ static void listen_input(struct hr_tcp *tcp, const struct hr_flow *flow, const s
     if (after_iss != NULL && hr_seq_leq(c->iss, *after_iss))
         c->iss = c->snd_una = c->snd_nxt = *after_iss + 1;
     c->cookie = say.cookie;
-    hr_tcp_apply_syn(tcp, c, seg);
-    hr_tcp_set_state(tcp, c, HR_TCP_SYN_RECEIVED);
-    tcp->n_half_open++;
-    HR_GAUGE_SET(tcp->stats, tcp_half_open, tcp->n_half_open);
+    half_open(tcp, c, seg);
     c->syn_due = true;
     hr_tcp_mark_dirty(tcp, c);
 }
@@ -232,7 +241,7 @@ static bool complete_open(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
     c->snd_wnd_max = RTE_MAX(c->snd_wnd_max, c->snd_wnd);
     c->snd_wl1 = seg->seq;
     c->snd_wl2 = seg->ack;
-    if (!c->syn_lost)
+    if (!c->syn_lost && c->last_tx_us != 0) /* a cookie's round trip was not timed */
         hr_tcp_rtt_sample(tcp, c, (uint32_t)(tcp->now_us - c->last_tx_us));
     if (!c->active) {
         tcp->n_half_open--;
@@ -396,6 +405,38 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     text_input(tcp, c, seg);
 }
 
+/* The ACK of a SYN cookie: the connection that was not kept is made now. False: it is no such ACK. */
+static bool cookie_input(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_tcp_seg *seg)
+{
+    struct hr_tcp_seg syn;
+
+    if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG)) != RTE_TCP_ACK_FLAG ||
+        tcp->now_us > tcp->cookies.valid_until_us)
+        return false;
+    if (!hr_tcp_syncookie_check(tcp, flow, seg, &syn)) {
+        HR_DROP(tcp->stats, tcp_cookie_bad);
+        refuse(tcp, flow, seg);
+        return true;
+    }
+    struct hr_tcp_accept say = tcp->cfg.on_syn(tcp->cfg.owner, flow);
+    if (!say.accept) {
+        refuse(tcp, flow, seg);
+        return true;
+    }
+    struct hr_tcp_conn *c = hr_tcp_conn_new(tcp, flow);
+    if (c == NULL) {
+        HR_DROP(tcp->stats, tcp_conn_limit);
+        return true;
+    }
+    HR_COUNT(tcp->stats, tcp_syn_cookie_ok);
+    c->cookie = say.cookie;
+    c->iss = c->snd_una = seg->ack - 1;
+    c->snd_nxt = seg->ack;
+    half_open(tcp, c, &syn);
+    conn_input(tcp, c, seg);
+    return true;
+}
+
 /* RFC 6191, RFC 9293 3.6.1: may this SYN begin a new connection on a tuple in TIME-WAIT? */
 static bool may_reuse(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
@@ -420,6 +461,8 @@ static void dispatch(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_t
     } else if (c == NULL && kind == RTE_TCP_SYN_FLAG) {
         listen_input(tcp, flow, seg, NULL);
     } else if (c == NULL) {
+        if (cookie_input(tcp, flow, seg))
+            return;
         HR_DROP(tcp->stats, tcp_no_conn);
         refuse(tcp, flow, seg);
     } else if (c->state == HR_TCP_SYN_SENT) {

@@ -66,14 +66,21 @@ static void emit(struct hr_tcp *tcp, const struct hr_flow *flow, struct rte_mbuf
     tcp->cfg.emit_take(tcp->cfg.owner, flow, m);
 }
 
+bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,
+                           uint16_t wnd, const struct hr_tcp_opts *opts)
+{
+    struct rte_mbuf *m = header(tcp, flow, seq, ack, flags, wnd, opts);
+    if (m == NULL)
+        return false;
+    emit(tcp, flow, m);
+    return true;
+}
+
 void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack)
 {
     uint8_t flags = RTE_TCP_RST_FLAG | (with_ack ? RTE_TCP_ACK_FLAG : 0);
-    struct rte_mbuf *m = header(tcp, flow, seq, ack, flags, 0, NULL);
-    if (m == NULL)
-        return;
-    HR_COUNT(tcp->stats, tcp_rst_tx);
-    emit(tcp, flow, m);
+    if (hr_tcp_send_stateless(tcp, flow, seq, ack, flags, 0, NULL))
+        HR_COUNT(tcp->stats, tcp_rst_tx);
 }
 
 void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c)

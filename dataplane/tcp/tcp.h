@@ -89,7 +89,7 @@ struct hr_tcp_config {
     unsigned worker_id;
     int socket_id;
     uint32_t max_conns;        /* connection blocks, TIME-WAIT included; allocated at creation */
-    uint32_t max_half_open;    /* SYN-RECEIVED at once; a further SYN is dropped and counted */
+    uint32_t max_half_open;    /* SYN-RECEIVED at once; further SYNs are answered by cookies */
     uint32_t rcv_wnd_initial;  /* bytes offered at first (default 64 KiB) */
     uint32_t rcv_wnd_max;      /* bytes offered at most per connection */
     uint32_t snd_buf_max;      /* bytes in the send queue above which hr_tcp_send_room() is 0 */
@@ -110,7 +110,7 @@ struct hr_tcp_config {
     uint32_t fin_wait_2_us;    /* a peer that never closes its half, once the owner has released; 60 s */
     uint32_t persist_max_us;   /* a zero window for longer fails the connection; 10 min */
     uint8_t hash_key[16];      /* flow table; random per process */
-    uint8_t isn_key[16];       /* RFC 6528; random per process, shared by workers */
+    uint8_t isn_key[16];       /* RFC 6528, SYN cookies; random per process, shared by workers */
     uint16_t max_tx_segs;      /* mbufs per packet that the port takes, header mbuf included; >= 2 */
 
     struct hr_buf_ctx *bufs;

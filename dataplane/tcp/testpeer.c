@@ -17,6 +17,8 @@ struct out out[512];
 unsigned n_out;
 uint64_t now = 50000000;
 struct hr_addr us, peer;
+bool refuse_syns;
+uint16_t path_mss_;
 
 uint16_t peer_port = 40000;
 uint32_t seq, ack;
@@ -26,13 +28,13 @@ struct hr_tcp_opts opts;
 static struct hr_tcp_accept on_syn(void *owner, const struct hr_flow *flow)
 {
     (void)owner;
-    return (struct hr_tcp_accept){.accept = flow->local_port == 9092};
+    return (struct hr_tcp_accept){.accept = flow->local_port == 9092 && !refuse_syns};
 }
 
 static uint16_t path_mss(void *owner, const struct hr_addr *local, const struct hr_addr *remote)
 {
     (void)owner, (void)local, (void)remote;
-    return 1460;
+    return path_mss_;
 }
 
 static void emit_take(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
@@ -69,6 +71,8 @@ int setup(void **state)
     cfg.emit_take = emit_take;
     assert_int_equal(hr_tcp_create(&cfg, now, &tcp), 0);
     n_out = 0;
+    refuse_syns = false;
+    path_mss_ = 1460;
     conn = NULL;
     memset(&opts, 0, sizeof(opts));
     return 0;

@@ -26,6 +26,8 @@ extern struct out out[512];
 extern unsigned n_out;
 extern uint64_t now;
 extern struct hr_addr us, peer;
+extern bool refuse_syns;         /* what the owner says to SYNs */
+extern uint16_t path_mss_;       /* of every route */
 
 /* The peer's side of the connection that most tests use. */
 extern uint16_t peer_port;

@@ -39,6 +39,8 @@
     X(tcp_rst_rx, "resets accepted")                                                                         \
     X(tcp_challenge_ack, "challenge ACKs sent (RFC 5961)")                                                   \
     X(tcp_syn_rx, "SYN segments received for a listener")                                                    \
+    X(tcp_syn_cookie_tx, "SYNs answered by a cookie: half-open connections above the mark")                  \
+    X(tcp_syn_cookie_ok, "connections made from the ACK of a SYN cookie")                                    \
     X(tcp_accepted, "connections accepted (passive open completed)")                                         \
     X(tcp_connect, "active opens started")                                                                   \
     X(tcp_connected, "active opens completed")                                                               \
@@ -119,7 +121,8 @@
     X(tcp_bad_ack, "segment acknowledges data that was never sent", "broken or hostile peer")                \
     X(tcp_ooo_limit, "out-of-order segment beyond the connection's cap", "heavy loss or reordering on the path; the peer resends") \
     X(tcp_rcv_pool, "segment dropped because receive buffers are short", "raise memory_mb or mbufs, or lower windows") \
-    X(tcp_syn_backlog, "SYN dropped: too many half-open connections", "SYN flood or very slow clients; raise limits.max_half_open") \
+    X(tcp_syn_backlog, "SYN dropped above the backlog's mark: no timestamps, and its tuple is in TIME-WAIT", "SYN flood or very slow clients; raise limits.max_half_open") \
+    X(tcp_cookie_bad, "ACK for no connection, and not of a SYN cookie that is valid now (answered by RST)", "late or forged ACKs during a SYN flood") \
     X(tcp_conn_limit, "SYN dropped: connection table full", "raise limits.max_connections")                  \
     X(tcp_retries, "connection dropped after too many retransmissions", "peer or path is dead")              \
     X(tcp_keepalive, "connection dropped: keepalive probes unanswered", "peer or path is dead")              \

@@ -199,9 +199,9 @@ def idle(ctx):
 
 @test("bad/half-open-flood", needs=NEEDS, variant=VARIANT)
 def half_open(ctx):
-    """SYNs whose handshake is never completed: bounded, counted, no harm to who is connected; then all is as before."""
+    """SYNs whose handshake is never completed: bounded, answered by cookies, counted; who comes meanwhile is served."""
     count = 600
-    before = ctx.drops()["tcp_syn_backlog"]
+    before = ctx.counters()["tcp_syn_cookie_tx"]
     ns = zone_ns(2)
     connected = ctx.connect(zone=1)
     env.run(env.in_ns(ns, ["iptables", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP"]))
@@ -218,11 +218,14 @@ def half_open(ctx):
             raw.sendto(bytes(seg), (net.HEADRACE, 0))
         half = headrace.gauges()["tcp_half_open"]
         raw.close()
-        eventually("drop reason tcp_syn_backlog", lambda: ctx.drops()["tcp_syn_backlog"] > before)
+        eventually("SYN cookies", lambda: ctx.counters()["tcp_syn_cookie_tx"] > before)
         check(half <= 64, "%d half-open connections, max_half_open is 64" % half)
-        ctx.note("%d SYNs: %d half-open, %d dropped" % (count, half, ctx.drops()["tcp_syn_backlog"] - before))
+        ctx.note("%d SYNs: %d half-open, %d cookies" % (count, half, ctx.counters()["tcp_syn_cookie_tx"] - before))
         check(wire.api_versions(connected)[1] == 0, "an open connection is not served beside the flood")
         connected.close()
+        with ctx.connect(zone=1) as fresh:
+            check(wire.api_versions(fresh)[1] == 0, "a new connection is not served while the backlog is full")
+        check(ctx.counters()["tcp_syn_cookie_ok"] > 0, "it was not made from a cookie")
     finally:
         env.run(env.in_ns(ns, ["iptables", "-F"]))
     # The flood's source resets what it hears of from now on: with the next SYN-ACKs the places become free.
