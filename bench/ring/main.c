@@ -66,6 +66,7 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
                   .rx_desc = rx_desc,
                   /* Besides those that are posted: windows of 64 KB for all, but no more than 256 MB. */
                   .mbufs = rx_desc + RTE_MIN(RTE_MAX(o->conns * 64, 8192u), (256u << 20) / buffer),
+                  .memory_mb = o->memory_mb / 4 * 3, /* the rest is the generator's */
                   .max_connections = o->max_connections ? o->max_connections : RTE_MAX(o->conns, 1000u)},
         .peers = {.mtu = (uint16_t)o->mtu,
                   .cksum = !o->soft_cksum,
@@ -155,8 +156,8 @@ static uint32_t number(const char *text, uint32_t lo, uint32_t hi)
 int main(int argc, char **argv)
 {
     struct rb_options o = {.label = "ring", .mtu = 1500, .conns = 100, .burst = 32, .ring_mb = 8, .request = 65536,
-                           .response = 80, .in_flight = 2, .rounds = 9, .per_round = 100000};
-    uint32_t memory_mb = 1024;
+                           .response = 80, .in_flight = 2, .rounds = 9, .per_round = 100000,
+                           .memory_mb = 1024};
     int cpu = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 1 : 0, c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (c) {
@@ -176,7 +177,7 @@ int main(int argc, char **argv)
         case OPT_SOFT_CKSUM: o.soft_cksum = true; break;
         case OPT_COUNTED: o.counted = true; break;
         case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
-        case OPT_MEMORY: memory_mb = number(optarg, 64, 1u << 20); break;
+        case OPT_MEMORY: o.memory_mb = number(optarg, 64, 1u << 20); break;
         case OPT_HELP:
         case 'h': usage(stdout); return 0;
         default: usage(stderr); return 2;
@@ -184,7 +185,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (optind < argc && strcmp(argv[optind], scenarios[i].name) == 0) {
-            start_eal(memory_mb, cpu, !o.counted); /* valgrind maps no hugepages */
+            start_eal(o.memory_mb, cpu, !o.counted); /* valgrind maps no hugepages */
             scenarios[i].run(&o);
             rte_eal_cleanup();
             return 0;

@@ -20,7 +20,7 @@ static void die(const char *what)
 
 static const char config_text[] =
     "dataplane: {\n"
-    "  main_lcore = 0; workers = [0]; hugepages = false; mbufs_per_worker = %u; memory_mb = 65536;\n"
+    "  main_lcore = 0; workers = [0]; hugepages = false; mbufs_per_worker = %u; memory_mb = %u;\n"
     "  source_ports = [12000, 60999];\n"
     "  ports = ({ name = \"card\"; device = \"0000:00:00.0\"; mtu = %u; addresses = (\"10.0.0.5/8\"); });\n"
     "};\n"
@@ -39,7 +39,7 @@ static void load_config(struct rb_proxy *p, const struct rb_proxy_config *cfg)
     int fd = mkstemp(path);
     uint32_t max = cfg->max_connections;
 
-    if (fd < 0 || dprintf(fd, config_text, cfg->mbufs, cfg->mtu, max, max, max) < 0)
+    if (fd < 0 || dprintf(fd, config_text, cfg->mbufs, cfg->memory_mb, cfg->mtu, max, max, max) < 0)
         die("cannot write a configuration");
     close(fd);
     int err = hr_config_load(path, p->config, &errors);

@@ -15,6 +15,7 @@ struct rb_proxy_config {
     uint16_t mtu;
     bool cksum;              /* offloaded to the card */
     uint32_t mbufs;          /* receive buffers */
+    uint32_t memory_mb;      /* of the EAL's, the worker's arena and what drivers would take */
     uint32_t rx_desc;        /* posted at a time */
     uint32_t max_connections;
 };

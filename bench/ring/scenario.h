@@ -13,6 +13,7 @@ struct rb_options {
     uint32_t conns;
     uint32_t burst;
     uint32_t ring_mb;      /* memory that the wire cycles through */
+    uint32_t memory_mb;    /* of the EAL */
     uint32_t request, response; /* bytes of a frame */
     uint32_t in_flight;    /* requests per client */
     uint32_t rounds;
