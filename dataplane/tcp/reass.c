@@ -137,8 +137,10 @@ static bool ooo_coalesce(struct hr_tcp *tcp, struct hr_tcp_ooo *prev, const stru
     return true;
 }
 
-/* Keeps bytes [seq, seq+len) of one mbuf where they are new. Takes m; false when a limit stopped it. */
-static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rte_mbuf *m, uint32_t seq)
+/* Keeps bytes [seq, seq+len) of one mbuf where they are new; *dup grows by the first that are not, in a row.
+ * Takes m; false when a limit stopped it. */
+static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rte_mbuf *m, uint32_t seq,
+                            struct hr_tcp_range *dup)
 {
     uint32_t end = seq + m->data_len;
     uint16_t base = m->data_off;
@@ -156,8 +158,16 @@ static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rt
     }
     /* Walk the gaps that the range covers; each gets a piece of its own. */
     while (hr_seq_lt(seq, end)) {
-        if (prev != NULL)
-            seq = hr_seq_max(seq, prev->seq + prev->len);
+        if (prev != NULL && hr_seq_gt(prev->seq + prev->len, seq)) {
+            uint32_t again = hr_seq_min(prev->seq + prev->len, end);
+            if (dup->start == dup->end)
+                dup->start = seq;
+            if (dup->start == seq || dup->end == seq)
+                dup->end = again;
+            seq = again;
+            if (seq == end)
+                break;
+        }
         uint32_t stop = next == NULL ? end : hr_seq_min(end, next->seq);
         if (hr_seq_lt(seq, stop)) {
             uint16_t off = (uint16_t)(base + (seq - base_seq)), len = (uint16_t)(stop - seq);
@@ -174,6 +184,7 @@ static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rt
                 ooo_put(g, prev, n);
                 prev = n;
             }
+            seq = stop;
         }
         if (next == NULL)
             break;
@@ -195,6 +206,7 @@ static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
 {
     struct rte_mbuf *m = seg->m;
     uint32_t seq = seg->seq;
+    struct hr_tcp_range dup = {0, 0};
 
     HR_COUNT(tcp->stats, tcp_ooo_rx);
     struct hr_tcp_gaps *g = gaps_attach(tcp, c);
@@ -209,13 +221,14 @@ static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         uint16_t len = m->data_len;
         m->next = NULL;
         m->nb_segs = 1;
-        if (!ooo_insert_mbuf(tcp, g, m, seq)) {
+        if (!ooo_insert_mbuf(tcp, g, m, seq, &dup)) {
             rte_pktmbuf_free(next);
             break;
         }
         seq += len;
         m = next;
     }
+    hr_tcp_reass_duplicate(tcp, c, dup.start, dup.end); /* RFC 2883 4.1: above a gap too */
     gaps_detach_idle(tcp, c);
 }
 

@@ -28,9 +28,11 @@ static void test_out_of_order(void **state)
     assert_int_equal(o->opts.sack[1].start, seq + 300);
     feed(seq + 150, ack, ACK, 400); /* covers the gaps, overlaps the pieces */
     o = said();
-    assert_int_equal(o->opts.n_sack, 1);
-    assert_int_equal(o->opts.sack[0].start, seq + 100);
-    assert_int_equal(o->opts.sack[0].end, seq + 600);
+    assert_int_equal(o->opts.n_sack, 2);
+    assert_int_equal(o->opts.sack[0].start, seq + 150); /* RFC 2883 4.2: what was there before */
+    assert_int_equal(o->opts.sack[0].end, seq + 200);
+    assert_int_equal(o->opts.sack[1].start, seq + 100);
+    assert_int_equal(o->opts.sack[1].end, seq + 600);
     assert_int_equal(hr_tcp_rcvq(conn)->bytes, 0);
     feed(seq, ack, ACK, 120);
     o = said();
