@@ -1,33 +1,52 @@
-/* Acknowledgements alone: the brokers' are held back on the wire while clients send, then played to the proxy with
- * nothing else. Each acknowledges new data, two segments for the most part, so that buffers are released too. */
+/* Acknowledgements alone, scripted: brokers fall silent while each client sends a request; then a run of pure ACKs is
+ * played to the proxy, one connection after the other, each ACK two segments further, up to where the brokers' own
+ * acknowledgements ended. Every ACK so takes one lookup, advances SND.UNA and releases two buffers. */
 #include <rte_ip.h>
 #include <rte_tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/ring/report.h"
 #include "bench/ring/scenario.h"
-#include "dataplane/worker/impl.h"
 
 #define WARM_UP 8 /* requests per client before the first round */
 #define GATHER_US 20000 /* long enough for delayed acknowledgements, too short for retransmissions */
+#define TCP_AT 34 /* in a frame */
+
+/* One broker leg, found by the proxy's port. */
+struct leg {
+    struct rte_mbuf *last; /* the acknowledgement that the broker sent last, held; NULL: none */
+    uint32_t acked;        /* as the proxy knows */
+};
 
 struct acks {
     struct rb_loop loop;
+    struct leg leg[65536];
     bool holding;
 };
 
-/* From a broker: its port is the sender's. */
-static bool from_broker(const struct rte_mbuf *frame)
+static void die(const char *what)
 {
-    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(frame, const struct rte_tcp_hdr *, 34);
-    return tcp->src_port == RTE_BE16(RB_KAFKA_PORT) || tcp->src_port == RTE_BE16(RB_TCP_PORT);
+    fprintf(stderr, "ring bench: %s\n", what);
+    exit(1);
 }
 
-static bool hold(void *owner, const struct rte_mbuf *frame)
+static bool hold(void *owner, struct rte_mbuf *frame)
 {
-    const struct acks *x = owner;
-    return x->holding && from_broker(frame);
+    struct acks *x = owner;
+    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(frame, const struct rte_tcp_hdr *, TCP_AT);
+    if (rte_pktmbuf_data_len(frame) < TCP_AT + sizeof(*tcp) ||
+        (tcp->src_port != RTE_BE16(RB_KAFKA_PORT) && tcp->src_port != RTE_BE16(RB_TCP_PORT)))
+        return false;
+    struct leg *leg = &x->leg[rte_be_to_cpu_16(tcp->dst_port)];
+    if (!x->holding) {
+        leg->acked = rte_be_to_cpu_32(tcp->recv_ack);
+        return false;
+    }
+    rte_pktmbuf_free(leg->last); /* NULL will do */
+    leg->last = frame;
+    return true;
 }
 
 static void ask_all(struct acks *x)
@@ -45,15 +64,12 @@ static void finish(struct acks *x)
     uint64_t until_ns = l->now_ns + 60 * 1000000000ULL;
     while (l->peers.n_answers < l->peers.n_asked) {
         rb_loop_step(l);
-        if (l->now_ns > until_ns) {
-            fprintf(stderr, "ring bench: answers do not come\n");
-            exit(1);
-        }
+        if (l->now_ns > until_ns)
+            die("answers do not come");
     }
 }
 
-/* Clients send a request each, which congestion windows have room for by now; the acknowledgements wait, and brokers
- * say nothing else. */
+/* Clients send a request each, which congestion windows have room for by now; brokers say nothing. */
 static void gather(struct acks *x)
 {
     struct rb_loop *l = &x->loop;
@@ -65,6 +81,42 @@ static void gather(struct acks *x)
     x->holding = false;
 }
 
+static void queue_copy(struct rb_peers *p, const struct rte_mbuf *frame, uint32_t ack)
+{
+    struct rte_mbuf *m = rte_pktmbuf_copy(frame, p->bufs.rx_pool, 0, UINT32_MAX);
+    if (!m)
+        die("the generator is out of buffers");
+    rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, TCP_AT)->recv_ack = rte_cpu_to_be_32(ack);
+    p->out.frame[p->out.tail++ % RB_QUEUE] = m;
+}
+
+/* Queues the run; returns how many. */
+static uint32_t script(struct acks *x, uint32_t step)
+{
+    struct rb_peers *p = &x->loop.peers;
+    uint32_t n = 0;
+    for (bool any = true; any;) {
+        any = false;
+        for (uint32_t port = 0; port < 65536; port++) {
+            struct leg *leg = &x->leg[port];
+            if (!leg->last)
+                continue;
+            uint32_t end = rte_be_to_cpu_32(
+                rte_pktmbuf_mtod_offset(leg->last, struct rte_tcp_hdr *, TCP_AT)->recv_ack);
+            uint32_t left = end - leg->acked;
+            leg->acked += RTE_MIN(step, left);
+            queue_copy(p, leg->last, leg->acked);
+            n++;
+            any = true;
+            if (leg->acked != end)
+                continue;
+            rte_pktmbuf_free(leg->last);
+            leg->last = NULL;
+        }
+    }
+    return n;
+}
+
 void rb_scenario_acks(const struct rb_options *o)
 {
     static struct acks x;
@@ -74,7 +126,7 @@ void rb_scenario_acks(const struct rb_options *o)
     cfg.peers.owner = &x;
     rb_loop_open(l, &cfg);
     l->counted = o->counted;
-    l->hold = hold;
+    l->hold_take = hold;
     l->hold_owner = &x;
     rb_loop_connect(l, o->conns);
     for (uint32_t i = 0; i < WARM_UP; i++) {
@@ -82,28 +134,22 @@ void rb_scenario_acks(const struct rb_options *o)
         finish(&x);
     }
 
-    struct rb_metric per_ack = {"cycles_per_ack", "TSC cycles", "proxy turns, ACKs of new data alone"};
+    struct rb_metric per_ack = {"cycles_per_ack", "TSC cycles", "proxy turns, ACKs of two segments each and nothing else"};
     struct rb_metric answers = {"sent_per_ack", "1", "segments that the proxy sent meanwhile, per ACK"};
     uint64_t n_acks = 0;
     for (uint32_t round = 0; round < o->rounds; round++) {
         gather(&x);
-        /* Played by hand: the generator stands still. */
-        struct rb_queue *out = &l->peers.out;
-        if (rb_queue_n(out) > 0 || rb_queue_n(&l->held) == 0) {
-            fprintf(stderr, "ring bench: no acknowledgements to play\n");
-            exit(1);
-        }
-        while (rb_queue_n(&l->held) > 0)
-            out->frame[out->tail++ % RB_QUEUE] = l->held.frame[l->held.head++ % RB_QUEUE];
-        uint32_t n = rb_queue_n(out);
+        if (rb_queue_n(&l->peers.out) > 0)
+            die("something besides acknowledgements is under way");
+        uint32_t n = script(&x, 2 * (o->mtu - 52));
         rb_loop_measure(l, true);
         l->frozen = true;
-        while (rb_queue_n(out) > 0)
+        while (rb_queue_n(&l->peers.out) > 0)
             rb_loop_step(l);
         l->frozen = false;
         rb_loop_measure(l, false);
         n_acks += n;
-        rb_metric_add(&per_ack, (double)(l->tally.cycles + l->tally.gap_cycles) / n);
+        rb_metric_add(&per_ack, (double)l->tally.cycles / n);
         rb_metric_add(&answers, (double)l->tally.frames_out / n);
         l->peers.brokers_mute = false;
         finish(&x);

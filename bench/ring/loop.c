@@ -106,10 +106,8 @@ static uint32_t to_proxy(struct rb_loop *l)
     uint32_t bytes = 0;
     for (uint32_t n = rb_card_rx_waiting(card); n < l->cfg.burst && rb_queue_n(q) > 0;) {
         struct rte_mbuf *frame = q->frame[q->head++ % RB_QUEUE];
-        if (l->hold && l->hold(l->hold_owner, frame)) {
-            l->held.frame[l->held.tail++ % RB_QUEUE] = frame;
+        if (l->hold_take && l->hold_take(l->hold_owner, frame))
             continue;
-        }
         uint8_t *to = rb_card_rx_place(card), *end = to;
         for (const struct rte_mbuf *m = frame; m && to; m = m->next) {
             memcpy(end, rte_pktmbuf_mtod(m, const void *), m->data_len);
@@ -252,8 +250,6 @@ void rb_loop_close(struct rb_loop *l)
 {
     if (l->proxy.card.no_buffer > 0)
         fprintf(stderr, "ring bench: %lu frames found no buffer\n", (unsigned long)l->proxy.card.no_buffer);
-    while (rb_queue_n(&l->held) > 0)
-        rte_pktmbuf_free(l->held.frame[l->held.head++ % RB_QUEUE]);
     rb_proxy_close(&l->proxy);
     rb_peers_close(&l->peers);
     free(l->evictor);

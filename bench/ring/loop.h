@@ -51,10 +51,9 @@ struct rb_loop {
     bool gap;             /* the last turn was interrupted */
     bool frozen;          /* the generator stands still, and time with it */
     uint64_t last_cycles; /* of the last turn */
-    /* Frames for the proxy are held back when this says so; NULL: none. Called for each frame from the generator. */
-    bool (*hold)(void *owner, const struct rte_mbuf *frame);
+    /* Sees each frame from the generator; true: it keeps the frame. NULL: none. */
+    bool (*hold_take)(void *owner, struct rte_mbuf *frame);
     void *hold_owner;
-    struct rb_queue held;
     uint8_t *evictor;
 };
 

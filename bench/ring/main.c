@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,11 @@
 #include "bench/ring/scenario.h"
 
 #define EAL_ARGS 16
+#ifdef __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
 
 static const struct {
     const char *name;
@@ -43,7 +49,8 @@ static void usage(FILE *to)
                 "  --soft-cksum          checksums in software on both ends\n"
                 "  --counted             for callgrind --toggle-collect=rb_turn_counted\n"
                 "  --cpu N               run on this CPU (default 1 where there is one)\n"
-                "  --memory MB           packet memory (default 1024)\n");
+                "  --memory MB           packet memory (default 1024)\n"
+                "  --build               print compiler and flags, and nothing else\n");
 }
 
 static uint32_t pow2_at_least(uint32_t n)
@@ -117,7 +124,7 @@ static void start_eal(uint32_t memory_mb, int cpu, bool may_huge)
 
 enum option_id {
     OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
-    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_HELP,
+    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -138,6 +145,7 @@ static const struct option options[] = {
     {"counted", no_argument, NULL, OPT_COUNTED},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"memory", required_argument, NULL, OPT_MEMORY},
+    {"build", no_argument, NULL, OPT_BUILD},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -178,6 +186,7 @@ int main(int argc, char **argv)
         case OPT_COUNTED: o.counted = true; break;
         case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
         case OPT_MEMORY: o.memory_mb = number(optarg, 64, 1u << 20); break;
+        case OPT_BUILD: printf("%s, %s, %s\n", COMPILER, RB_FLAGS, rte_version()); return 0;
         case OPT_HELP:
         case 'h': usage(stdout); return 0;
         default: usage(stderr); return 2;

@@ -89,6 +89,14 @@ def unit(tally):
     _meson_test(SANITIZED, "clang, ASan and UBSan", tally)
 
 
+def instructions(tally):
+    """The worker's instruction counts against the committed baseline: bench/ring/instructions."""
+    print("--- instruction counts", flush=True)
+    res = subprocess.run([ROOT + "/bench/ring/instructions"], stdin=subprocess.DEVNULL,
+                         env=dict(os.environ, HR_BUILD_V3=env.BUILD + "-v3"))
+    tally.add("instructions", res.returncode == 0)
+
+
 def fuzz(tally, seconds=FUZZ_SECONDS):
     build_clang()
     targets = sorted(p for p in glob.glob(SANITIZED + "/tests/fuzz-*") if os.access(p, os.X_OK) and os.path.isfile(p))
@@ -171,21 +179,24 @@ def main(argv):
     try:
         if part == "unit":
             unit(tally)
+        elif part == "instructions":
+            instructions(tally)
         elif part == "fuzz":
             fuzz(tally, int(argv[1]) if len(argv) > 1 else FUZZ_SECONDS)
         elif part == "integration":
             integration(tally, argv[1:])
         elif part in ("default", "all"):
             unit(tally)
+            instructions(tally)
             fuzz(tally)
             integration(tally, ["--all"] if part == "all" else [])
         else:
-            raise RigError("%s: the parts are unit, fuzz, integration and all" % part)
+            raise RigError("%s: the parts are unit, instructions, fuzz, integration and all" % part)
     except RigError as err:
         print("error: %s" % err, file=sys.stderr)
         tally.failed.append("error")
     finally:
-        if "--keep" not in argv and part not in ("unit", "fuzz"):
+        if "--keep" not in argv and part not in ("unit", "instructions", "fuzz"):
             cli.down()
     if tally.failed:
         print("failed: %s" % ", ".join(sorted(set(tally.failed))))
