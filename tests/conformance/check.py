@@ -11,6 +11,7 @@ fails on a label without a row, a label twice, a function that its file does not
 and pass in that run.
 """
 
+import glob
 import json
 import os
 import re
@@ -59,6 +60,19 @@ def defines(path, function):
     return False
 
 
+def script_labels():
+    """(script, label) of every label that a packet script says it shows, where it is one of the table's."""
+    for path in sorted(glob.glob(ROOT + "/tests/scripts/*.pkt")):
+        with open(path) as f:
+            shows = re.search(r"^shows: (.*)$", f.read(), re.M)
+        for word in shows.group(1).split() if shows else []:
+            m = re.match(r"^(\d+):(.+)$", word)
+            section = "RFC 9293" if re.match(r"^(MUST|SHLD)-", word) else "RFC " + m.group(1) if m else None
+            if section == "RFC 9293" and m or section not in REQUIRED:
+                continue  # a section of RFC 9293's text, or a document that shares a section of the table
+            yield os.path.basename(path), section, m.group(2) if m else word
+
+
 def check(build):
     errors, seen, proven, left_out = [], {}, 0, 0
     good = passed_tests(build) if build else None
@@ -99,6 +113,7 @@ def check(build):
             if good is not None and t not in good:
                 wrong("test %s did not run and pass" % t)
         proven += 1
+    errors += ["%s shows %s %s, which has no row" % x for x in script_labels() if x[1:] not in seen]
     for section, labels in REQUIRED.items():
         errors += ["%s: no row for %s" % (section, label) for label in labels if (section, label) not in seen]
     return errors, proven, left_out
