@@ -30,6 +30,12 @@ def relay_edits(ctx):
     _run(ctx, [sys.executable, HERE + "/relay_edits/run"])
 
 
+@test("program/hist", needs=("program",))
+def hist(ctx):
+    """Latency histograms against HdrHistogram itself: a million values, a million percentiles, a merge."""
+    _run(ctx, [HERE + "/hist/run"])
+
+
 @test("program/net-echo", needs=("program",))
 def net_echo(ctx):
     """The network layer alone on a veth pair."""
