@@ -13,7 +13,7 @@ static struct hr_hist a, b, both;
 static uint64_t random_value(uint64_t *state)
 {
     *state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (*state >> 20) >> (*state % 43);
+    return (*state >> 22) >> (*state % 43); /* 42 bits at most */
 }
 
 static void layout(void **s)
