@@ -241,6 +241,7 @@ static int start_workers(struct dataplane *dp, char why[HR_WHY_MAX])
         if (err)
             return err;
         group->n_ports++;
+        group->steer.by_arrival = (i == 0 || group->steer.by_arrival) && dp->ports[i].spreads;
     }
     snprintf(why, HR_WHY_MAX, "memory is too small for the configured limits: raise dataplane.memory_mb or lower "
                               "limits.max_connections");

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -229,8 +230,6 @@ static int negotiate(struct hr_port *port, const struct rte_eth_dev_info *info, 
     }
     uint64_t rss = info->flow_type_rss_offloads & (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4);
     if (port->n_queues > 1 && rss != 0) {
-        /* The driver's own key: not every card lets itself be given one, and hand-off between workers makes
-         * any spreading right. */
         conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf->rx_adv_conf.rss_conf.rss_hf =
             rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP ? rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP : rss;
@@ -261,6 +260,35 @@ static int setup_queues(struct hr_port *port, struct rte_eth_dev_info *info, con
             return fail(port, "transmit queue", err, why);
     }
     return 0;
+}
+
+/* The key: one of ours where the card takes it (senders who know it can choose queues), else what the card says it
+ * has. The table: what the card says, else the usual one. What is not true will be noticed (rss.h). */
+static void learn_spreading(struct hr_port *port, const struct rte_eth_dev_info *info)
+{
+    struct hr_rss *rss = &port->rss;
+    struct rte_eth_rss_conf conf = {.rss_key = rss->key, .rss_key_len = info->hash_key_size,
+                                    .rss_hf = info->flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_TCP};
+    if (conf.rss_key_len == 0 || conf.rss_key_len > sizeof(rss->key))
+        return;
+    bool known = getrandom(rss->key, conf.rss_key_len, 0) == conf.rss_key_len &&
+                 rte_eth_dev_rss_hash_update(port->port_id, &conf) == 0;
+    if (!known)
+        known = rte_eth_dev_rss_hash_conf_get(port->port_id, &conf) == 0 && conf.rss_key_len <= sizeof(rss->key);
+    if (!known)
+        return;
+    rss->key_len = conf.rss_key_len;
+    if (info->reta_size == 0 || info->reta_size > HR_RSS_TABLE_MAX || !rte_is_power_of_2(info->reta_size))
+        return;
+    struct rte_eth_rss_reta_entry64 entries[HR_RSS_TABLE_MAX / RTE_ETH_RETA_GROUP_SIZE] = {0};
+    for (uint32_t i = 0; i < RTE_DIM(entries); i++)
+        entries[i].mask = UINT64_MAX;
+    rss->n_table = info->reta_size;
+    bool told = info->reta_size >= RTE_ETH_RETA_GROUP_SIZE &&
+                rte_eth_dev_rss_reta_query(port->port_id, entries, info->reta_size) == 0;
+    for (uint16_t i = 0; i < rss->n_table; i++)
+        rss->table[i] = told ? entries[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE]
+                             : (uint16_t)(i % port->n_queues);
 }
 
 static int start(struct hr_port *port, struct rte_mempool **pools, char why[HR_WHY_MAX])
@@ -299,7 +327,9 @@ static int start(struct hr_port *port, struct rte_mempool **pools, char why[HR_W
     port->tx_ip_cksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
     port->tx_tcp_cksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     port->rx_scatter = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
-    port->rss = conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS;
+    port->spreads = conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS;
+    if (port->spreads)
+        learn_spreading(port, &info);
     port->hw_tx_segs = tx_segs(&info, (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0);
     port->max_tx_segs = port->hw_tx_segs < 2 ? TX_SEGS_MAX : port->hw_tx_segs;
     port->sleep = hr_rxfd_find(port, &mark, conf.intr_conf.rxq != 0);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "dataplane/net/eal.h"
+#include "dataplane/net/rss.h"
 #include "shared/config/config.h"
 
 #define HR_PORT_MAX_QUEUES HR_CONFIG_MAX_WORKERS
@@ -65,7 +66,8 @@ struct hr_port {
     /* Negotiated. */
     bool rx_ip_cksum, rx_tcp_cksum, tx_ip_cksum, tx_tcp_cksum;
     bool rx_scatter;
-    bool rss; /* the device spreads flows over the queues by a hash */
+    bool spreads; /* the device spreads flows over the queues by a hash */
+    struct hr_rss rss; /* what it says about that */
     uint16_t hw_tx_segs;  /* mbufs per packet that the device takes; 1 = no chains */
     uint16_t max_tx_segs; /* what TCP may use, >= 2: longer packets are copied flat by dataplane/net */
 

@@ -25,6 +25,8 @@ int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint1
         flow.local = locals[a];
         for (uint32_t i = 0; i < tries; i++) {
             flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
+            if (proxy->cfg.arrives_here && !proxy->cfg.arrives_here(proxy->cfg.owner, &flow))
+                continue;
             int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
             if (err != HR_E_EXISTS)
                 return err == HR_E_FULL ? HR_E_NOMEM : err;

@@ -38,6 +38,8 @@ struct hr_proxy_config {
     /* The local addresses for an active open to remote, best first; returns how many, 0 without a route. */
     uint32_t (*source_addrs)(void *owner, const struct hr_addr *remote, struct hr_addr *ret_locals,
                              uint32_t max);
+    /* Will answers to this flow reach this worker's queue, as far as that is known? NULL: any port will do. */
+    bool (*arrives_here)(void *owner, const struct hr_flow *flow);
     /* A metadata hint for the control plane: something in the policy looks stale. */
     void (*hint)(void *owner, uint16_t listener, int32_t node_id);
     /* An event for the log; msg->u.log is filled, the rest is the callee's. */

@@ -1,6 +1,7 @@
 /* Creating a worker, and the callbacks through which its layers call each other. */
 #include <rte_lcore.h>
 #include <rte_malloc.h>
+#include <rte_tcp.h>
 #include <string.h>
 
 #include "dataplane/control/control.h"
@@ -25,6 +26,35 @@ static void give(struct hr_worker *w, uint32_t owner, struct rte_mbuf *m)
         w->wake_mask |= 1u << owner;
 }
 
+/* What opens connections (SYN, SYN-ACK) shows by which queue the card delivers their flows. */
+static void learn_queue(struct hr_worker *w, const struct hr_flow *flow, const struct rte_mbuf *m)
+{
+    const uint8_t *header = rte_pktmbuf_mtod(m, const uint8_t *);
+    if (!(header[13] & RTE_TCP_SYN_FLAG))
+        return;
+    for (uint32_t i = 0; i < w->group->n_ports; i++) {
+        const struct hr_port *port = &w->group->ports[i];
+        uint32_t hash = m->hash.rss;
+        if (port->port_id == m->port && port->spreads)
+            hr_rss_observe(&w->queues[i], &port->rss, flow, (uint16_t)w->id,
+                           m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? &hash : NULL);
+    }
+}
+
+/* Will the answers to a flow that begins here come by our queue? True where that cannot be known. */
+static bool arrives_here(void *arg, const struct hr_flow *flow)
+{
+    struct hr_worker *w = arg;
+    for (uint32_t i = 0; i < w->group->n_ports; i++) {
+        const struct hr_port *port = &w->group->ports[i];
+        if (!port->spreads || !hr_port_has(port, &flow->local))
+            continue;
+        int queue = hr_rss_queue(&w->queues[i], &port->rss, flow);
+        return queue < 0 || (uint32_t)queue == w->id;
+    }
+    return true;
+}
+
 static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
 {
     struct hr_worker *w = arg;
@@ -34,8 +64,9 @@ static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_ad
                                      .remote = *src,
                                      .remote_port = (uint16_t)(ports[0] << 8 | ports[1]),
                                      .local_port = (uint16_t)(ports[2] << 8 | ports[3])};
+        learn_queue(w, &flow, m);
         uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
-        if (owner != w->id) {
+        if (owner != w->id && owner != HR_STEER_ARRIVAL) {
             give(w, owner, m);
             return;
         }
@@ -43,16 +74,25 @@ static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_ad
     hr_tcp_input_take(w->tcp, src, dst, m);
 }
 
+static void tell_others(struct hr_worker *w, const struct hr_news *news)
+{
+    for (uint32_t to = 0; to < w->group->n_workers; to++)
+        if (to != w->id && hr_handoff_tell(w->group->handoff, w->id, to, news, w->bufs.hdr_pool, w->stats))
+            w->wake_mask |= 1u << to;
+}
+
 static void on_icmp_error(void *arg, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)
 {
     struct hr_worker *w = arg;
     uint32_t owner = hr_steer_owner(&w->group->steer, flow);
-    if (owner == w->id) {
+    if (owner == w->id || (owner == HR_STEER_ARRIVAL && hr_tcp_flow_exists(w->tcp, flow))) {
         hr_tcp_icmp_error(w->tcp, flow, seq, hard, mtu);
         return;
     }
     struct hr_news news = {.kind = HR_NEWS_ICMP_ERROR, .flow = *flow, .seq = seq, .hard = hard, .mtu = mtu};
-    if (hr_handoff_tell(w->group->handoff, w->id, owner, &news, w->bufs.hdr_pool, w->stats))
+    if (owner == HR_STEER_ARRIVAL)
+        tell_others(w, &news);
+    else if (hr_handoff_tell(w->group->handoff, w->id, owner, &news, w->bufs.hdr_pool, w->stats))
         w->wake_mask |= 1u << owner;
 }
 
@@ -60,9 +100,7 @@ static void on_net_news(void *arg, const struct hr_net_news *heard)
 {
     struct hr_worker *w = arg;
     struct hr_news news = {.kind = HR_NEWS_NET, .net = *heard};
-    for (uint32_t to = 0; to < w->group->n_workers; to++)
-        if (to != w->id && hr_handoff_tell(w->group->handoff, w->id, to, &news, w->bufs.hdr_pool, w->stats))
-            w->wake_mask |= 1u << to;
+    tell_others(w, &news);
 }
 
 static struct hr_tcp_accept on_syn(void *arg, const struct hr_flow *flow)
@@ -242,6 +280,7 @@ static int build_proxy(struct hr_worker *w)
         .relays = w->relays,
         .owner = w,
         .source_addrs = source_addrs,
+        .arrives_here = w->group->n_workers > 1 ? arrives_here : NULL,
         .hint = hint,
         .log = log_event,
     };
@@ -252,6 +291,8 @@ static int build_proxy(struct hr_worker *w)
 int hr_worker_build(struct hr_worker *w, uint64_t now_us)
 {
     w->now_us = now_us;
+    for (uint32_t i = 0; i < w->group->n_ports; i++)
+        hr_rss_learner_init(&w->queues[i]);
     int err = build_net(w);
     if (!err)
         err = build_tcp(w);

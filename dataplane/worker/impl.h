@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "dataplane/buf/buf.h"
+#include "dataplane/net/rss.h"
 #include "dataplane/worker/arena.h"
 #include "dataplane/worker/idle.h"
 #include "dataplane/worker/worker.h"
@@ -24,6 +25,7 @@ struct hr_worker {
     int socket_id; /* the arena's: everything of this worker is allocated there */
     struct hr_stats *stats;
     struct hr_buf_ctx bufs;
+    struct hr_rss_learner queues[HR_CONFIG_MAX_PORTS]; /* by port index */
     struct hr_net *net;
     struct hr_tcp *tcp;
     struct hr_relay_ctx *relays;

@@ -22,5 +22,7 @@ uint32_t hr_steer_owner(const struct hr_steer *steer, const struct hr_flow *flow
         uint32_t owner = ((uint32_t)flow->local_port - steer->source_port_min) / share(steer);
         return owner < steer->n_workers ? owner : steer->n_workers - 1; /* the division's remainder */
     }
+    if (steer->by_arrival)
+        return HR_STEER_ARRIVAL;
     return (uint32_t)(hr_siphash(steer->key, flow, sizeof(*flow)) % steer->n_workers);
 }

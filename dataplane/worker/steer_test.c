@@ -50,11 +50,24 @@ static void test_client_legs_spread(void **state)
         assert_in_range(hits[w], 800, 1200);
 }
 
+/* Where a card keeps flows together nobody has to agree about client legs. */
+static void test_arrival(void **state)
+{
+    struct hr_steer s = steer(4);
+    s.by_arrival = true;
+    struct hr_flow client = {.local_port = 9092, .remote_port = 40000}, broker = {.local_port = 60000};
+    assert_int_equal(hr_steer_owner(&s, &client), HR_STEER_ARRIVAL);
+    assert_in_range(hr_steer_owner(&s, &broker), 0, 3);
+    s.n_workers = 1;
+    assert_int_equal(hr_steer_owner(&s, &client), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ports_are_partitioned),
         cmocka_unit_test(test_client_legs_spread),
+        cmocka_unit_test(test_arrival),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
