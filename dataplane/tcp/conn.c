@@ -7,7 +7,6 @@
 
 #include "dataplane/tcp/impl.h"
 
-#define QUICKACKS 16
 #define RTO_INITIAL_US 1000000     /* RFC 6298 2.1 */
 #define RTO_AFTER_LOST_SYN 3000000 /* RFC 6298 5.7 */
 
@@ -40,7 +39,7 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     c->rcv_adv = RTE_MIN(c->rcv_target, 65535u); /* on top of RCV.NXT, once there is one */
     c->rcv_seg = c->adv_mss;
     c->rcv_seg_max = 1;
-    c->quickacks = QUICKACKS;
+    hr_tcp_ack_quick(c);
     c->rto_us = RTO_INITIAL_US;
     c->snd_buf_max = tcp->cfg.snd_buf_max;
     c->last_rx_us = tcp->now_us;

@@ -10,6 +10,7 @@
  *   sack.c      the scoreboard of what the peer has above SND.UNA
  *   xmit.c      what was sent when, and what became of it
  *   reass.c     payload in order, and out of order until it is
+ *   ackpolicy.c when what was received is acknowledged
  *   window.c    the receive window
  *   output.c    segments out
  *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
@@ -140,6 +141,7 @@ struct hr_tcp_conn {
     uint8_t retries;     /* unanswered retransmissions of SND.UNA */
     uint8_t dupacks;
     uint8_t quickacks;   /* segments still to be acknowledged at once */
+    uint8_t ack_segs;    /* segments received in order and not acknowledged yet */
     uint8_t ka_probes;
     uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
     uint8_t events;      /* set of enum hr_tcp_event, not fetched yet */
@@ -155,6 +157,7 @@ struct hr_tcp_conn {
     bool fin_queued : 1;     /* by the owner */
     bool fin_sent : 1;
     bool rcv_fin_known : 1;  /* the peer's FIN is at rcv_fin_seq */
+    bool taken : 1;          /* the owner has taken bytes */
     bool syn_due : 1;        /* SYN or SYN-ACK is to be sent */
     bool ack_now : 1;
     bool probe_due : 1;      /* zero-window probe */
@@ -173,7 +176,6 @@ struct hr_tcp_conn {
     uint32_t rcv_fin_seq;
     uint32_t rcv_target;     /* bytes of window that the budget grants now */
     uint32_t last_ack_sent;
-    uint32_t ack_bytes;      /* in-order bytes not acknowledged yet */
     uint32_t ts_recent;      /* RFC 7323 */
     uint32_t ts_recent_ms;   /* when it was set, in our clock */
     uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
@@ -184,7 +186,7 @@ struct hr_tcp_conn {
     uint32_t down_bytes, down_bufs; /* held by the owner elsewhere */
     uint32_t want;
     uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
-    uint32_t drained;        /* bytes consumed since drained_since_us */
+    uint32_t drained;        /* bytes gone for good since drained_since_us */
     uint32_t drained_since_us; /* low bits of the clock */
 
     /* Send. Sequence numbers of the send queue's bytes start at snd_una. */
@@ -379,6 +381,16 @@ uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret
 struct rte_mbuf *hr_tcp_trim_head(struct rte_mbuf *m, uint32_t n);
 struct rte_mbuf *hr_tcp_trim_to(struct rte_mbuf *m, uint32_t len);
 
+/* ackpolicy.c */
+void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next flush */
+/* A segment came in order. */
+void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* The sender starts, or starts again: no thinning for a while. */
+void hr_tcp_ack_quick(struct hr_tcp_conn *c);
+void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* A segment left, and with it the acknowledgement of all that came. */
+void hr_tcp_ack_sent(struct hr_tcp_conn *c);
+
 /* window.c */
 /* Moves the right edge as far as the budget allows; called before a segment leaves. */
 void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c);
@@ -389,7 +401,6 @@ void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* output.c */
 void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next flush */
 void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* A segment without connection, at once; false when no buffer was free. */
 bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,

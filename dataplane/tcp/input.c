@@ -386,6 +386,8 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         c->ts_recent = seg->opts.tsval;
         c->ts_recent_ms = tcp->now_ms;
     }
+    if (tcp->now_us - c->last_rx_us > c->rto_us)
+        hr_tcp_ack_quick(c);
     c->last_rx_us = tcp->now_us;
     c->ka_probes = 0;
 

@@ -26,12 +26,6 @@ void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     TAILQ_REMOVE(&tcp->dirty, c, dirty_link);
 }
 
-void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c)
-{
-    c->ack_now = true;
-    hr_tcp_mark_dirty(tcp, c);
-}
-
 /* A header mbuf with ports, numbers and options; the payload is chained behind by the caller. */
 static struct rte_mbuf *header(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack,
                                uint8_t flags, uint16_t wnd, const struct hr_tcp_opts *opts)
@@ -102,15 +96,6 @@ static void timestamps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, st
     o->tsecr = c->ts_recent;
 }
 
-/* The acknowledgement left with a segment. */
-static void ack_is_out(struct hr_tcp *tcp, struct hr_tcp_conn *c)
-{
-    c->ack_now = false;
-    c->ack_at = 0;
-    c->ack_bytes = 0;
-    c->last_ack_sent = c->rcv_nxt;
-}
-
 static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     bool reply = c->state == HR_TCP_SYN_RECEIVED;
@@ -131,7 +116,7 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return false;
     c->syn_due = false;
     if (reply)
-        ack_is_out(tcp, c);
+        hr_tcp_ack_sent(c);
     if (c->snd_nxt == c->iss) {
         c->snd_nxt = c->iss + 1;
         c->last_tx_us = tcp->now_us;
@@ -157,7 +142,7 @@ static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
         return false;
     if (with_sack)
         hr_tcp_reass_reported(tcp, c);
-    ack_is_out(tcp, c);
+    hr_tcp_ack_sent(c);
     emit(tcp, &c->flow, m);
     return true;
 }
@@ -220,7 +205,7 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
         m->nb_segs = (uint16_t)(1 + payload->nb_segs);
         m->pkt_len += sent;
     }
-    ack_is_out(tcp, c);
+    hr_tcp_ack_sent(c);
     c->last_tx_us = tcp->now_us;
     emit(tcp, &c->flow, m);
     return sent + !!(flags & RTE_TCP_FIN_FLAG);

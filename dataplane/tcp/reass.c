@@ -241,7 +241,6 @@ static bool deliver(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_piece p
         return false;
     }
     c->rcv_nxt += len;
-    c->ack_bytes += len;
     c->bytes_rx += len;
     HR_COUNT_N(tcp->stats, tcp_bytes_rx, len);
     return true;
@@ -331,14 +330,13 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
         hr_tcp_post(tcp, c, HR_TCP_EV_READABLE);
     hr_tcp_window_account(tcp, c);
 
-    /* RFC 9293 3.8.6.3: every second full segment at least; at once where the sender is in doubt or starts. */
-    if (filled || c->quickacks > 0 || c->ack_bytes >= 2u * c->rcv_seg_max || c->rcv_nxt == before) {
-        if (c->quickacks > 0)
-            c->quickacks--;
+    if (filled) { /* at once (RFC 5681 4.2) */
+        hr_tcp_ack_quick(c);
         hr_tcp_ack_soon(tcp, c);
-    } else if (c->ack_at == 0) {
-        c->ack_at = tcp->now_us + tcp->cfg.delayed_ack_us;
-        hr_tcp_timer_arm(tcp, c);
+    } else if (c->rcv_nxt == before) {
+        hr_tcp_ack_soon(tcp, c); /* no buffer to keep it in */
+    } else {
+        hr_tcp_ack_received(tcp, c);
     }
 }
 

@@ -40,7 +40,7 @@ void hr_tcp_config_default(struct hr_tcp_config *cfg)
         .initial_cwnd_segs = 10,
         .rto_min_us = 200000,
         .rto_max_us = 60000000,
-        .delayed_ack_us = 40000,
+        .delayed_ack_us = 4000,
         .msl_us = 5000000,
         .keepalive_us = 240000000,
         .keepalive_interval_us = 15000000,

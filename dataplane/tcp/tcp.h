@@ -100,7 +100,7 @@ struct hr_tcp_config {
     uint32_t initial_cwnd_segs; /* 10, RFC 6928 */
     uint32_t rto_min_us;       /* 200 ms; RFC 6298 says 1 s, a deviation written down in docs */
     uint32_t rto_max_us;       /* 60 s */
-    uint32_t delayed_ack_us;   /* 40 ms */
+    uint32_t delayed_ack_us;   /* 4 ms */
     uint32_t msl_us;           /* TIME-WAIT lasts twice this; default 5 s, tuples are reused under RFC 6191 */
     uint32_t keepalive_us;     /* idle before the first probe; 240 s, under the 350 s of AWS; 0 = off */
     uint32_t keepalive_interval_us; /* between probes; 15 s */

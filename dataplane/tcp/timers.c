@@ -169,11 +169,8 @@ static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return;
     if (due(tcp, c->ka_at) && !fire_keepalive(tcp, c))
         return;
-    if (due(tcp, c->ack_at)) {
-        c->ack_at = 0;
-        HR_COUNT(tcp->stats, tcp_delayed_ack);
-        hr_tcp_ack_soon(tcp, c);
-    }
+    if (due(tcp, c->ack_at))
+        hr_tcp_ack_fire(tcp, c);
     hr_tcp_timer_arm(tcp, c);
 }
 

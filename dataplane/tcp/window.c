@@ -3,8 +3,14 @@
  * Three limits: rcv_target bytes less what waits in the receive queue and downstream; conn_bufs_max buffers
  * less those held, at the mean segment size; and, beyond the initial window, what the pool can back. The
  * offered edge only moves forward. A held frame's want goes over the first two, or both sides would wait for
- * ever. */
+ * ever.
+ *
+ * rcv_target begins at the initial window and grows to twice what the other leg's peer takes per round trip of
+ * this one: what is merely moved into a send queue does not count, or the slowest consumer would own the
+ * largest queue. Until the owner takes the first byte there may be nobody to pass it to: 64 KiB at most. */
 #include "dataplane/tcp/impl.h"
+
+#define WND_UNTAKEN (64u << 10)
 
 static uint32_t offered(const struct hr_tcp_conn *c)
 {
@@ -19,7 +25,8 @@ static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
         return RTE_MAX(old, RTE_MIN(c->want, (uint32_t)c->rcv_seg));
 
     uint32_t used = c->rcvq.bytes + c->down_bytes;
-    uint32_t bytes = c->rcv_target > used ? c->rcv_target - used : 0;
+    uint32_t target = c->taken ? c->rcv_target : RTE_MIN(c->rcv_target, WND_UNTAKEN);
+    uint32_t bytes = target > used ? target - used : 0;
 
     uint32_t held = c->rcvq.n_pieces + hr_tcp_reass_pieces(c) + c->down_bufs;
     uint32_t bufs = held < tcp->cfg.conn_bufs_max ? tcp->cfg.conn_bufs_max - held : 0;
@@ -80,16 +87,19 @@ void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_ack_soon(tcp, c);
 }
 
-/* The window follows what the owner drains in a round trip (as dynamic right-sizing does): twice that. */
+/* n bytes went for good. Dynamic right-sizing: the window is twice what goes in a round trip, so that a sender
+ * whose window doubles is never held back. */
 static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
 {
     uint32_t rtt_us = RTE_MAX(c->srtt_us, 1000u);
+    uint32_t elapsed_us = (uint32_t)tcp->now_us - c->drained_since_us;
 
     c->drained += n;
-    if ((uint32_t)tcp->now_us - c->drained_since_us < rtt_us)
+    if (elapsed_us < rtt_us)
         return;
-    if (c->drained > c->rcv_target / 2 && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
-        c->rcv_target = (uint32_t)RTE_MIN(2ULL * c->drained, (uint64_t)tcp->cfg.rcv_wnd_max);
+    uint64_t per_rtt = (uint64_t)c->drained * rtt_us / elapsed_us;
+    if (2 * per_rtt > c->rcv_target && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
+        c->rcv_target = (uint32_t)RTE_MIN(2 * per_rtt, (uint64_t)tcp->cfg.rcv_wnd_max);
     c->drained = 0;
     c->drained_since_us = (uint32_t)tcp->now_us;
 }
@@ -97,10 +107,14 @@ static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
 void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint32_t downstream_bytes,
                      uint32_t downstream_bufs)
 {
+    uint32_t before = c->down_bytes + n;
+
     c->down_bytes = downstream_bytes;
     c->down_bufs = downstream_bufs;
     if (n > 0)
-        grow(tcp, c, n);
+        c->taken = true;
+    if (before > downstream_bytes)
+        grow(tcp, c, before - downstream_bytes);
     hr_tcp_window_check(tcp, c);
 }
 
