@@ -1,57 +1,14 @@
-/* What an acknowledgement does: releases the send queue, times the path, updates the scoreboard and the
- * send window, drives loss recovery and the congestion window (RFC 9293 3.10.7.4, fifth). */
+/* What an acknowledgement does, in this order: notes what the peer holds (SACK blocks, then SND.UNA) and collects
+ * what of it is news in struct hr_tcp_delivered; updates the send window; lets those look at the news who want
+ * to: the round trip, RACK, the congestion window, loss recovery; sets the timers (RFC 9293 3.10.7.4, fifth). */
 #include "dataplane/tcp/impl.h"
 
-static uint32_t take_sack(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_opts *opts)
-{
-    struct hr_tcp_flight *f = c->flight;
-    uint32_t news = 0;
-
-    if (f == NULL)
-        return 0;
-    for (uint32_t i = 0; i < opts->n_sack; i++) {
-        struct hr_tcp_range r = opts->sack[i];
-        /* What is not in flight says nothing (a duplicate reported by RFC 2883, an old or forged block). */
-        if (!hr_seq_lt(r.start, r.end) || hr_seq_lt(r.start, c->snd_una) || hr_seq_gt(r.end, c->snd_nxt) ||
-            r.start == c->snd_una)
-            continue;
-        if (f->sb == NULL) {
-            f->sb = hr_tcp_slab_get(&tcp->sb_slab);
-            if (f->sb == NULL)
-                return news; /* recovery goes by duplicate ACKs alone */
-            f->sb->n = f->sb->bytes = 0;
-        }
-        news += hr_tcp_sack_add(f->sb, r.start, r.end);
-    }
-    return news;
-}
-
-static void take_rtt(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
-{
-    struct hr_tcp_flight *f = c->flight;
-
-    if (f->rtt_pending) {
-        if (hr_seq_lt(seg->ack, f->rtt_seq))
-            return;
-        f->rtt_pending = false;
-        uint32_t rtt_us = (uint32_t)RTE_MIN(tcp->now_us - f->rtt_start_us, (uint64_t)UINT32_MAX);
-        hr_tcp_rtt_sample(tcp, c, rtt_us);
-        hr_tcp_cong_rtt(c, rtt_us);
-    } else if (c->recovery != HR_TCP_RECOVERY_NONE && c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0) {
-        /* Nothing is timed among retransmissions, but the echo tells which copy arrived. */
-        uint32_t ms = tcp->now_ms + c->ts_offset - seg->opts.tsecr;
-        if (ms <= tcp->cfg.rto_max_us / 1000)
-            hr_tcp_rtt_sample(tcp, c, RTE_MAX(1u, ms) * 1000);
-    }
-}
-
 /* Bytes up to seg->ack are with the peer. */
-static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg,
+                    struct hr_tcp_delivered *d)
 {
     struct hr_tcp_flight *f = c->flight;
-    uint32_t acked = seg->ack - c->snd_una;
-    uint32_t flight = c->snd_nxt - c->snd_una;
-    uint32_t bytes = RTE_MIN(acked, c->sndq.bytes); /* the rest is the FIN */
+    uint32_t bytes = RTE_MIN(seg->ack - c->snd_una, c->sndq.bytes); /* the rest is the FIN */
 
     hr_pieceq_drop(tcp->bufs, &c->sndq, bytes);
     c->snd_una = seg->ack;
@@ -61,22 +18,10 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
         f->nxt_it.chunk = NULL;
     if (hr_seq_geq(c->snd_una, f->rtx_it_seq))
         f->rtx_it.chunk = NULL;
-    if (f->sb != NULL) {
-        hr_tcp_sack_trim(f->sb, c->snd_una);
-        if (f->sb->n == 0) {
-            hr_tcp_slab_put(&tcp->sb_slab, f->sb);
-            f->sb = NULL;
-        }
-    }
-
-    take_rtt(tcp, c, seg);
+    hr_tcp_xmit_acked(&f->xmit, c->snd_una, d);
+    d->highest = hr_seq_max(d->highest, c->snd_una);
     c->backoff = 0;
     c->retries = 0;
-    hr_tcp_cong_acked(tcp, c, acked, flight);
-    hr_tcp_recovery_acked(tcp, c, acked);
-    if (c->snd_una == c->snd_nxt)
-        hr_tcp_flight_detach(tcp, c);
-    hr_tcp_rtx_restart(tcp, c);
     if (bytes > 0)
         hr_tcp_post(tcp, c, HR_TCP_EV_ACKED);
     hr_tcp_mark_dirty(tcp, c);
@@ -114,28 +59,67 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
         return false;
     }
 
-    uint32_t sacked = c->sack_on && seg->opts.n_sack > 0 ? take_sack(tcp, c, &seg->opts) : 0;
-    if (hr_seq_gt(seg->ack, c->snd_una)) {
-        release(tcp, c, seg);
-        if (c->reset_at_end && c->sndq.bytes == 0) {
-            hr_tcp_abort(tcp, c);
-            return false;
-        }
-        if (sacked > 0 && c->flight != NULL && c->recovery != HR_TCP_RECOVERY_RTO)
-            hr_tcp_recovery_sacked(tcp, c);
-    } else if (seg->ack == c->snd_una && c->snd_nxt != c->snd_una) {
-        /* RFC 5681 2 and, with SACK, RFC 6675 2. */
-        bool dup = c->sack_on ? sacked > 0
-                              : seg->len == 0 && !(seg->flags & RTE_TCP_FIN_FLAG) && !old &&
-                                    seg->wnd << c->snd_wscale == c->snd_wnd && c->snd_wnd > 0;
-        if (dup) {
-            HR_COUNT(tcp->stats, tcp_dupack_rx);
-            hr_tcp_recovery_dupack(tcp, c);
-        }
+    struct hr_tcp_flight *f = c->flight;
+    struct hr_tcp_delivered d;
+    struct hr_tcp_range dsack;
+    bool has_sack = c->sack_on && seg->opts.n_sack > 0;
+    bool advances = f != NULL && hr_seq_gt(seg->ack, c->snd_una);
+    /* RFC 5681 2: nothing but the acknowledgement, and that is not new. */
+    bool dup = seg->ack == c->snd_una && seg->len == 0 && !(seg->flags & RTE_TCP_FIN_FLAG) && !old &&
+               seg->wnd << c->snd_wscale == c->snd_wnd && c->snd_wnd > 0;
+    uint32_t una = c->snd_una, flight = c->snd_nxt - una;
+
+    if (f != NULL) {
+        d = (struct hr_tcp_delivered){
+            .now_us = tcp->now_us,
+            .min_rtt_us = c->min_rtt_us,
+            .fack = f->fack,
+            .recover = f->recover,
+            .has_echo = c->ts_on && seg->opts.has_ts && seg->opts.tsecr != 0,
+            .echo_ms = seg->opts.tsecr - c->ts_offset,
+            .highest = f->fack,
+        };
     }
+    bool has_dsack = has_sack && hr_tcp_sack_take(c, seg, f == NULL ? NULL : &d, &dsack);
+    bool probed = c->tlp_out && hr_tcp_tlp_acked(tcp, c, seg->ack, has_dsack ? &dsack : NULL, dup && !has_sack);
+    if (advances)
+        release(tcp, c, seg, &d);
     if (!old)
         update_window(tcp, c, seg);
     if (c->snd_wnd == 0 && c->persist)
         c->retries = 0; /* the peer lives */
+
+    if (has_dsack) {
+        HR_COUNT(tcp->stats, tcp_dsack_rx);
+        if (!probed)
+            hr_tcp_rack_dsack(c);
+    }
+    if (f == NULL)
+        return true;
+    if (advances || d.sacked > 0)
+        hr_tcp_rtt_acked(tcp, c, &d);
+    if (c->sack_on)
+        hr_tcp_rack_delivered(tcp, c, &d);
+    if (advances)
+        hr_tcp_cong_acked(tcp, c, c->snd_una - una, flight);
+    /* RFC 6675 2: with SACK a duplicate is what brings news. */
+    dup = !advances && (c->sack_on ? d.sacked > 0 : dup);
+    if (dup)
+        HR_COUNT(tcp->stats, tcp_dupack_rx);
+    hr_tcp_recovery_acked(tcp, c, &d, c->snd_una - una, dup);
+    if (has_dsack && !probed)
+        hr_tcp_undo_dsack(tcp, c, &dsack);
+    if (advances) {
+        if (c->snd_una == c->snd_nxt)
+            hr_tcp_flight_detach(tcp, c);
+        hr_tcp_rtx_restart(tcp, c);
+        if (c->reset_at_end && c->sndq.bytes == 0) {
+            hr_tcp_abort(tcp, c);
+            return false;
+        }
+    } else if (d.sacked > 0) {
+        f->pto_at = 0; /* RFC 8985 7.2: RACK has the word */
+        hr_tcp_rtx_sync(tcp, c);
+    }
     return true;
 }

@@ -6,9 +6,13 @@
  *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
  *   syncookie.c handshakes without memory, above the backlog's mark
  *   ack.c       what an acknowledgement does
- *   recovery.c  what is lost, and what is sent next because of it (RFC 6675, RFC 6582)
- *   sack.c      the scoreboard of what the peer has above SND.UNA
- *   xmit.c      what was sent when, and what became of it
+ *   sack.c      the SACK option as it arrives
+ *   xmit.c      what was sent when, and what became of it: the scoreboard
+ *   rack.c      what is lost (RFC 8985 6)
+ *   tlp.c       the probe that saves the tail (RFC 8985 7)
+ *   prr.c       how fast the window falls (RFC 9937)
+ *   undo.c      F-RTO (RFC 5682) and DSACK: what was lost was not
+ *   recovery.c  what an ACK or a timer means for what is in flight; NewReno (RFC 6582)
  *   reass.c     payload in order, and out of order until it is
  *   ackpolicy.c when what was received is acknowledged
  *   window.c    the receive window
@@ -31,6 +35,7 @@
 #include "dataplane/tcp/seq.h"
 #include "dataplane/tcp/tcp.h"
 #include "dataplane/tcp/wheel.h"
+#include "dataplane/tcp/xmit.h"
 
 /* Fixed-size objects, allocated at creation. */
 struct hr_tcp_slab {
@@ -54,41 +59,6 @@ struct hr_tcp_gaps {
     uint32_t recent[HR_TCP_SACK_BLOCKS - 1]; /* starts of the pieces received last, newest first */
     struct hr_tcp_range dsack;
     bool dsack_due; /* RFC 2883: dsack is to be reported */
-};
-
-/* What the peer has received above SND.UNA: disjoint ranges in rising order, never touching. Held only
- * while there is something in it. */
-#define HR_TCP_SACK_RANGES 64
-struct hr_tcp_scoreboard {
-    uint32_t n;
-    uint32_t bytes; /* in all ranges */
-    struct hr_tcp_range range[HR_TCP_SACK_RANGES];
-};
-
-/* What a connection needs only while something it sent is not acknowledged: positions in the send queue,
- * the clock of a segment, the state of loss recovery. Attached when the first byte (or the FIN) leaves,
- * given back when all is acknowledged; SND.UNA = SND.NXT if and only if there is none, once the connection is
- * synchronised. */
-struct hr_tcp_flight {
-    struct hr_piece_iter nxt_it; /* at snd_nxt; chunk NULL: not known */
-    struct hr_piece_iter rtx_it; /* at rtx_it_seq, likewise */
-    uint32_t rtx_it_seq;
-    uint32_t recover;        /* RecoveryPoint */
-    uint32_t high_rxt;       /* what has been retransmitted ends here */
-    uint32_t lost_edge;      /* what is below and not SACKed is lost */
-    struct hr_tcp_scoreboard *sb; /* NULL: empty */
-    uint64_t rtt_start_us;
-    uint32_t rtt_seq;        /* RTT is taken when this is acknowledged */
-    bool rtt_pending;        /* a segment is being timed */
-    bool rtx_force;          /* the next retransmission goes out whatever cwnd says */
-    bool rescue_done;        /* RFC 6675 rescue retransmission, once per recovery */
-};
-
-/* Loss recovery. */
-enum hr_tcp_recovery {
-    HR_TCP_RECOVERY_NONE = 0,
-    HR_TCP_RECOVERY_FAST, /* RFC 6675, RFC 6582 */
-    HR_TCP_RECOVERY_RTO,  /* after a timeout: everything that is not SACKed counts as lost */
 };
 
 /* What congestion control knows beside cwnd and ssthresh. The first slow start is over for good when congestion
@@ -121,10 +91,69 @@ struct hr_tcp_cong {
     bool running;       /* the curve's clock runs: the window is in use */
 };
 
+/* RFC 5682 */
+enum hr_tcp_frto {
+    HR_TCP_FRTO_OFF = 0,
+    HR_TCP_FRTO_FIRST,  /* step 2: the first segment was sent again */
+    HR_TCP_FRTO_SECOND, /* step 3: and was acknowledged, new segments followed */
+};
+
 /* A window before it was reduced, for when that turns out to have been wrong. */
 struct hr_tcp_cong_saved {
     uint32_t cwnd, ssthresh;
     struct hr_tcp_cong cong;
+};
+
+/* RFC 9937, bytes */
+struct hr_tcp_prr {
+    uint32_t delivered, out;
+    uint32_t recover_fs; /* in flight when recovery began */
+};
+
+/* What a connection needs only while something it sent is not acknowledged: positions in the send queue,
+ * what was sent when, the state of loss recovery. Attached when the first byte (or the FIN) leaves, given back
+ * when all is acknowledged; SND.UNA = SND.NXT if and only if there is none, once the connection is
+ * synchronised. */
+struct hr_tcp_flight {
+    struct hr_piece_iter nxt_it; /* at snd_nxt; chunk NULL: not known */
+    struct hr_piece_iter rtx_it; /* at rtx_it_seq, likewise */
+    uint32_t rtx_it_seq;
+    uint32_t recover;        /* RecoveryPoint */
+    uint32_t rtt_seq;        /* RTT is taken when this is acknowledged */
+
+    /* RACK (RFC 8985 5.3): the delivered segment that was sent last, its round trip; what is delivered ends at
+     * fack. */
+    uint32_t fack;
+    uint64_t rack_xmit_us;
+    uint32_t rack_end;
+    uint32_t rack_rtt_us;
+    uint32_t dsack_round;    /* duplicates count again when this is acknowledged */
+
+    /* Deadlines, 0 = none; conn.rtx_at is the first of them. */
+    uint64_t rto_at;         /* RFC 6298 */
+    uint64_t pto_at;         /* tail loss probe, RFC 8985 7.2 */
+    uint64_t reo_at;         /* the reordering window ends, RFC 8985 6.2 step 5 */
+
+    struct hr_tcp_prr prr;
+    struct hr_tcp_cong_saved undo; /* the window before the recovery that began at undo_una */
+    uint32_t undo_una;
+    uint32_t undo_bytes;     /* sent again since, and not reported as duplicate yet */
+    bool undo_on;
+    bool undo_timeout;       /* it began, or went on, with a timeout */
+    bool dsack_round_on;
+    bool tlp_due;            /* a probe is to leave */
+    bool rtx_force;          /* the next retransmission goes out whatever cwnd says */
+    uint8_t frto;            /* enum hr_tcp_frto */
+    uint8_t force_new;       /* segments of new data that go out whatever cwnd says (RFC 5682) */
+
+    struct hr_tcp_xmit xmit; /* last: not cleared on attachment */
+};
+
+/* Loss recovery. */
+enum hr_tcp_recovery {
+    HR_TCP_RECOVERY_NONE = 0,
+    HR_TCP_RECOVERY_FAST, /* RFC 8985 and RFC 9937, or RFC 6582 */
+    HR_TCP_RECOVERY_RTO,  /* after a timeout */
 };
 
 struct hr_tcp_conn {
@@ -143,6 +172,8 @@ struct hr_tcp_conn {
     uint8_t quickacks;   /* segments still to be acknowledged at once */
     uint8_t ack_segs;    /* segments received in order and not acknowledged yet */
     uint8_t ka_probes;
+    uint8_t rack_mult;   /* the reordering window is this much, plus one, times a quarter of min_rtt_us */
+    uint8_t rack_persist; /* for so many recoveries more */
     uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
     uint8_t events;      /* set of enum hr_tcp_event, not fetched yet */
     uint8_t challenges;  /* challenge ACKs sent in the second that starts at challenge_ms */
@@ -167,6 +198,10 @@ struct hr_tcp_conn {
     bool dirty : 1;
     bool event_listed : 1;
     bool time_wait_listed : 1;
+    bool rack_reordering : 1; /* segments were seen to overtake each other (RFC 8985 6.2 step 3) */
+    bool tlp_out : 1;        /* a tail loss probe is not accounted for; it ended at tlp_end */
+    bool tlp_again : 1;      /* it repeated a segment */
+    bool rtt_fresh : 1;      /* RTT was measured since the last probe */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
 
     /* Receive. */
@@ -207,9 +242,12 @@ struct hr_tcp_conn {
     uint32_t cwnd, ssthresh; /* bytes */
     struct hr_tcp_cong cong;
     uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
+    uint32_t min_rtt_us;     /* smallest of late, 0: none */
+    uint32_t min_rtt_ms;     /* when it was seen */
+    uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
 
     /* Deadlines, 0 = none. */
-    uint64_t rtx_at;         /* retransmission, persist */
+    uint64_t rtx_at;         /* SYN, persist; else the first of the flight's */
     uint64_t ack_at;         /* delayed ACK */
     uint64_t ka_at;          /* keepalive */
     uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
@@ -256,7 +294,7 @@ struct hr_tcp {
 
     struct hr_tcp_conn_list dirty, events, time_wait;
     struct hr_wheel wheel;
-    struct hr_tcp_slab ooo_slab, gaps_slab, sb_slab, flight_slab;
+    struct hr_tcp_slab ooo_slab, gaps_slab, xmit_slab, flight_slab;
 
     struct hr_tcp_syncookies cookies;
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
@@ -337,31 +375,49 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
 HR_MUST_CHECK bool hr_tcp_flight_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Nothing is in flight any more, or the connection ends. */
 void hr_tcp_flight_detach(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-void hr_tcp_recovery_dupack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* An ACK of new data also brought SACK blocks. */
-void hr_tcp_recovery_sacked(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-void hr_tcp_recovery_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked);
+/* An ACK moved SND.UNA by acked bytes, and brought what d tells; dup: it counts as a duplicate. */
+void hr_tcp_recovery_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d,
+                           uint32_t acked, bool dup);
 void hr_tcp_recovery_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_recovery_reo_timer(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_recovery_lose_rest(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Everything in flight is to be sent again, without a verdict on the path's capacity (smaller MTU). */
 void hr_tcp_recovery_resend(struct hr_tcp_conn *c);
 uint32_t hr_tcp_recovery_pipe(const struct hr_tcp_conn *c);
 /* The next lost range, at most a segment long. */
 bool hr_tcp_recovery_lost(const struct hr_tcp_conn *c, struct hr_tcp_range *ret);
-/* A range that may be lost, for when there is nothing better to send (RFC 6675 NextSeg 3 and 4). */
-bool hr_tcp_recovery_maybe_lost(struct hr_tcp_conn *c, struct hr_tcp_range *ret, bool *ret_mark);
+
+/* rack.c */
+void hr_tcp_rack_delivered(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d);
+void hr_tcp_rack_dsack(struct hr_tcp_conn *c);
+void hr_tcp_rack_recovered(struct hr_tcp_conn *c);
+/* True: something is lost that was not before. */
+bool hr_tcp_rack_detect(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_rack_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* tlp.c */
+void hr_tcp_tlp_schedule(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_tlp_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_tlp_sent(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool again);
+bool hr_tcp_tlp_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t ack, const struct hr_tcp_range *dsack,
+                      bool dup);
+
+/* prr.c */
+void hr_tcp_prr_begin(struct hr_tcp_prr *p, uint32_t flight, uint32_t sacked, const struct hr_tcp_delivered *d);
+uint32_t hr_tcp_prr_cwnd(struct hr_tcp_prr *p, uint32_t pipe, uint32_t ssthresh, uint32_t smss,
+                         uint32_t delivered, bool safe);
+
+/* undo.c */
+void hr_tcp_undo_mark(struct hr_tcp_conn *c);
+void hr_tcp_undo_dsack(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r);
+bool hr_tcp_frto_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d, bool advanced,
+                       bool dup);
 
 /* sack.c */
-/* Adds a range; returns how many of its bytes are news. */
-uint32_t hr_tcp_sack_add(struct hr_tcp_scoreboard *sb, uint32_t start, uint32_t end);
-/* Forgets what is below una. */
-void hr_tcp_sack_trim(struct hr_tcp_scoreboard *sb, uint32_t una);
-/* Bytes of [start, end) that are SACKed; sb may be NULL. */
-uint32_t hr_tcp_sack_bytes(const struct hr_tcp_scoreboard *sb, uint32_t start, uint32_t end);
-/* The first range at or after from and before limit that is not SACKed; sb may be NULL. */
-bool hr_tcp_sack_hole(const struct hr_tcp_scoreboard *sb, uint32_t from, uint32_t limit,
-                      struct hr_tcp_range *ret);
-/* IsLost (RFC 6675 4): holes below the result are lost; una if none is. */
-uint32_t hr_tcp_sack_lost_edge(const struct hr_tcp_scoreboard *sb, uint32_t una, uint32_t smss);
+/* Notes what the blocks say; d NULL: nothing is in flight. True: *ret_dsack is a duplicate that the peer
+ * reports. */
+bool hr_tcp_sack_take(struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, struct hr_tcp_delivered *d,
+                      struct hr_tcp_range *ret_dsack);
 
 /* reass.c */
 void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg);
@@ -419,10 +475,14 @@ void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Starts the retransmission timer anew if anything is in flight, else stops it. */
 void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* One of the flight's deadlines changed. */
+void hr_tcp_rtx_sync(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* rtt.c */
 void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t rtt_us);
+/* An ACK brought news. */
+void hr_tcp_rtt_acked(const struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d);
 /* RTO with its backoff. */
 uint32_t hr_tcp_rto(const struct hr_tcp *tcp, const struct hr_tcp_conn *c);
 

@@ -211,8 +211,14 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
     return sent + !!(flags & RTE_TCP_FIN_FLAG);
 }
 
-/* mark: the range counts as sent again; a rescue retransmission does not (RFC 6675 5 NextSeg 4). */
-static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r, bool mark)
+/* What leaves counts against what recovery grants (RFC 9937 6.3). */
+static void note_sent(struct hr_tcp_conn *c, uint32_t bytes)
+{
+    if (c->recovery == HR_TCP_RECOVERY_FAST)
+        c->flight->prr.out += bytes;
+}
+
+static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r)
 {
     struct hr_tcp_flight *f = c->flight;
     uint32_t queue_end = c->snd_una + c->sndq.bytes;
@@ -222,14 +228,14 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
 
     if (sent == 0)
         return false;
-    if (mark)
-        f->high_rxt = hr_seq_max(f->high_rxt, r->start + sent);
-    f->rtt_pending = false; /* Karn (RFC 6298 3) */
+    hr_tcp_xmit_sent_again(&f->xmit, r->start, r->start + sent, tcp->now_us);
+    note_sent(c, sent);
+    f->undo_bytes += sent;
     f->rtx_force = false;
     c->retransmits++;
     HR_COUNT(tcp->stats, tcp_retransmit_segs);
     HR_COUNT_N(tcp->stats, tcp_retransmit_bytes, sent);
-    if (c->rtx_at == 0 || c->persist)
+    if (f->rto_at == 0 || c->persist)
         hr_tcp_rtx_restart(tcp, c);
     return true;
 }
@@ -242,25 +248,24 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
         tcp->no_mbuf = true;
         return false;
     }
-    uint32_t sent = send_data(tcp, c, c->snd_nxt, len, fin);
+    struct hr_tcp_flight *f = c->flight;
+    uint32_t sent = hr_tcp_xmit_room(&f->xmit) ? send_data(tcp, c, c->snd_nxt, len, fin) : 0;
     if (sent == 0) {
         if (c->snd_nxt == c->snd_una)
             hr_tcp_flight_detach(tcp, c);
         return false;
     }
+    hr_tcp_xmit_sent(&f->xmit, c->snd_nxt, c->snd_nxt + sent, tcp->now_us);
+    note_sent(c, sent);
     c->snd_nxt += sent;
     uint32_t bytes = RTE_MIN(sent, len);
     if (sent > bytes)
         c->fin_sent = true;
     c->bytes_tx += bytes;
     HR_COUNT_N(tcp->stats, tcp_bytes_tx, bytes);
-    struct hr_tcp_flight *f = c->flight;
-    if (!f->rtt_pending && c->recovery == HR_TCP_RECOVERY_NONE) {
-        f->rtt_pending = true;
-        f->rtt_seq = c->snd_nxt;
-        f->rtt_start_us = tcp->now_us;
-    }
-    if (c->rtx_at == 0 || c->persist)
+    if (f->force_new > 0)
+        f->force_new--;
+    if (f->rto_at == 0 || c->persist)
         hr_tcp_rtx_restart(tcp, c);
     return true;
 }
@@ -279,6 +284,8 @@ static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
         cwnd += RTE_MIN(c->dupacks, 2u) * c->smss; /* limited transmit, RFC 3042; with SACK pipe shrinks */
     uint32_t credit = cwnd > pipe ? cwnd - pipe : 0;
     uint32_t len = RTE_MIN(unsent, (uint32_t)c->smss);
+    if (c->flight != NULL && c->flight->force_new > 0)
+        credit = len;
 
     if (len > credit) {
         c->cwnd_limited = true;
@@ -321,6 +328,34 @@ static bool send_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     return send_bare(tcp, c, c->snd_una - 1, 0, false);
 }
 
+/* The tail loss probe (RFC 8985 7.3): new data if there is any and the peer has room, else the last segment
+ * again. The congestion window is not asked. */
+static bool send_loss_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    struct hr_tcp_flight *f = c->flight;
+    uint32_t wnd_end = c->snd_una + c->snd_wnd;
+    uint32_t wnd = hr_seq_gt(wnd_end, c->snd_nxt) ? wnd_end - c->snd_nxt : 0;
+    uint32_t len = RTE_MIN(RTE_MIN(hr_tcp_unsent(c), (uint32_t)c->smss), wnd);
+    const struct hr_txrec *last = hr_txrec_of(f->xmit.tree.last);
+
+    if (c->recovery != HR_TCP_RECOVERY_NONE || last->state != HR_TXREC_IN_FLIGHT) { /* not needed any more */
+        f->tlp_due = false;
+        return false;
+    }
+    bool again = len == 0;
+    if (again) {
+        uint32_t start = c->snd_nxt - c->smss - c->fin_sent;
+        struct hr_tcp_range r = {hr_seq_max(start, last->node.seq), c->snd_nxt};
+        if (!send_again(tcp, c, &r))
+            return false;
+    } else if (!send_new(tcp, c, len, c->fin_queued && len == hr_tcp_unsent(c) && wnd > len)) {
+        return false;
+    }
+    hr_tcp_tlp_sent(tcp, c, again);
+    hr_tcp_rtx_restart(tcp, c); /* no further probe: the timeout is next */
+    return true;
+}
+
 /* Sends up to budget segments; returns how many. *ret_more: the budget was the limit. */
 static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budget, bool *ret_more)
 {
@@ -346,36 +381,41 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
     uint32_t pipe = may_send ? hr_tcp_recovery_pipe(c) : 0;
     if (may_send)
         c->cwnd_limited = false;
+    bool fresh = false;
     while (may_send && !tcp->no_mbuf) {
         struct hr_tcp_range r;
-        bool fin, mark;
+        bool fin;
         uint32_t len;
         if (n >= budget) {
             *ret_more = true;
-            return n;
+            break;
         }
         if (hr_tcp_recovery_lost(c, &r)) {
             if (!c->flight->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
                 c->cwnd_limited = true;
                 break;
             }
-            if (!send_again(tcp, c, &r, true))
+            if (!send_again(tcp, c, &r))
                 break;
             pipe += r.end - r.start;
         } else if ((len = new_data(c, pipe, &fin)) > 0 || fin) {
             if (!send_new(tcp, c, len, fin))
                 break;
             pipe += len;
-        } else if (c->recovery == HR_TCP_RECOVERY_FAST && pipe + c->smss <= c->cwnd &&
-                   hr_tcp_recovery_maybe_lost(c, &r, &mark)) {
-            if (!send_again(tcp, c, &r, mark))
-                break;
-            pipe += r.end - r.start;
+            fresh = true;
         } else {
             break;
         }
         n++;
     }
+    if (fresh) { /* RFC 8985 7.2 */
+        hr_tcp_tlp_schedule(tcp, c);
+        hr_tcp_rtx_sync(tcp, c);
+    }
+    if (*ret_more)
+        return n;
+    if (c->flight != NULL && c->flight->tlp_due && send_loss_probe(tcp, c))
+        n++;
     if (c->probe_due && send_probe(tcp, c))
         n++;
     if (c->ka_due) {

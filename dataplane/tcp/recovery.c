@@ -1,12 +1,11 @@
-/* Loss recovery. With SACK it is RFC 6675: the scoreboard says what is lost, and pipe, the estimate of what
- * is in the network, is kept below cwnd. Without, the same variables carry NewReno (RFC 6582): the lost part
- * is the one segment at SND.UNA, and cwnd is inflated by duplicate ACKs instead.
+/* Loss recovery: what an ACK or a timer means for what is in flight.
  *
- *   snd_una       high_rxt        lost_edge            recover    snd_nxt
- *      |  sent again  |     lost      |   in flight       |          |
+ * Where the peer sends SACK, RACK says what is lost (rack.c), PRR how fast the window falls (prr.c), and a probe
+ * saves the tail (tlp.c). Without, three duplicate ACKs say that the first segment is lost, a partial ACK that
+ * the next one is, and the window is inflated by duplicate ACKs (RFC 6582). The timeout is the last resort, and
+ * may turn out to have been premature (undo.c).
  *
- * Holes in the scoreboard are meant throughout; what the peer has SACKed is never sent again. After a timeout
- * lost_edge stands at what was SND.NXT then. */
+ * The transmit records (xmit.c) hold what is lost; a segment of it leaves where pipe allows (output.c). */
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
@@ -18,8 +17,10 @@ bool hr_tcp_flight_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     struct hr_tcp_flight *f = hr_tcp_slab_get(&tcp->flight_slab);
     if (f == NULL)
         return false;
-    memset(f, 0, sizeof(*f));
-    f->recover = f->high_rxt = f->lost_edge = c->snd_una;
+    memset(f, 0, offsetof(struct hr_tcp_flight, xmit));
+    /* The hash is keyed: no peer can guess the shape of the set. */
+    hr_tcp_xmit_init(&f->xmit, &tcp->xmit_slab, c->hash + (uint32_t)tcp->now_us);
+    f->recover = f->fack = f->rtt_seq = c->snd_una;
     c->flight = f;
     return true;
 }
@@ -29,195 +30,210 @@ void hr_tcp_flight_detach(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     struct hr_tcp_flight *f = c->flight;
     if (f == NULL)
         return;
-    if (f->sb != NULL)
-        hr_tcp_slab_put(&tcp->sb_slab, f->sb);
+    hr_tcp_xmit_clear(&f->xmit);
     hr_tcp_slab_put(&tcp->flight_slab, f);
     c->flight = NULL;
 }
 
-static void update_lost_edge(struct hr_tcp_conn *c)
-{
-    struct hr_tcp_flight *f = c->flight;
-    uint32_t edge = hr_tcp_sack_lost_edge(f->sb, c->snd_una, c->smss);
-    f->lost_edge = hr_seq_max(f->lost_edge, edge);
-}
-
-/* The first segment is presumed lost, whatever the scoreboard proves. */
+/* The first segment is presumed lost, and goes whatever the window says. */
 static void lose_first(struct hr_tcp_conn *c)
 {
-    struct hr_tcp_flight *f = c->flight;
-    uint32_t end = hr_seq_min(c->snd_una + c->smss, c->snd_nxt);
-    f->lost_edge = hr_seq_max(f->lost_edge, end);
-    f->high_rxt = c->snd_una;
-    f->rtx_force = true;
+    hr_tcp_xmit_lose_first(&c->flight->xmit, c->smss);
+    c->flight->rtx_force = true;
 }
 
-static void enter_fast(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+static void enter_fast(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d)
 {
     struct hr_tcp_flight *f = c->flight;
 
     HR_COUNT(tcp->stats, tcp_fast_recovery);
+    hr_tcp_undo_mark(c);
+    f->undo_timeout = false;
     c->recovery = HR_TCP_RECOVERY_FAST;
+    c->tlp_out = false; /* the loss is being reacted to */
+    f->pto_at = 0;
     f->recover = c->snd_nxt;
-    f->rescue_done = false;
+    f->rtx_force = true;
     hr_tcp_cong_loss(tcp, c);
-    lose_first(c);
+    if (c->sack_on)
+        hr_tcp_prr_begin(&f->prr, c->snd_nxt - c->snd_una, f->xmit.sacked_bytes, d);
+    else
+        lose_first(c);
 }
 
-void hr_tcp_recovery_dupack(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+static void set_prr_cwnd(struct hr_tcp_conn *c, const struct hr_tcp_delivered *d, bool safe)
 {
     struct hr_tcp_flight *f = c->flight;
+    c->cwnd = hr_tcp_prr_cwnd(&f->prr, hr_tcp_recovery_pipe(c), c->ssthresh, c->smss, d->acked + d->sacked, safe);
+}
+
+/* The recovery point is reached. */
+static void leave(struct hr_tcp_conn *c)
+{
+    struct hr_tcp_flight *f = c->flight;
+
+    if (c->recovery == HR_TCP_RECOVERY_FAST)
+        hr_tcp_cong_recovered(c);
+    c->recovery = HR_TCP_RECOVERY_NONE;
+    c->dupacks = 0;
+    f->rtx_force = false;
+    f->frto = HR_TCP_FRTO_OFF;
+    f->force_new = 0;
+    hr_tcp_rack_recovered(c);
+}
+
+/* RFC 6582 3.2 step 3, partial ACK: the next segment is lost too, and the window is deflated. */
+static void partial_ack(struct hr_tcp_conn *c, uint32_t acked)
+{
+    lose_first(c);
+    c->cwnd -= RTE_MIN(acked, c->cwnd);
+    if (acked >= c->smss)
+        c->cwnd += c->smss;
+    c->cwnd = RTE_MAX(c->cwnd, (uint32_t)c->smss);
+}
+
+/* Without SACK, outside of recovery. */
+static void count_dupacks(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d,
+                          bool advanced, bool dup)
+{
+    struct hr_tcp_flight *f = c->flight;
+
+    if (advanced) {
+        c->dupacks = 0;
+        /* RFC 6582 3.2 step 2: not again for losses of the window that was recovered last. */
+        f->recover = hr_seq_max(f->recover, c->snd_una);
+    }
+    if (!dup)
+        return;
+    if (c->dupacks < UINT8_MAX)
+        c->dupacks++;
+    if (c->dupacks >= DUP_THRESH && hr_seq_geq(c->snd_una, f->recover))
+        enter_fast(tcp, c, d);
+    hr_tcp_mark_dirty(tcp, c); /* limited transmit (RFC 3042) */
+}
+
+void hr_tcp_recovery_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d,
+                           uint32_t acked, bool dup)
+{
+    struct hr_tcp_flight *f = c->flight;
+    bool lost = false;
+
+    if (c->recovery != HR_TCP_RECOVERY_NONE && hr_seq_geq(c->snd_una, f->recover)) {
+        leave(c);
+        if (f->xmit.lost_bytes > 0) /* of what was sent in recovery: another event */
+            lost = true;
+    }
+    if (c->sack_on)
+        lost |= hr_tcp_rack_detect(tcp, c);
 
     switch ((enum hr_tcp_recovery)c->recovery) {
     case HR_TCP_RECOVERY_NONE:
-        f->lost_edge = c->snd_una;
-        update_lost_edge(c);
-        if (c->dupacks < UINT8_MAX)
-            c->dupacks++;
-        /* RFC 6582 3.2 step 2: not again for losses of the window that was recovered last. */
-        if ((c->dupacks >= DUP_THRESH || hr_seq_gt(f->lost_edge, c->snd_una)) &&
-            hr_seq_geq(c->snd_una, f->recover))
-            enter_fast(tcp, c);
+        if (!c->sack_on) {
+            count_dupacks(tcp, c, d, acked > 0, dup);
+        } else if (lost) {
+            enter_fast(tcp, c, d);
+            set_prr_cwnd(c, d, false);
+        }
         break;
     case HR_TCP_RECOVERY_FAST:
         if (c->sack_on)
-            update_lost_edge(c);
-        else
+            set_prr_cwnd(c, d, acked > 0 && !lost);
+        else if (acked > 0)
+            partial_ack(c, acked);
+        else if (dup)
             c->cwnd += c->smss;
         break;
     case HR_TCP_RECOVERY_RTO:
+        hr_tcp_frto_acked(tcp, c, d, acked > 0, dup || d->sacked > 0);
         break;
     }
+    if (acked > 0 || d->sacked > 0 || dup)
+        hr_tcp_mark_dirty(tcp, c);
+}
+
+void hr_tcp_recovery_reo_timer(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    const struct hr_tcp_delivered nothing = {0};
+
+    if (!hr_tcp_rack_detect(tcp, c))
+        return;
+    if (c->recovery == HR_TCP_RECOVERY_NONE)
+        enter_fast(tcp, c, &nothing);
+    if (c->recovery == HR_TCP_RECOVERY_FAST)
+        set_prr_cwnd(c, &nothing, false);
     hr_tcp_mark_dirty(tcp, c);
 }
 
-void hr_tcp_recovery_sacked(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+/* What is in flight after a timeout is lost: with SACK what is overdue (RFC 8985 6.3), else all. */
+void hr_tcp_recovery_lose_rest(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    struct hr_tcp_flight *f = c->flight;
-
-    if (c->recovery == HR_TCP_RECOVERY_FAST) {
-        update_lost_edge(c);
-    } else if (c->recovery == HR_TCP_RECOVERY_NONE) {
-        f->lost_edge = c->snd_una;
-        update_lost_edge(c);
-        if (hr_seq_gt(f->lost_edge, c->snd_una) && hr_seq_geq(c->snd_una, f->recover))
-            enter_fast(tcp, c);
-    }
-    hr_tcp_mark_dirty(tcp, c);
+    if (c->sack_on)
+        hr_tcp_rack_timeout(tcp, c);
+    else
+        hr_tcp_xmit_lose_all(&c->flight->xmit);
 }
 
-void hr_tcp_recovery_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked)
-{
-    struct hr_tcp_flight *f = c->flight;
-
-    c->dupacks = 0;
-    if (c->recovery == HR_TCP_RECOVERY_NONE) {
-        f->recover = c->snd_una; /* moves along, or it would seem to lie ahead after 2 GiB */
-        return;
-    }
-    if (hr_seq_geq(c->snd_una, f->recover)) {
-        if (c->recovery == HR_TCP_RECOVERY_FAST)
-            hr_tcp_cong_recovered(c);
-        c->recovery = HR_TCP_RECOVERY_NONE;
-        f->rtx_force = false;
-        return;
-    }
-    f->high_rxt = hr_seq_max(f->high_rxt, c->snd_una);
-    f->lost_edge = hr_seq_max(f->lost_edge, c->snd_una);
-    if (c->recovery == HR_TCP_RECOVERY_FAST) {
-        if (c->sack_on) {
-            update_lost_edge(c);
-        } else { /* RFC 6582 3.2 step 3, partial ACK: the next segment is lost too */
-            f->lost_edge = c->snd_una;
-            lose_first(c);
-            c->cwnd -= RTE_MIN(acked, c->cwnd);
-            if (acked >= c->smss)
-                c->cwnd += c->smss;
-            c->cwnd = RTE_MAX(c->cwnd, (uint32_t)c->smss);
-        }
-    }
-}
-
-void hr_tcp_recovery_resend(struct hr_tcp_conn *c)
+static void resend(struct hr_tcp_conn *c)
 {
     struct hr_tcp_flight *f = c->flight;
 
     c->recovery = HR_TCP_RECOVERY_RTO;
-    f->recover = c->snd_nxt;
-    f->lost_edge = c->snd_nxt;
-    f->high_rxt = c->snd_una;
-    f->rtx_force = true;
     c->dupacks = 0;
+    c->tlp_out = false;
+    f->recover = c->snd_nxt;
+    f->rtx_force = true;
+    f->pto_at = f->reo_at = 0;
+    f->tlp_due = false;
+    f->force_new = 0;
+}
+
+void hr_tcp_recovery_resend(struct hr_tcp_conn *c)
+{
+    resend(c);
+    c->flight->frto = HR_TCP_FRTO_OFF;
+    c->flight->undo_on = false;
+    hr_tcp_xmit_lose_all(&c->flight->xmit);
 }
 
 void hr_tcp_recovery_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     struct hr_tcp_flight *f = c->flight;
+    const struct hr_txrec *first = hr_txrec_of(f->xmit.tree.first);
+    bool fresh = c->recovery == HR_TCP_RECOVERY_NONE;
 
+    if (fresh)
+        hr_tcp_undo_mark(c);
+    f->undo_timeout = true;
     hr_tcp_cong_timeout(tcp, c);
-    /* A hole never ends up at SND.UNA while the peer keeps what it SACKed: it has reneged (RFC 2018 8). */
-    if (f->sb != NULL && f->sb->n > 0 && f->sb->range[0].start == c->snd_una) {
-        hr_tcp_slab_put(&tcp->sb_slab, f->sb);
-        f->sb = NULL;
-    }
-    hr_tcp_recovery_resend(c);
-}
-
-/* Bytes of [start, end) that are not SACKed. */
-static uint32_t unsacked(const struct hr_tcp_conn *c, uint32_t start, uint32_t end)
-{
-    return hr_seq_lt(start, end) ? end - start - hr_tcp_sack_bytes(c->flight->sb, start, end) : 0;
+    /* RFC 2018 8: the peer may throw away what it has SACKed. A gap never ends up at SND.UNA while it keeps it. */
+    if (first->state == HR_TXREC_SACKED)
+        HR_COUNT(tcp->stats, tcp_reneged);
+    hr_tcp_xmit_unsack(&f->xmit);
+    resend(c);
+    /* RFC 5682 step 1: not where losses are being repaired already. */
+    f->frto = fresh ? HR_TCP_FRTO_FIRST : HR_TCP_FRTO_OFF;
+    if (fresh)
+        hr_tcp_xmit_lose_first(&f->xmit, c->smss);
+    else
+        hr_tcp_recovery_lose_rest(tcp, c);
 }
 
 uint32_t hr_tcp_recovery_pipe(const struct hr_tcp_conn *c)
 {
-    const struct hr_tcp_flight *f = c->flight;
-
-    if (f == NULL)
-        return 0;
-    if (c->recovery == HR_TCP_RECOVERY_NONE)
-        return c->snd_nxt - c->snd_una - (f->sb == NULL ? 0 : f->sb->bytes);
-    return unsacked(c, c->snd_una, f->high_rxt) +
-           unsacked(c, hr_seq_max(f->high_rxt, f->lost_edge), c->snd_nxt);
-}
-
-static bool hole(const struct hr_tcp_conn *c, uint32_t limit, struct hr_tcp_range *ret)
-{
-    const struct hr_tcp_flight *f = c->flight;
-    uint32_t from = hr_seq_max(f->high_rxt, c->snd_una);
-    if (!hr_tcp_sack_hole(f->sb, from, limit, ret))
-        return false;
-    /* The FIN takes a sequence number but no room in the segment. */
-    uint32_t max = c->smss;
-    if (c->fin_sent && ret->end == c->snd_nxt)
-        max++;
-    if (ret->end - ret->start > max)
-        ret->end = ret->start + c->smss;
-    return true;
+    return c->flight == NULL ? 0 : hr_tcp_xmit_pipe(&c->flight->xmit, c->snd_una, c->snd_nxt);
 }
 
 bool hr_tcp_recovery_lost(const struct hr_tcp_conn *c, struct hr_tcp_range *ret)
 {
-    return c->recovery != HR_TCP_RECOVERY_NONE && hole(c, c->flight->lost_edge, ret);
-}
+    const struct hr_tcp_flight *f = c->flight;
 
-bool hr_tcp_recovery_maybe_lost(struct hr_tcp_conn *c, struct hr_tcp_range *ret, bool *ret_mark)
-{
-    struct hr_tcp_flight *f = c->flight;
-
-    *ret_mark = true;
-    if (c->recovery != HR_TCP_RECOVERY_FAST || f->sb == NULL || f->sb->n == 0)
+    if (f == NULL || f->xmit.lost_bytes == 0 || !hr_tcp_xmit_next_lost(&f->xmit, ret))
         return false;
-    if (hole(c, f->sb->range[f->sb->n - 1].end, ret)) /* rule 3 */
-        return true;
-    if (f->rescue_done || hr_seq_geq(c->snd_una, f->recover)) /* rule 4 */
+    if (f->frto != HR_TCP_FRTO_OFF && !f->rtx_force)
         return false;
-    uint32_t from = hr_seq_max(c->snd_una, f->sb->range[f->sb->n - 1].end);
-    if (!hr_seq_lt(from, f->recover))
-        return false;
-    f->rescue_done = true;
-    *ret_mark = false;
-    ret->end = f->recover;
-    ret->start = hr_seq_max(from, f->recover - c->smss);
+    /* The FIN takes a sequence number but no room in the segment. */
+    uint32_t max = c->smss + (c->fin_sent && ret->end == c->snd_nxt);
+    if (ret->end - ret->start > max)
+        ret->end = ret->start + c->smss;
     return true;
 }

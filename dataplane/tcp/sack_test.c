@@ -1,150 +1,164 @@
+/* SACK blocks as they arrive: which are believed, and which report a duplicate. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <cmocka.h>
 
-#include "dataplane/tcp/impl.h"
+#include "dataplane/tcp/testpeer.h"
+#include "tests/support/eal.h"
 
-static void test_add_joins(void **state)
+#define MSS 1460u
+
+/* Ten segments are in flight, a round trip of 20 ms ago. */
+static void in_flight(bool ts)
 {
-    struct hr_tcp_scoreboard sb = {0};
-    (void)state;
-    assert_int_equal(hr_tcp_sack_add(&sb, 100, 200), 100);
-    assert_int_equal(hr_tcp_sack_add(&sb, 300, 400), 100);
-    assert_int_equal(hr_tcp_sack_add(&sb, 500, 600), 100);
-    assert_int_equal(sb.n, 3);
-    assert_int_equal(hr_tcp_sack_add(&sb, 150, 180), 0); /* known */
-    assert_int_equal(hr_tcp_sack_add(&sb, 200, 300), 100); /* closes a gap */
-    assert_int_equal(sb.n, 2);
-    assert_int_equal(hr_tcp_sack_add(&sb, 50, 700), 650 - 400);
-    assert_int_equal(sb.n, 1);
-    assert_int_equal(sb.bytes, 650);
+    establish(ts, true, true);
+    conn->min_rtt_us = 20000; /* the handshake took no time */
+    queue(10 * conn->smss);
+    said();
+    assert_int_equal(n_out, 10);
+    pass(20000);
 }
 
-static void test_trim(void **state)
+static struct hr_tcp_xmit *xmit(void)
 {
-    struct hr_tcp_scoreboard sb = {0};
-    (void)state;
-    hr_tcp_sack_add(&sb, 100, 200);
-    hr_tcp_sack_add(&sb, 300, 400);
-    hr_tcp_sack_trim(&sb, 350);
-    assert_int_equal(sb.n, 1);
-    assert_int_equal(sb.bytes, 50);
-    assert_int_equal(sb.range[0].start, 350);
-    hr_tcp_sack_trim(&sb, 400);
-    assert_int_equal(sb.n, 0);
-    assert_int_equal(sb.bytes, 0);
+    return &conn->flight->xmit;
 }
 
-static void test_holes(void **state)
+static void block(uint32_t i, uint32_t start, uint32_t end)
 {
-    struct hr_tcp_scoreboard sb = {0};
-    struct hr_tcp_range r;
-    (void)state;
-    assert_true(hr_tcp_sack_hole(NULL, 10, 50, &r));
-    assert_int_equal(r.start, 10);
-    assert_int_equal(r.end, 50);
-    hr_tcp_sack_add(&sb, 100, 200);
-    hr_tcp_sack_add(&sb, 300, 400);
-    assert_true(hr_tcp_sack_hole(&sb, 150, 500, &r));
-    assert_int_equal(r.start, 200);
-    assert_int_equal(r.end, 300);
-    assert_true(hr_tcp_sack_hole(&sb, 200, 250, &r));
-    assert_int_equal(r.end, 250);
-    assert_false(hr_tcp_sack_hole(&sb, 300, 400, &r));
-    assert_true(hr_tcp_sack_hole(&sb, 300, 401, &r));
-    assert_int_equal(r.start, 400);
-    assert_int_equal(hr_tcp_sack_bytes(&sb, 150, 350), 100);
-    assert_int_equal(hr_tcp_sack_bytes(NULL, 150, 350), 0);
+    opts.sack[i] = (struct hr_tcp_range){ack + start, ack + end};
 }
 
-/* RFC 6675 4: three ranges above, or more than two segments' worth of bytes. */
-static void test_lost_edge(void **state)
+/* RFC 2018 4, 5: what is reported is noted, once, and a block may grow at both ends. */
+static void test_blocks_are_noted(void **state)
 {
-    struct hr_tcp_scoreboard sb = {0};
     (void)state;
-    assert_int_equal(hr_tcp_sack_lost_edge(NULL, 50, 1000), 50);
-    hr_tcp_sack_add(&sb, 1100, 2100);
-    assert_int_equal(hr_tcp_sack_lost_edge(&sb, 100, 1000), 100);
-    hr_tcp_sack_add(&sb, 2100, 3100);
-    assert_int_equal(hr_tcp_sack_lost_edge(&sb, 100, 1000), 100); /* exactly two are not enough */
-    hr_tcp_sack_add(&sb, 3100, 3101);
-    assert_int_equal(hr_tcp_sack_lost_edge(&sb, 100, 1000), 1100);
-    memset(&sb, 0, sizeof(sb));
-    hr_tcp_sack_add(&sb, 200, 210);
-    hr_tcp_sack_add(&sb, 300, 310);
-    assert_int_equal(hr_tcp_sack_lost_edge(&sb, 100, 1000), 100);
-    hr_tcp_sack_add(&sb, 400, 410);
-    assert_int_equal(hr_tcp_sack_lost_edge(&sb, 100, 1000), 200);
+    in_flight(false);
+    opts.n_sack = 1;
+    block(0, 4 * MSS, 5 * MSS);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, MSS);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, MSS);
+    block(0, 3 * MSS, 6 * MSS);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, 3 * MSS);
+    opts.n_sack = 2;
+    block(0, 8 * MSS, 9 * MSS);
+    block(1, 3 * MSS, 6 * MSS);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, 4 * MSS);
+    assert_int_equal(xmit()->n_sacked, 2);
+    opts.n_sack = 0;
+    feed(seq, ack + 7 * MSS, ACK, 0); /* what SND.UNA passes is forgotten */
+    assert_int_equal(xmit()->sacked_bytes, MSS);
+    hr_tcp_abort(tcp, conn);
 }
 
-static void test_full(void **state)
+/* What was never sent, was acknowledged long ago, is empty, or begins where the peer says there is a gap. */
+static void test_blocks_are_refused(void **state)
 {
-    struct hr_tcp_scoreboard sb = {0};
     (void)state;
-    for (uint32_t i = 0; i < HR_TCP_SACK_RANGES; i++)
-        assert_int_equal(hr_tcp_sack_add(&sb, 100 + 20 * i, 110 + 20 * i), 10);
-    assert_int_equal(hr_tcp_sack_add(&sb, 5000, 5010), 0);
-    assert_int_equal(sb.n, HR_TCP_SACK_RANGES);
-    assert_int_equal(hr_tcp_sack_add(&sb, 110, 120), 10); /* joining still works */
-    assert_int_equal(sb.n, HR_TCP_SACK_RANGES - 1);
+    in_flight(false);
+    opts.n_sack = 4;
+    block(0, 10 * MSS, 11 * MSS);
+    block(1, 5000, 4000);
+    block(2, 3000, 3000);
+    block(3, 0, MSS);
+    feed(seq, ack, ACK, 0);
+    block(0, 0u - 5000, 0u - 4000);
+    block(1, 0u - 5000, 9000);
+    block(2, 9 * MSS, 10 * MSS + 1);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, 0);
+    opts.n_sack = 1;
+    block(0, MSS, 2 * MSS); /* the gap would be filled */
+    feed(seq, ack + MSS, ACK, 0);
+    assert_int_equal(xmit()->sacked_bytes, 0);
+    assert_int_equal(conn->recovery, HR_TCP_RECOVERY_NONE);
+    hr_tcp_abort(tcp, conn);
 }
 
-/* Against a map of bytes, around the wrap of the sequence space. */
-static void test_against_model(void **state)
+/* RFC 2883 4.1: below the cumulative acknowledgement. */
+static void test_duplicate_below(void **state)
 {
     (void)state;
-    srand(7);
-    for (unsigned round = 0; round < 300; round++) {
-        struct hr_tcp_scoreboard sb = {0};
-        uint8_t have[600] = {0};
-        uint32_t base = (uint32_t)-300, una = 0;
-        for (unsigned step = 0; step < 60; step++) {
-            uint32_t a = una + 1 + (uint32_t)rand() % (598 - una), n = 1 + (uint32_t)rand() % 40, news = 0;
-            uint32_t b = RTE_MIN(a + n, 599u);
-            for (uint32_t i = a; i < b; i++) {
-                news += !have[i];
-                have[i] = 1;
-            }
-            if (a < b)
-                assert_int_equal(hr_tcp_sack_add(&sb, base + a, base + b), news);
-            if (rand() % 10 == 0) {
-                una = RTE_MIN(una + (uint32_t)rand() % 60, 590u);
-                memset(have, 0, una);
-                hr_tcp_sack_trim(&sb, base + una);
-            }
-            uint32_t total = 0, lo = una + (uint32_t)rand() % (600 - una), within = 0;
-            for (uint32_t i = 0; i < 600; i++) {
-                total += have[i];
-                within += i >= lo && have[i];
-            }
-            assert_int_equal(sb.bytes, total);
-            assert_int_equal(hr_tcp_sack_bytes(&sb, base + lo, base + 600), within);
-            for (uint32_t i = 1; i < sb.n; i++)
-                assert_true(hr_seq_lt(sb.range[i - 1].end, sb.range[i].start));
-            struct hr_tcp_range r;
-            uint32_t h = lo;
-            while (h < 600 && have[h])
-                h++;
-            bool any = hr_tcp_sack_hole(&sb, base + lo, base + 600, &r);
-            assert_int_equal(any, h < 600);
-            if (any) {
-                assert_int_equal(r.start, base + h);
-                while (h < 600 && !have[h])
-                    h++;
-                assert_int_equal(r.end, base + h);
-            }
-        }
-    }
+    in_flight(false);
+    opts.n_sack = 1;
+    block(0, 0, MSS);
+    feed(seq, ack + 2 * MSS, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 1);
+    assert_int_equal(xmit()->sacked_bytes, 0);
+    opts.n_sack = 2; /* and a gap elsewhere */
+    block(0, MSS, 2 * MSS);
+    block(1, 5 * MSS, 6 * MSS);
+    feed(seq, ack + 2 * MSS, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 2);
+    assert_int_equal(xmit()->sacked_bytes, MSS);
+    opts.n_sack = 1; /* the last ones of a flight, told when there is none */
+    feed(seq, ack + 10 * MSS, ACK, 0);
+    assert_null(conn->flight);
+    block(0, 9 * MSS, 10 * MSS);
+    feed(seq, ack + 10 * MSS, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 4);
+}
+
+/* RFC 2883 4.2: inside the second block. */
+static void test_duplicate_inside(void **state)
+{
+    (void)state;
+    in_flight(false);
+    opts.n_sack = 2;
+    block(0, 5 * MSS, 6 * MSS);
+    block(1, 4 * MSS, 7 * MSS);
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 1);
+    assert_int_equal(xmit()->sacked_bytes, 3 * MSS);
+    block(0, 8 * MSS, 9 * MSS); /* not inside: an ordinary block */
+    feed(seq, ack, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 1);
+    assert_int_equal(xmit()->sacked_bytes, 4 * MSS);
+    hr_tcp_abort(tcp, conn);
+}
+
+/* A duplicate of what was never sent, or a gigabyte ago, is none. */
+static void test_forged_duplicate(void **state)
+{
+    (void)state;
+    in_flight(false);
+    opts.n_sack = 1;
+    block(0, 0x80000000u, 0x80000000u + 100);
+    feed(seq, ack + MSS, ACK, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_dsack_rx], 0);
+    assert_int_equal(conn->rack_mult, 0);
+    hr_tcp_abort(tcp, conn);
+}
+
+/* RFC 2018 8: after a timeout nothing counts as SACKed; what was never SACKed goes first. */
+static void test_timeout_forgets(void **state)
+{
+    (void)state;
+    in_flight(false);
+    opts.n_sack = 1;
+    block(0, 4 * MSS, 6 * MSS);
+    feed(seq, ack, ACK, 0);
+    opts.n_sack = 0;
+    assert_int_equal(xmit()->sacked_bytes, 2 * MSS);
+    pass(2000000);
+    assert_true(stats.counters[HR_CTR_tcp_rto] >= 1);
+    assert_int_equal(xmit()->sacked_bytes, 0);
+    assert_int_equal(stats.counters[HR_CTR_tcp_reneged], 0);
+    hr_tcp_abort(tcp, conn);
 }
 
 int main(void)
 {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add_joins), cmocka_unit_test(test_trim), cmocka_unit_test(test_holes),
-        cmocka_unit_test(test_lost_edge), cmocka_unit_test(test_full), cmocka_unit_test(test_against_model),
+        T(test_blocks_are_noted), T(test_blocks_are_refused), T(test_duplicate_below),
+        T(test_duplicate_inside), T(test_forged_duplicate),   T(test_timeout_forgets),
     };
+    hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

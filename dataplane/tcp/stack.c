@@ -90,7 +90,7 @@ static bool full(const struct hr_tcp_slab *s)
 
 bool hr_tcp_slabs_full(const struct hr_tcp *tcp)
 {
-    return full(&tcp->ooo_slab) && full(&tcp->gaps_slab) && full(&tcp->sb_slab) && full(&tcp->flight_slab);
+    return full(&tcp->ooo_slab) && full(&tcp->gaps_slab) && full(&tcp->xmit_slab) && full(&tcp->flight_slab);
 }
 
 /* ---- the stack ---- */
@@ -121,10 +121,10 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     uint32_t n_buckets = rte_align32pow2(cfg->max_conns * 2);
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
     uint32_t n_gaps = RTE_MIN(cfg->max_conns, n_ooo);
-    /* What is in flight stands in buffers, so there is one for each of them at most; no more scoreboards than
-     * a sixteenth of that: who finds none recovers by duplicate ACKs. */
+    /* What is in flight stands in buffers, so there is one for each of them at most; and a transmit record beyond
+     * the first of a flight for each receive buffer (xmit.h says who may take how many). */
     uint32_t n_flight = RTE_MIN(cfg->max_conns, cfg->bufs->rx_pool->size + cfg->bufs->hdr_pool->size);
-    uint32_t n_sb = RTE_MAX(n_flight / 16, RTE_MIN(cfg->max_conns, 64u));
+    uint32_t n_xmit = RTE_MAX(cfg->bufs->rx_pool->size, 1024u);
     tcp->bucket_mask = n_buckets - 1;
     tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", n_buckets * sizeof(uint32_t), RTE_CACHE_LINE_SIZE,
                                       cfg->socket_id);
@@ -133,7 +133,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     if (tcp->buckets == NULL || tcp->conns == NULL ||
         slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
         slab_init(&tcp->gaps_slab, "hr_tcp_gaps", n_gaps, sizeof(struct hr_tcp_gaps), cfg->socket_id) != 0 ||
-        slab_init(&tcp->sb_slab, "hr_tcp_sack", n_sb, sizeof(struct hr_tcp_scoreboard), cfg->socket_id) != 0 ||
+        slab_init(&tcp->xmit_slab, "hr_tcp_xmit", n_xmit, sizeof(struct hr_txrec), cfg->socket_id) != 0 ||
         slab_init(&tcp->flight_slab, "hr_tcp_flight", n_flight, sizeof(struct hr_tcp_flight), cfg->socket_id) != 0) {
         hr_tcp_destroy(tcp);
         return HR_E_NOMEM;
@@ -162,7 +162,7 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
     rte_free(tcp->flight_slab.mem);
-    rte_free(tcp->sb_slab.mem);
+    rte_free(tcp->xmit_slab.mem);
     rte_free(tcp->gaps_slab.mem);
     rte_free(tcp->ooo_slab.mem);
     rte_free(tcp->conns);

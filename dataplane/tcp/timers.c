@@ -8,6 +8,11 @@
 /* Entries fired per call of hr_tcp_advance(). */
 #define FIRE_MAX 512
 
+static bool due(const struct hr_tcp *tcp, uint64_t at)
+{
+    return at != 0 && at <= tcp->now_us;
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a == 0 ? b : b == 0 ? a : RTE_MIN(a, b);
@@ -36,7 +41,20 @@ void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->persist = false;
         c->backoff = 0;
     }
-    c->rtx_at = c->snd_una == c->snd_nxt ? 0 : tcp->now_us + hr_tcp_rto(tcp, c);
+    if (c->flight == NULL) {
+        c->rtx_at = 0;
+        return;
+    }
+    c->flight->rto_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    hr_tcp_tlp_schedule(tcp, c);
+    hr_tcp_rtx_sync(tcp, c);
+}
+
+void hr_tcp_rtx_sync(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    const struct hr_tcp_flight *f = c->flight;
+
+    c->rtx_at = earlier(f->rto_at, earlier(f->pto_at, f->reo_at));
     hr_tcp_timer_arm(tcp, c);
 }
 
@@ -108,15 +126,8 @@ static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     return true;
 }
 
-static bool fire_rtx(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+static bool fire_rto(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    c->rtx_at = 0;
-    if (!hr_tcp_synchronized(c))
-        return fire_syn(tcp, c);
-    if (c->persist)
-        return fire_persist(tcp, c);
-    if (c->snd_una == c->snd_nxt)
-        return true;
     if (c->retries >= tcp->cfg.data_retries) {
         HR_DROP(tcp->stats, tcp_retries);
         hr_tcp_send_conn_rst(tcp, c);
@@ -127,9 +138,28 @@ static bool fire_rtx(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_recovery_timeout(tcp, c);
     c->retries++;
     c->backoff++;
-    c->flight->rtt_pending = false;
-    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    c->flight->rto_at = tcp->now_us + hr_tcp_rto(tcp, c);
     hr_tcp_mark_dirty(tcp, c);
+    return true;
+}
+
+static bool fire_rtx(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    c->rtx_at = 0;
+    if (!hr_tcp_synchronized(c))
+        return fire_syn(tcp, c);
+    if (c->persist)
+        return fire_persist(tcp, c);
+    if (c->flight == NULL)
+        return true;
+    struct hr_tcp_flight *f = c->flight;
+    if (due(tcp, f->reo_at))
+        hr_tcp_recovery_reo_timer(tcp, c);
+    if (due(tcp, f->pto_at))
+        hr_tcp_tlp_fire(tcp, c);
+    if (due(tcp, f->rto_at) && !fire_rto(tcp, c))
+        return false;
+    hr_tcp_rtx_sync(tcp, c);
     return true;
 }
 
@@ -154,11 +184,6 @@ static bool fire_keepalive(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->ka_due = true;
     hr_tcp_mark_dirty(tcp, c);
     return true;
-}
-
-static bool due(const struct hr_tcp *tcp, uint64_t at)
-{
-    return at != 0 && at <= tcp->now_us;
 }
 
 static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)

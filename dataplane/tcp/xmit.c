@@ -193,7 +193,7 @@ void hr_tcp_xmit_sent_again(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, u
 static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32_t end)
 {
     if (!r->retransmitted) {
-        d->original |= !r->known;
+        d->original |= !r->known && hr_seq_leq(end, d->recover);
         d->reordered |= hr_seq_lt(end, d->fack);
     } else {
         /* RFC 8985 6.2 step 2: it may be an earlier copy that arrived. */
@@ -330,15 +330,27 @@ void hr_tcp_xmit_unsack(struct hr_tcp_xmit *x)
 
 /* ---- loss ---- */
 
+static bool lost_and_new(const struct hr_txrec *r)
+{
+    return r != NULL && r->state == HR_TXREC_LOST && !r->known;
+}
+
+/* By sequence number where the neighbours tell, which is nearly always; what the peer had already comes last. */
 void hr_tcp_xmit_lose(struct hr_tcp_xmit *x, struct hr_txrec *r)
 {
-    struct hr_txrec *head = TAILQ_FIRST(&x->lost);
+    struct hr_txrec *head = TAILQ_FIRST(&x->lost), *prev = prev_of(r), *next;
 
     TAILQ_REMOVE(&x->in_time, r, link);
     r->state = HR_TXREC_LOST;
     x->lost_bytes += length(r);
     x->tree.visited++;
-    if (head != NULL && hr_seq_lt(r->node.seq, head->node.seq))
+    if (head == NULL || r->known)
+        TAILQ_INSERT_TAIL(&x->lost, r, link);
+    else if (lost_and_new(prev))
+        TAILQ_INSERT_AFTER(&x->lost, prev, r, link);
+    else if (lost_and_new(next = next_of(r)))
+        TAILQ_INSERT_BEFORE(next, r, link);
+    else if (hr_seq_lt(r->node.seq, head->node.seq) || head->known)
         TAILQ_INSERT_HEAD(&x->lost, r, link);
     else
         TAILQ_INSERT_TAIL(&x->lost, r, link);
@@ -363,12 +375,28 @@ void hr_tcp_xmit_lose_all(struct hr_tcp_xmit *x)
         hr_tcp_xmit_lose(x, r);
 }
 
+void hr_tcp_xmit_found(struct hr_tcp_xmit *x)
+{
+    struct hr_txrec *r;
+
+    /* They left before most that is in flight. */
+    while ((r = TAILQ_LAST(&x->lost, hr_txrec_list)) != NULL) {
+        TAILQ_REMOVE(&x->lost, r, link);
+        r->state = HR_TXREC_IN_FLIGHT;
+        TAILQ_INSERT_HEAD(&x->in_time, r, link);
+        x->tree.visited++;
+    }
+    x->lost_bytes = 0;
+}
+
 bool hr_tcp_xmit_next_lost(const struct hr_tcp_xmit *x, struct hr_tcp_range *ret)
 {
-    const struct hr_txrec *r = TAILQ_FIRST(&x->lost);
+    const struct hr_txrec *r = TAILQ_FIRST(&x->lost), *first = hr_txrec_of(x->tree.first);
 
     if (r == NULL)
         return false;
+    if (first->state == HR_TXREC_LOST) /* all else waits for it */
+        r = first;
     *ret = (struct hr_tcp_range){r->node.seq, r->end};
     return true;
 }

@@ -59,6 +59,7 @@ struct hr_tcp_delivered {
     uint64_t now_us;
     uint32_t min_rtt_us;
     uint32_t fack;
+    uint32_t recover;      /* original counts below it (RFC 5682) */
     uint32_t echo_ms;      /* our clock as the ACK echoes it */
     bool has_echo;
     /* Found. */
@@ -67,8 +68,9 @@ struct hr_tcp_delivered {
     uint64_t xmit_us;      /* the transmission made last among those delivered; 0: none is certain */
     uint32_t end;          /* and its last byte, plus one */
     uint64_t oldest_us;    /* the first of those acknowledged in order, 0: none */
+    uint32_t highest;      /* what was delivered, now or before, ends here */
     bool ambiguous;        /* one of those was sent more than once */
-    bool original;         /* something was delivered that was sent once */
+    bool original;         /* something below recover was delivered that was sent once */
     bool reordered;        /* such a segment arrived behind a later one */
 };
 
@@ -102,6 +104,8 @@ void hr_tcp_xmit_lose(struct hr_tcp_xmit *x, struct hr_txrec *r);
 /* The first bytes, up to len, are lost unless they are SACKed. */
 void hr_tcp_xmit_lose_first(struct hr_tcp_xmit *x, uint32_t len);
 void hr_tcp_xmit_lose_all(struct hr_tcp_xmit *x);
+/* What was called lost is in flight after all. */
+void hr_tcp_xmit_found(struct hr_tcp_xmit *x);
 /* What is to be sent again next; false: nothing. */
 bool hr_tcp_xmit_next_lost(const struct hr_tcp_xmit *x, struct hr_tcp_range *ret);
 

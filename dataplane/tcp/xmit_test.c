@@ -181,7 +181,7 @@ static void test_burst_is_one_record(void **state)
     for (uint32_t i = 16; i < 32; i++)
         hr_tcp_xmit_sent(&x, 1000 * i, 1000 * i + 1000, 60);
     assert_int_equal(x.tree.n, 2);
-    struct hr_tcp_delivered d = {.now_us = 70};
+    struct hr_tcp_delivered d = {.now_us = 70, .recover = 90000};
     hr_tcp_xmit_sacked(&x, 4000, 5000, &d);
     assert_int_equal(x.tree.n, 4);
     assert_int_equal(d.sacked, 1000);
@@ -248,7 +248,7 @@ static void test_unsacked_is_known(void **state)
     struct hr_tcp_range r;
     slab_of(256);
     hr_tcp_xmit_sent(&x, 0, 3000, 10);
-    struct hr_tcp_delivered d = {.now_us = 20};
+    struct hr_tcp_delivered d = {.now_us = 20, .recover = 90000};
     hr_tcp_xmit_sacked(&x, 1000, 2000, &d);
     assert_true(d.original);
     hr_tcp_xmit_unsack(&x);
@@ -269,7 +269,7 @@ static void test_unsacked_is_known(void **state)
 static void test_records_are_short(void **state)
 {
     (void)state;
-    struct hr_tcp_delivered d = {.now_us = 20};
+    struct hr_tcp_delivered d = {.now_us = 20, .recover = 90000};
     slab_of(8);
     for (uint32_t i = 0; i < 100; i++) {
         assert_true(hr_tcp_xmit_room(&x));
@@ -291,7 +291,7 @@ static void test_records_are_short(void **state)
 static void test_blocks_leave_half(void **state)
 {
     (void)state;
-    struct hr_tcp_delivered d = {.now_us = 20};
+    struct hr_tcp_delivered d = {.now_us = 20, .recover = 90000};
     slab_of(100);
     hr_tcp_xmit_sent(&x, 0, 10000, 10);
     for (uint32_t i = 0; i < 1000; i++)
@@ -305,7 +305,7 @@ static void test_blocks_leave_half(void **state)
 static void test_work_per_block(void **state)
 {
     enum { HOLES = 10000 };
-    struct hr_tcp_delivered d = {.now_us = 20};
+    struct hr_tcp_delivered d = {.now_us = 20, .recover = 90000};
     (void)state;
     slab_of(64 * HOLES);
     hr_tcp_xmit_sent(&x, 0, 4 * HOLES + 4, 10);

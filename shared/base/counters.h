@@ -28,7 +28,13 @@
     X(tcp_retransmit_segs, "TCP segments retransmitted")                                                     \
     X(tcp_retransmit_bytes, "TCP payload bytes retransmitted")                                               \
     X(tcp_rto, "retransmission timeouts (RFC 6298)")                                                         \
-    X(tcp_fast_recovery, "fast recoveries entered (RFC 6675, RFC 5681)")                                     \
+    X(tcp_fast_recovery, "fast recoveries entered (RFC 8985, RFC 5681)")                                     \
+    X(tcp_tlp_probe, "tail loss probes sent (RFC 8985)")                                                     \
+    X(tcp_tlp_repair, "losses that a tail loss probe repaired")                                              \
+    X(tcp_spurious_rto, "timeouts that were premature, and undone (RFC 5682)")                               \
+    X(tcp_spurious_recovery, "fast recoveries that were needless, and undone")                               \
+    X(tcp_dsack_rx, "duplicates reported by peers (RFC 2883)")                                               \
+    X(tcp_reneged, "peers that threw away what they had acknowledged selectively")                           \
     X(tcp_dupack_rx, "duplicate acknowledgements received")                                                  \
     X(tcp_ooo_rx, "segments received out of order and kept for reassembly")                                  \
     X(tcp_dup_rx, "segments that carried only data received before")                                         \
