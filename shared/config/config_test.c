@@ -320,7 +320,7 @@ static void mistakes(void **s)
     wrong("gateway = \"10.0.0.1\"", "gateway = \"router\"", "must be an IPv4 address");
     wrong("to = \"10.64.0.0/16\"", "to = \"10.64.1.0/16\"", "write \"10.64.0.0/16\"");
     wrong("via = \"10.0.0.2\"", "via = \"10.1.0.2\"", "lies in no subnet");
-    wrong("mtu = 9001", "mtu = 100", "must be 576..9216");
+    wrong("mtu = 9001", "mtu = 100", "must be 576..61000");
     wrong("\"b-2.example.internal:9092\"", "\"b-2.example.internal\"", "a port like");
     wrong("\"b-2.example.internal:9092\"", "\"b-2.example.internal:0\"", "a port like");
     wrong("\"b-2.example.internal:9092\"", "\"b 2:9092\"", "a port like");

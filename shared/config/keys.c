@@ -103,7 +103,7 @@ const struct hr_cfg_section hr_cfg_sections[] = {
 static const struct hr_cfg_key port_keys[] = {
     STRING("name", name, 1, "", RESTART),
     STRING("device", device, 1, "", RESTART),
-    NUMBER("mtu", mtu, 576, 9216, 1500, RESTART),
+    NUMBER("mtu", mtu, 576, 61000, 1500, RESTART),
     {0},
 };
 static const char *const port_others[] = {"addresses", "gateway", "routes", NULL};
