@@ -26,7 +26,7 @@ def curve(buckets, steps=200):
     for index, count in sorted(buckets):
         seen += count
         x = total / (total - seen) if seen < total else float(total)
-        if not points or x / last > 10 ** (5.0 / steps):
+        if not points or seen == total or x / last > 10 ** (5.0 / steps):
             points.append((x, bucket_value(index)))
             last = x
     return points
