@@ -1,5 +1,6 @@
 #include "bench/ring/proxy.h"
 
+#include <rte_ethdev.h>
 #include <rte_mempool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ static void load_config(struct rb_proxy *p, const struct rb_proxy_config *cfg)
     unlink(path);
     if (err)
         die(errors.n ? errors.text[0] : "configuration refused");
+    p->config->dataplane.n_workers = p->group.n_workers; /* on one CPU, in turns */
 }
 
 static void make_policy(struct rb_proxy *p)
@@ -81,7 +83,7 @@ static void make_policy(struct rb_proxy *p)
         die(why);
 }
 
-static void open_port(struct rb_proxy *p, bool cksum)
+static void open_port(struct rb_proxy *p, bool cksum, const struct hr_rss *rss)
 {
     struct hr_port *port = &p->port;
     char why[HR_WHY_MAX];
@@ -89,7 +91,11 @@ static void open_port(struct rb_proxy *p, bool cksum)
     if (hr_port_init_routes(port, &p->config->dataplane.ports[0], why) != 0)
         die(why);
     port->kind = HR_PORT_KIND_PCI;
-    port->n_queues = 1;
+    port->n_queues = (uint16_t)p->group.n_workers;
+    if (rss) {
+        port->spreads = true;
+        port->rss = *rss;
+    }
     memset(&port->mac, 0x06, sizeof(port->mac));
     for (int q = 0; q < HR_PORT_MAX_QUEUES; q++)
         port->rx_fd[q] = -1;
@@ -99,7 +105,8 @@ static void open_port(struct rb_proxy *p, bool cksum)
 
 void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64_t now_us)
 {
-    static const uint32_t lcores[1];
+    static const uint32_t lcores[RB_MAX_WORKERS];
+    uint32_t n = cfg->n_workers ? cfg->n_workers : 1;
     struct hr_worker_group *group = &p->group;
 
     memset(p, 0, sizeof(*p));
@@ -107,34 +114,46 @@ void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64
     p->policy = calloc(1, sizeof(*p->policy));
     if (!p->config || !p->policy)
         die("no memory");
+    group->n_workers = n;
     load_config(p, cfg);
     make_policy(p);
     group->config = p->config;
     group->ports = &p->port;
     group->n_ports = 1;
-    group->n_workers = 1;
-    group->steer = (struct hr_steer){.n_workers = 1,
+    group->steer = (struct hr_steer){.n_workers = n,
+                                     .by_arrival = cfg->rss != NULL,
                                      .source_port_min = p->config->dataplane.source_port_min,
                                      .source_port_max = p->config->dataplane.source_port_max};
     memset(group->hash_key, 3, sizeof(group->hash_key));
     memset(group->isn_key, 4, sizeof(group->isn_key));
-    if (hr_region_create(1, lcores, "ring bench", &p->memfd, &group->region) != 0 ||
+    if (hr_region_create(n, lcores, "ring bench", &p->memfd, &group->region) != 0 ||
         hr_doorbell_create(&p->doorbells[0], &p->doorbells[1]) != 0 ||
         hr_doorbell_create(&p->doorbells[2], &p->doorbells[3]) != 0)
         die("no region");
-    group->doorbell_fds[0] = p->doorbells[1];
+    for (uint32_t i = 0; i < n; i++)
+        group->doorbell_fds[i] = p->doorbells[1];
     group->control_doorbell_fd = p->doorbells[2];
     p->data_room = hr_port_data_room(&p->config->dataplane.ports[0]);
-    if (hr_worker_create(group, 0, p->data_room, &p->worker) != 0)
-        die("no memory for the worker's pools: give it more with --memory");
-    group->workers[0] = p->worker;
-    open_port(p, cfg->cksum);
-    rb_card_open(&p->card, 0, hr_worker_rx_pool(p->worker), cfg->rx_desc, cfg->cksum);
-    if (hr_worker_build(p->worker, now_us) != 0)
-        die("no memory for the worker: give it more with --memory");
+    if (n > 1 && hr_handoff_create(n, &group->handoff) != 0)
+        die("no memory for the rings between workers");
+    for (uint32_t i = 0; i < n; i++) {
+        struct hr_worker **w = i == 0 ? &p->worker : &p->more[i - 1].worker;
+        if (hr_worker_create(group, i, p->data_room, w) != 0)
+            die("no memory for the worker's pools: give it more with --memory");
+        group->workers[i] = *w;
+        p->queues[i] = rb_proxy_card(p, i);
+        rb_card_open(rb_proxy_card(p, i), 0, hr_worker_rx_pool(*w), cfg->rx_desc, cfg->cksum);
+    }
+    rte_eth_fp_ops[0].rxq.data = rte_eth_fp_ops[0].txq.data = p->queues;
+    rte_eth_fp_ops[0].rxq.clbk = rte_eth_fp_ops[0].txq.clbk = p->callbacks;
+    open_port(p, cfg->cksum, cfg->rss);
+    for (uint32_t i = 0; i < n; i++) {
+        if (hr_worker_build(rb_proxy_worker(p, i), now_us) != 0)
+            die("no memory for the worker: give it more with --memory");
+        hr_worker_ask_policy(rb_proxy_worker(p, i), p->policy);
+        hr_worker_ask_relink(rb_proxy_worker(p, i), 1);
+    }
     p->stats = p->worker->stats;
-    hr_worker_ask_policy(p->worker, p->policy);
-    hr_worker_ask_relink(p->worker, 1);
 }
 
 uint32_t rb_proxy_held(const struct rb_proxy *p)
@@ -154,18 +173,26 @@ static void check_full(const struct rte_mempool *pool)
 
 void rb_proxy_close(struct rb_proxy *p)
 {
-    struct hr_worker *w = p->worker;
-
-    hr_proxy_end_all(w->proxy);
+    uint32_t n = p->group.n_workers;
     uint64_t due_us;
-    hr_worker_turn(w, w->now_us, &due_us);
-    rb_card_close(&p->card);
-    check_full(w->bufs.rx_pool);
-    check_full(w->bufs.hdr_pool);
-    check_full(w->bufs.indirect_pool);
-    check_full(w->bufs.chunk_pool);
-    hr_worker_destroy(w);
-    hr_region_unmap(p->group.region, hr_region_size(1));
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct hr_worker *w = rb_proxy_worker(p, i);
+        hr_proxy_end_all(w->proxy);
+        hr_worker_turn(w, w->now_us, &due_us);
+    }
+    hr_handoff_destroy(p->group.handoff);
+    for (uint32_t i = 0; i < n; i++)
+        rb_card_close(rb_proxy_card(p, i));
+    for (uint32_t i = 0; i < n; i++) {
+        struct hr_worker *w = rb_proxy_worker(p, i);
+        check_full(w->bufs.rx_pool);
+        check_full(w->bufs.hdr_pool);
+        check_full(w->bufs.indirect_pool);
+        check_full(w->bufs.chunk_pool);
+        hr_worker_destroy(w);
+    }
+    hr_region_unmap(p->group.region, hr_region_size(n));
     close(p->memfd);
     for (int i = 0; i < 4; i++)
         close(p->doorbells[i]);

@@ -3,3 +3,5 @@
 
 /* Starts it once per process; exits with a message where it cannot. */
 void hr_test_eal_init(void);
+/* With so much memory; 192 is what most tests need. */
+void hr_test_eal_init_mb(unsigned mb);
