@@ -27,14 +27,9 @@ static json_t *text(const char *s)
 
 static json_t *addr_text(const struct hr_addr *addr)
 {
-    char buf[HR_ADDR_STR_MAX] = "";
-    uint32_t v4_be = hr_addr_v4_be(addr);
+    char buf[HR_ADDR_STR_MAX];
 
-    if (hr_addr_is_v4(addr))
-        inet_ntop(AF_INET, &v4_be, buf, sizeof(buf));
-    else
-        inet_ntop(AF_INET6, addr->b, buf, sizeof(buf));
-    return json_string(buf);
+    return json_string(hr_addr_format(addr, buf));
 }
 
 static json_t *seconds_since(const struct hr_daemon *d, uint64_t then_us)
@@ -271,7 +266,7 @@ static json_t *broker_json(struct hr_daemon *d, const struct hr_cluster_broker *
     const struct hr_cluster *cluster = hr_metadata_cluster(d->metadata);
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
     const struct hr_policy_broker *known = policy ? hr_policy_find_broker(policy, broker->id) : NULL;
-    bool addr_known = known && (hr_addr_is_v4(&known->addr) && hr_addr_v4_be(&known->addr) != 0);
+    bool addr_known = known && !hr_addr_is_any(&known->addr);
 
     return json_pack("{s:i, s:o, s:i, s:o, s:o, s:s, s:b, s:b, s:I}", "id", broker->id, "host",
                      text(broker->host), "port", broker->port, "rack", text(broker->rack), "address",

@@ -92,10 +92,10 @@ static bool expand(const char *name, size_t len, const struct hr_msg *msg, char 
             snprintf(out, cap, "%d", msg->u.log.node_id);
     } else if (IS("addr")) {
         struct hr_addr addr = msg->u.log.addr;
-        uint32_t v4_be = hr_addr_v4_be(&addr);
+        char addr_text[HR_ADDR_STR_MAX];
 
-        if (!hr_addr_is_v4(&addr) || !inet_ntop(AF_INET, &v4_be, out, cap))
-            snprintf(out, cap, "(address)");
+        /* In brackets where a port follows (RFC 5952 6). */
+        snprintf(out, cap, hr_addr_is_v4(&addr) ? "%s" : "[%s]", hr_addr_format(&addr, addr_text));
     } else if (IS("reason")) {
         if (msg->u.log.reason < HR_DROP_MAX)
             snprintf(out, cap, "%s (%s)", hr_drop_info[msg->u.log.reason].name,

@@ -231,7 +231,7 @@ static void refuse_open(struct hr_control *control, uint64_t request, enum hr_tc
 
 static void do_open(struct hr_control *control, const struct hr_msg *msg)
 {
-    if (msg->u.open.port == 0 || !hr_addr_is_v4(&msg->u.open.addr)) {
+    if (msg->u.open.port == 0 || hr_addr_is_any(&msg->u.open.addr)) {
         HR_DROP(control->cfg.stats, ipc_invalid);
         refuse_open(control, msg->id, HR_TCP_FAIL_UNREACHABLE);
         return;

@@ -8,13 +8,6 @@
 
 static const uint8_t broadcast_mac[RTE_ETHER_ADDR_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-/* Is it an address that one host can have? */
-static bool mac_is_host(const uint8_t mac[6])
-{
-    static const uint8_t zero[RTE_ETHER_ADDR_LEN];
-    return (mac[0] & 1) == 0 && memcmp(mac, zero, sizeof(zero)) != 0;
-}
-
 void hr_arp_request(struct hr_net *net, uint32_t port_index, const struct hr_addr *addr, const uint8_t *dst)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(net->cfg.bufs->hdr_pool);
@@ -25,7 +18,7 @@ void hr_arp_request(struct hr_net *net, uint32_t port_index, const struct hr_add
     }
     const struct hr_port *port = &net->ports[port_index];
     /* A request for our own address is the announcement: it names itself as sender (RFC 5227 2.3). */
-    const struct hr_addr *from = hr_port_has(port, addr) ? addr : hr_port_addr_toward(port, addr);
+    const struct hr_addr *from = hr_net_local_index(net, addr) >= 0 ? addr : hr_net_addr_toward(net, port_index, addr);
     uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, ARP_FRAME_LEN);
     struct rte_arp_hdr arp = {
         .arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
@@ -82,15 +75,16 @@ void hr_arp_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
     }
     /* Another host that claims one of our addresses teaches us nothing (RFC 5227 2.4 (c): we defend by
      * ignoring it). */
-    if (!mac_is_host(sha) || from_local)
+    if (!hr_nd_mac_is_host(sha) || from_local)
         goto bad;
 
-    bool for_us = hr_port_has(port, &target);
+    bool for_us = hr_net_local_on(net, port_index, &target) != NULL;
     /* Sender 0 is a probe for a duplicate address (RFC 5227 2.1.1): answered, not learned. */
     if (!hr_addr_is_any(&news.addr) && hr_net_on_link(port, &news.addr)) {
         memcpy(news.mac, sha, sizeof(news.mac));
         /* RFC 826: who asks for us will be spoken to, so make an entry; else only update. */
-        hr_neigh_heard(net, &news, for_us && request);
+        news.heard = HR_HEARD_MAC | HR_HEARD_OVERRIDE | HR_HEARD_CONFIRMED | (for_us && request ? HR_HEARD_ASKED_US : 0);
+        hr_neigh_heard(net, &news);
         if ((for_us || hr_addr_equal(&news.addr, &target)) && net->cfg.on_news != NULL)
             net->cfg.on_news(net->owner, &news);
     }

@@ -110,7 +110,7 @@ static void errors_reach_tcp(void **state)
     for (unsigned i = 0; i < RTE_DIM(cases); i++) {
         wire_rx(0, f, make_error(cases[i].type, cases[i].code, cases[i].mtu, "10.1.0.1", 28));
         assert_int_equal(wire.n_icmp, i + 1);
-        struct hr_flow want = {.local = addr4("10.1.0.1"), .remote = addr4("10.9.0.5"), .local_port = 33000,
+        struct hr_flow want = {.local = addr_of("10.1.0.1"), .remote = addr_of("10.9.0.5"), .local_port = 33000,
                                .remote_port = 9092};
         assert_memory_equal(&wire.icmp_flow, &want, sizeof(want));
         assert_int_equal(wire.icmp_seq, 0x12345678);

@@ -1,5 +1,5 @@
 /* The way in: a burst of frames is checked header by header; what survives is a TCP segment for one of our
- * addresses, an ARP packet or an ICMP message. Everything else ends in a named drop. */
+ * addresses, an ARP packet or an ICMP message of either family. Everything else ends in a named drop. */
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 #include <rte_tcp.h>
@@ -7,6 +7,7 @@
 
 #include "dataplane/net/cksum.h"
 #include "dataplane/net/impl.h"
+#include "dataplane/net/mcast.h"
 
 #define DROP(net, m, reason)                                                                                 \
     do {                                                                                                     \
@@ -42,24 +43,26 @@ static bool hw_says_good(bool offloaded, uint64_t flags, uint64_t good, uint64_t
     return offloaded && (flags == good || flags == none);
 }
 
+/* l4: where the segment begins in the frame; len: its length. */
 static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, const struct hr_addr *src,
-                      const struct hr_addr *dst, uint16_t len)
+                      const struct hr_addr *dst, uint16_t l4, uint16_t len)
 {
-    if (len < sizeof(struct rte_tcp_hdr) || m->data_len < HR_NET_ETH_IP_LEN + sizeof(struct rte_tcp_hdr))
+    if (len < sizeof(struct rte_tcp_hdr) || m->data_len < l4 + sizeof(struct rte_tcp_hdr))
         DROP(net, m, tcp_short);
-    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, HR_NET_ETH_IP_LEN);
+    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, l4);
     uint16_t hdr_len = (uint16_t)((tcp->data_off >> 4) * 4);
-    if (hdr_len < sizeof(*tcp) || hdr_len > len || m->data_len < HR_NET_ETH_IP_LEN + hdr_len)
+    if (hdr_len < sizeof(*tcp) || hdr_len > len || m->data_len < l4 + hdr_len)
         DROP(net, m, tcp_short);
     if (!hw_says_good(port->rx_tcp_cksum, m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK,
                       RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE)) {
         uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, len);
-        if (hr_cksum_fold(hr_cksum_add_chain(sum, m, HR_NET_ETH_IP_LEN, len)) != 0xffff)
+        if (hr_cksum_fold(hr_cksum_add_chain(sum, m, l4, len)) != 0xffff)
             DROP(net, m, tcp_checksum);
     }
-    m->data_off = (uint16_t)(m->data_off + HR_NET_ETH_IP_LEN);
-    m->data_len = (uint16_t)(m->data_len - HR_NET_ETH_IP_LEN);
-    m->pkt_len -= HR_NET_ETH_IP_LEN;
+    m->packet_type = l4 == HR_NET_ETH_IP_LEN ? RTE_PTYPE_L3_IPV4 : RTE_PTYPE_L3_IPV6; /* hr_net_segment_addrs() */
+    m->data_off = (uint16_t)(m->data_off + l4);
+    m->data_len = (uint16_t)(m->data_len - l4);
+    m->pkt_len -= l4;
     net->cfg.on_tcp_take(net->owner, src, dst, m);
 }
 
@@ -101,11 +104,98 @@ static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         trim(m, RTE_ETHER_HDR_LEN + (uint32_t)total);
     uint16_t l4_len = (uint16_t)(total - sizeof(*ip));
     if (likely(ip->next_proto_id == IPPROTO_TCP))
-        tcp_input(net, port, m, &src, &dst, l4_len);
+        tcp_input(net, port, m, &src, &dst, HR_NET_ETH_IP_LEN, l4_len);
     else if (ip->next_proto_id == IPPROTO_ICMP)
         hr_icmp_input_take(net, port_index, m, l4_len);
     else
         DROP(net, m, ip_proto);
+}
+
+/* A source that no host can have (RFC 4291 2.7, 2.5.3), or ourselves: of an address that is being checked, another
+ * host's claim must be heard. The unspecified address is a matter of the message. */
+static bool is_martian6(const struct hr_net *net, const struct hr_addr *src)
+{
+    static const struct hr_addr loopback = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+    int local = hr_net_local_index(net, src);
+    return hr_addr_is_multicast6(src) || hr_addr_equal(src, &loopback) ||
+           (local >= 0 && net->local[local].state == HR_LOCAL_USABLE);
+}
+
+/* All nodes, or a solicited-node group of one of the port's addresses. */
+static bool is_our_group(const struct hr_net *net, uint32_t port_index, const struct hr_addr *group)
+{
+    struct hr_addr ours = hr_mcast_all_nodes();
+    bool any = false;
+    for (uint32_t i = 0; i < net->n_local; i++) {
+        if (net->local[i].port != port_index || hr_addr_is_v4(&net->local[i].addr))
+            continue;
+        struct hr_addr solicited = hr_mcast_solicited_node(&net->local[i].addr);
+        if (hr_addr_equal(group, &solicited))
+            return true;
+        any = true;
+    }
+    return any && hr_addr_equal(group, &ours);
+}
+
+static void ipv6_drop(struct hr_net *net, struct rte_mbuf *m, uint8_t next_header)
+{
+    switch (next_header) {
+    case IPPROTO_FRAGMENT:
+        DROP(net, m, ip_fragment);
+    case IPPROTO_HOPOPTS:
+    case IPPROTO_ROUTING:
+    case IPPROTO_DSTOPTS:
+    case IPPROTO_AH:
+    case IPPROTO_ESP:
+    case IPPROTO_MH:
+    case 139: /* host identity */
+    case 140: /* shim6 */
+        DROP(net, m, ip_extension);
+    default:
+        DROP(net, m, ip_proto);
+    }
+}
+
+static void ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
+{
+    if (m->data_len < HR_NET_ETH_IP6_LEN)
+        DROP(net, m, ip_short);
+    const struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, RTE_ETHER_HDR_LEN);
+    if ((ip->vtc_flow & RTE_BE32(0xf0000000)) != RTE_BE32(0x60000000))
+        DROP(net, m, ip_version);
+    struct hr_ip6_in in = {.port_index = port_index,
+                           .l4_len = rte_be_to_cpu_16(ip->payload_len),
+                           .hop_limit = ip->hop_limits};
+    uint8_t next_header = ip->proto;
+    uint32_t len = HR_NET_ETH_IP6_LEN + (uint32_t)in.l4_len;
+    if (m->pkt_len < len)
+        DROP(net, m, ip_short);
+    memcpy(&in.src, ip->src_addr, sizeof(in.src));
+    memcpy(&in.dst, ip->dst_addr, sizeof(in.dst));
+    /* On the wire these would pass for the IPv4 addresses that we hold in the same form. */
+    if (hr_addr_is_v4(&in.src) || hr_addr_is_v4(&in.dst))
+        DROP(net, m, ip_martian);
+    in.multicast = hr_addr_is_multicast6(&in.dst);
+    int local = in.multicast ? -1 : hr_net_local_index(net, &in.dst);
+    if (in.multicast ? !is_our_group(net, port_index, &in.dst) : local < 0)
+        DROP(net, m, ip_not_ours);
+    if (l2_multicast && !in.multicast)
+        DROP(net, m, eth_not_ours);
+    if (is_martian6(net, &in.src))
+        DROP(net, m, ip_martian);
+    if (local >= 0 && net->local[local].state != HR_LOCAL_USABLE)
+        DROP(net, m, ip_tentative);
+    if (m->pkt_len > len)
+        trim(m, len);
+    if (next_header == IPPROTO_ICMPV6) {
+        hr_icmp6_input_take(net, &in, m);
+    } else if (likely(next_header == IPPROTO_TCP)) {
+        if (in.multicast || hr_addr_is_any(&in.src))
+            DROP(net, m, ip_martian); /* RFC 9293 3.9.2.3: neither may take part */
+        tcp_input(net, &net->ports[port_index], m, &in.src, &in.dst, HR_NET_ETH_IP6_LEN, in.l4_len);
+    } else {
+        ipv6_drop(net, m, next_header);
+    }
 }
 
 static void frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
@@ -118,6 +208,8 @@ static void frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf
         DROP(net, m, eth_not_ours);
     if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)))
         ipv4_input(net, port_index, m, multicast);
+    else if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6)))
+        ipv6_input(net, port_index, m, multicast);
     else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP))
         hr_arp_input_take(net, port_index, m);
     else
@@ -141,8 +233,14 @@ void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
 
 void hr_net_segment_addrs(const struct rte_mbuf *m, struct hr_addr *ret_src, struct hr_addr *ret_dst)
 {
-    const struct rte_ipv4_hdr *ip =
-        (const struct rte_ipv4_hdr *)(rte_pktmbuf_mtod(m, const uint8_t *) - sizeof(struct rte_ipv4_hdr));
-    *ret_src = hr_addr_from_v4(ip->src_addr);
-    *ret_dst = hr_addr_from_v4(ip->dst_addr);
+    const uint8_t *l4 = rte_pktmbuf_mtod(m, const uint8_t *);
+    if (m->packet_type == RTE_PTYPE_L3_IPV4) {
+        const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(l4 - sizeof(*ip));
+        *ret_src = hr_addr_from_v4(ip->src_addr);
+        *ret_dst = hr_addr_from_v4(ip->dst_addr);
+    } else {
+        const struct rte_ipv6_hdr *ip = (const struct rte_ipv6_hdr *)(l4 - sizeof(*ip));
+        memcpy(ret_src, ip->src_addr, sizeof(*ret_src));
+        memcpy(ret_dst, ip->dst_addr, sizeof(*ret_dst));
+    }
 }

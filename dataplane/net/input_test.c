@@ -38,8 +38,8 @@ static void segment_reaches_tcp(void **state)
     wire_rx(0, f, len);
     assert_int_equal(wire.n_tcp, 1);
     assert_int_equal(wire.tcp[0].len, 20 + 333);
-    assert_memory_equal(wire.tcp[0].data, f + 34, 20 + 333);
-    struct hr_addr src = addr4("10.1.0.7"), dst = addr4("10.1.0.1");
+    assert_memory_equal(wire.tcp[0].data, f + l4_at(), 20 + 333);
+    struct hr_addr src = addr_of("10.1.0.7"), dst = addr_of("10.1.0.1");
     assert_true(hr_addr_equal(&wire.tcp_src, &src) && hr_addr_equal(&wire.tcp_dst, &dst));
     assert_int_equal(wire.stats.counters[HR_CTR_rx_packets], 1);
     assert_int_equal(wire.stats.counters[HR_CTR_rx_bytes], len);
@@ -75,7 +75,7 @@ static void chains_are_kept_and_trimmed(void **state)
         assert_int_equal(wire.n_tcp, n + 1);
         assert_int_equal(wire.tcp[n].len, 1021);
         assert_int_equal(wire.tcp[n].n_segs, (len + 100) / 101);
-        assert_memory_equal(wire.tcp[n].data, f + 34, 1021);
+        assert_memory_equal(wire.tcp[n].data, f + l4_at(), 1021);
     }
 }
 
@@ -97,9 +97,14 @@ static void ethernet_drops(void **state)
     good(0);
     EXPECT_DROP(13, eth_short);
     uint32_t len = good(0);
-    f[12] = 0x86;
-    f[13] = 0xdd;
+    f[12] = 0x88;
+    f[13] = 0xcc;
     EXPECT_DROP(len, eth_type);
+    len = good(0);
+    f[12] = wire.v6 ? 0x08 : 0x86;
+    f[13] = wire.v6 ? 0x00 : 0xdd;
+    memset(f + len, 0, 60 - RTE_MIN(len, 60U));
+    EXPECT_DROP(60 + len, ip_version);
     len = good(0);
     f[5] ^= 1;
     EXPECT_DROP(len, eth_not_ours);
@@ -156,10 +161,10 @@ static void tcp_drops(void **state)
     uint8_t l4[24] = {0};
     EXPECT_DROP(make_ip(f, 0, "10.1.0.7", "10.1.0.1", IPPROTO_TCP, l4, 19), tcp_short);
     uint32_t len = good(4);
-    f[46] = 0x40; /* header of 16 bytes */
+    f[l4_at() + 12] = 0x40; /* header of 16 bytes */
     EXPECT_DROP(len, tcp_short);
     len = good(3);
-    f[46] = 0x60; /* header of 24 bytes in 23 */
+    f[l4_at() + 12] = 0x60; /* header of 24 bytes in 23 */
     EXPECT_DROP(len, tcp_short);
     len = good(5);
     f[len - 1] ^= 1;
@@ -171,42 +176,104 @@ static void tcp_drops(void **state)
     assert_int_equal(wire.n_tcp, 1);
     /* A header cut by the end of the first mbuf is refused rather than read over the end. */
     int before = DROPS(tcp_short);
-    wire_rx_mbuf(0, wire_mbuf(f, good(100), 50));
+    wire_rx_mbuf(0, wire_mbuf(f, good(100), l4_at() + 16));
     assert_int_equal(DROPS(tcp_short), before + 1);
 }
 
-/* A negotiated port is believed when it says good, and when it says that the sum was never computed. */
+/* A negotiated port is believed when it says good, and when it says that the sum was never computed. BAD and
+ * UNKNOWN are computed. `sums` tells whether the packet's are right. */
+static void rx_with_flags(uint64_t flags, bool sums)
+{
+    uint32_t len = good(10);
+    if (!sums) {
+        f[l4_at() + 16] ^= 1;
+        if (!wire.v6)
+            f[24] ^= 1;
+    }
+    struct rte_mbuf *m = wire_mbuf(f, len, 0);
+    m->ol_flags |= flags;
+    wire_rx_mbuf(0, m);
+}
+
 static void hardware_checksums(void **state)
 {
     (void)state;
-    wire.ports[0].rx_ip_cksum = wire.ports[0].rx_tcp_cksum = true;
-    uint32_t len = good(10);
-    f[24] ^= 1;
-    f[50] ^= 1;
-    struct rte_mbuf *m = wire_mbuf(f, len, 0);
-    m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_GOOD;
-    wire_rx_mbuf(0, m);
+    static const struct {
+        uint64_t flags;
+        bool wrong_passes;
+    } cases[] = {
+        {RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_GOOD, true},
+        {RTE_MBUF_F_RX_L4_CKSUM_NONE | RTE_MBUF_F_RX_IP_CKSUM_NONE, true},
+        {RTE_MBUF_F_RX_L4_CKSUM_BAD | RTE_MBUF_F_RX_IP_CKSUM_BAD, false},
+        {RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN | RTE_MBUF_F_RX_IP_CKSUM_UNKNOWN, false},
+    };
+    for (int negotiated = 0; negotiated < 2; negotiated++) {
+        wire.ports[0].rx_ip_cksum = wire.ports[0].rx_tcp_cksum = negotiated == 1;
+        for (unsigned i = 0; i < RTE_DIM(cases); i++) {
+            uint32_t n = wire.n_tcp;
+            rx_with_flags(cases[i].flags, true);
+            assert_int_equal(wire.n_tcp, n + 1); /* what is right always passes */
+            rx_with_flags(cases[i].flags, false);
+            assert_int_equal(wire.n_tcp, n + 1 + (negotiated == 1 && cases[i].wrong_passes));
+        }
+    }
+    assert_int_equal(DROPS(ip_checksum) + DROPS(tcp_checksum), 2 + 4);
+    /* One layer's flag says nothing about the other's. */
+    rx_with_flags(RTE_MBUF_F_RX_IP_CKSUM_GOOD, false);
+    assert_int_equal(DROPS(tcp_checksum), wire.v6 ? 7 : 1);
+    if (!wire.v6) {
+        rx_with_flags(RTE_MBUF_F_RX_L4_CKSUM_GOOD, false);
+        assert_int_equal(DROPS(ip_checksum), 7);
+    }
+}
+
+static void ip6_drops(void **state)
+{
+    (void)state;
+    good(0);
+    EXPECT_DROP(53, ip_short);
+    uint32_t len = good(100);
+    EXPECT_DROP(len - 1, ip_short);
+    len = good(0);
+    f[14] = 0x45;
+    EXPECT_DROP(len, ip_version);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.7", "10.1.0.3", 1, 2, 0), ip_not_ours);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.7", "ff02::1:ff01:9", 1, 2, 0), ip_not_ours);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.7", "ff05::1", 1, 2, 0), ip_not_ours);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.7", "ff02::1", 1, 2, 0), ip_martian);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.2", "10.1.0.1", 1, 2, 0), ip_martian);
+    EXPECT_DROP(make_tcp(f, 0, "::", "10.1.0.1", 1, 2, 0), ip_martian);
+    EXPECT_DROP(make_tcp(f, 0, "::1", "10.1.0.1", 1, 2, 0), ip_martian);
+    EXPECT_DROP(make_tcp(f, 0, "ff02::5", "10.1.0.1", 1, 2, 0), ip_martian);
+    /* In our own form for IPv4: neither as source nor as destination. */
+    EXPECT_DROP(make_tcp(f, 0, "::ffff:10.1.0.7", "10.1.0.1", 1, 2, 0), ip_martian);
+    EXPECT_DROP(make_tcp(f, 0, "10.1.0.7", "::ffff:10.1.0.1", 1, 2, 0), ip_martian);
+    static const uint8_t extension[] = {0, 43, 50, 51, 60, 135, 139, 140};
+    uint8_t ext[8] = {IPPROTO_TCP};
+    for (unsigned i = 0; i < sizeof(extension); i++)
+        EXPECT_DROP(make_ip(f, 0, "10.1.0.7", "10.1.0.1", extension[i], ext, 8), ip_extension);
+    EXPECT_DROP(make_ip(f, 0, "10.1.0.7", "10.1.0.1", 44, ext, 8), ip_fragment);
+    EXPECT_DROP(make_ip(f, 0, "10.1.0.7", "10.1.0.1", IPPROTO_UDP, ext, 8), ip_proto);
+    EXPECT_DROP(make_ip(f, 0, "10.1.0.7", "10.1.0.1", 59, ext, 0), ip_proto); /* no next header */
+}
+
+/* The link-local address is ours like the others. */
+static void link_local(void **state)
+{
+    (void)state;
+    wire_rx(0, f, make_tcp(f, 0, "fe80::7", "fe80::ff:fe00:101", 1, 2, 5));
     assert_int_equal(wire.n_tcp, 1);
-    m = wire_mbuf(f, len, 0);
-    m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE | RTE_MBUF_F_RX_IP_CKSUM_NONE;
-    wire_rx_mbuf(0, m);
-    assert_int_equal(wire.n_tcp, 2);
-    m = wire_mbuf(f, len, 0);
-    m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-    wire_rx_mbuf(0, m);
-    assert_int_equal(DROPS(ip_checksum), 1);
-    EXPECT_DROP(len, ip_checksum); /* no flags: unknown, so computed */
-    f[24] ^= 1;
-    EXPECT_DROP(len, tcp_checksum);
 }
 
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, wire_setup, wire_teardown)
+#define T6(fn) {#fn " over IPv6", fn, wire_setup6, wire_teardown, NULL}
+#define BOTH(fn) T(fn), T6(fn)
     const struct CMUnitTest tests[] = {
-        T(segment_reaches_tcp), T(second_address_and_other_port), T(padding_is_trimmed),
-        T(chains_are_kept_and_trimmed), T(whole_burst), T(ethernet_drops), T(ip_drops), T(tcp_drops),
-        T(hardware_checksums),
+        BOTH(segment_reaches_tcp), BOTH(second_address_and_other_port), T(padding_is_trimmed),
+        BOTH(chains_are_kept_and_trimmed), BOTH(whole_burst), BOTH(ethernet_drops), T(ip_drops), T6(ip6_drops),
+        BOTH(tcp_drops), BOTH(hardware_checksums), T6(link_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 /* The neighbour table: which MAC an address on the link has.
  *
  * A fixed number of entries in buckets of eight; a full bucket gives up its least recently used entry, so
- * the table never fills and nothing is searched for long. The states are those of RFC 4861 7.3.2, applied to
- * ARP: a known MAC stays in use while it is being checked, so traffic does not pause every 30 seconds. */
+ * the table never fills and nothing is searched for long. The states are those of RFC 4861 7.3.2, for ARP too: a known MAC stays in use while it is being checked, so traffic does not pause every 30 seconds. */
 #include <string.h>
 
 #include "dataplane/net/impl.h"
@@ -27,7 +26,7 @@ static void pending_drop(struct hr_net *net, struct hr_neigh *n)
     if (n->pending == 0)
         return;
     struct hr_net_pending *q = &net->pending[n->pending - 1];
-    net->stats->drops[HR_DROP_arp_unresolved] += q->n;
+    net->stats->drops[HR_DROP_neigh_unresolved] += q->n;
     rte_pktmbuf_free_bulk(q->pkts, q->n);
     q->n = 0;
     net->pending_free[net->n_pending_free++] = n->pending;
@@ -58,7 +57,7 @@ static void pending_add_take(struct hr_net *net, struct hr_neigh *n, struct rte_
 {
     if (n->pending == 0) {
         if (net->n_pending_free == 0) {
-            HR_DROP(net->stats, arp_pending_full);
+            HR_DROP(net->stats, neigh_pending_full);
             rte_pktmbuf_free(m);
             return;
         }
@@ -66,7 +65,7 @@ static void pending_add_take(struct hr_net *net, struct hr_neigh *n, struct rte_
     }
     struct hr_net_pending *q = &net->pending[n->pending - 1];
     if (q->n == HR_NEIGH_PENDING) {
-        HR_DROP(net->stats, arp_pending_full);
+        HR_DROP(net->stats, neigh_pending_full);
         rte_pktmbuf_free(q->pkts[0]);
         memmove(q->pkts, q->pkts + 1, (HR_NEIGH_PENDING - 1) * sizeof(q->pkts[0]));
         q->n--;
@@ -118,7 +117,10 @@ struct hr_neigh *hr_neigh_get(struct hr_net *net, uint32_t port_index, const str
 static void ask(struct hr_net *net, struct hr_neigh *n)
 {
     bool unicast = n->state == HR_NEIGH_PROBE && n->tries < HR_NEIGH_PROBES;
-    hr_arp_request(net, n->port, &n->addr, unicast ? n->mac : NULL);
+    if (hr_addr_is_v4(&n->addr))
+        hr_arp_request(net, n->port, &n->addr, unicast ? n->mac : NULL);
+    else
+        hr_nd_solicit(net, n->port, &n->addr, unicast ? n->mac : NULL);
     n->tries++;
 }
 
@@ -147,26 +149,38 @@ void hr_neigh_send_take(struct hr_net *net, struct hr_neigh *n, struct rte_mbuf 
         break;
     case HR_NEIGH_FAILED:
     case HR_NEIGH_STATE_MAX:
-        HR_DROP(net->stats, arp_unresolved);
+        HR_DROP(net->stats, neigh_unresolved);
         rte_pktmbuf_free(m);
         break;
     }
 }
 
-void hr_neigh_heard(struct hr_net *net, const struct hr_net_news *news, bool create)
+void hr_neigh_heard(struct hr_net *net, const struct hr_net_news *news)
 {
     struct hr_neigh *n = hr_neigh_find(net, news->port_index, &news->addr);
     if (n == NULL) {
-        if (!create)
+        if (!(news->heard & HR_HEARD_ASKED_US))
             return;
         n = victim_of(bucket_of(net, news->port_index, &news->addr));
         if (n->state != HR_NEIGH_FREE && n->used_us != 0 && net->now_us - n->used_us < HR_NEIGH_IDLE_US)
             return; /* who only asks displaces nobody to whom we talk */
         reset_entry(net, n, news->port_index, &news->addr);
     }
+    /* RFC 4861 7.2.5: what is known yields only to an override; who did not answer us is believed, not confirmed. */
+    bool known = n->state >= HR_NEIGH_REACHABLE;
+    bool same = known && memcmp(n->mac, news->mac, sizeof(n->mac)) == 0;
+    if (known && !same && !(news->heard & HR_HEARD_OVERRIDE)) {
+        if (n->state == HR_NEIGH_REACHABLE)
+            set_state(net, n, HR_NEIGH_STALE, HR_NEIGH_IDLE_US);
+        return;
+    }
     memcpy(n->mac, news->mac, sizeof(n->mac));
-    n->tries = 0;
-    set_state(net, n, HR_NEIGH_REACHABLE, HR_NEIGH_REACHABLE_US);
+    if (news->heard & HR_HEARD_CONFIRMED) {
+        n->tries = 0;
+        set_state(net, n, HR_NEIGH_REACHABLE, HR_NEIGH_REACHABLE_US);
+    } else if (!same) {
+        set_state(net, n, HR_NEIGH_STALE, HR_NEIGH_IDLE_US);
+    }
     pending_send(net, n);
 }
 
@@ -183,6 +197,7 @@ static void expire(struct hr_net *net, struct hr_neigh *n)
         } else {
             pending_drop(net, n);
             set_state(net, n, HR_NEIGH_FAILED, HR_NEIGH_FAILED_US);
+            hr_net_cache_clear(net); /* another router may do */
         }
         break;
     }

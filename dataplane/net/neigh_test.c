@@ -18,13 +18,13 @@ static uint8_t f[WIRE_FRAME_MAX];
 
 static struct hr_neigh *neigh_of(const char *text)
 {
-    struct hr_addr addr = addr4(text);
+    struct hr_addr addr = addr_of(text);
     return hr_neigh_find(wire.net, 0, &addr);
 }
 
 static void emit(const char *remote)
 {
-    struct hr_flow flow = flow4("10.1.0.1", remote);
+    struct hr_flow flow = flow_of("10.1.0.1", remote);
     hr_net_emit_tcp_take(wire.net, &flow, wire_segment(1, 0));
     hr_net_flush(wire.net);
 }
@@ -55,7 +55,7 @@ static void request_is_answered(void **state)
     assert_int_equal(wire.n_tx, 2);
     assert_memory_equal(wire.tx[1].data, mac_peer, 6);
     assert_int_equal(wire.n_news, 1);
-    struct hr_addr asker = addr4("10.1.0.7");
+    struct hr_addr asker = addr_of("10.1.0.7");
     assert_true(hr_addr_equal(&wire.news.addr, &asker));
     assert_memory_equal(wire.news.mac, mac_peer, 6);
 }
@@ -135,7 +135,9 @@ static void packets_wait_for_the_answer(void **state)
 
 static void learn(uint32_t port, const char *addr)
 {
-    struct hr_net_news news = {.port_index = port, .addr = addr4(addr)};
+    struct hr_net_news news = {.port_index = port,
+                               .addr = addr_of(addr),
+                               .heard = HR_HEARD_MAC | HR_HEARD_OVERRIDE | HR_HEARD_CONFIRMED | HR_HEARD_ASKED_US};
     memcpy(news.mac, mac_peer, sizeof(news.mac));
     hr_net_learn(wire.net, &news);
 }
@@ -164,11 +166,11 @@ static void unanswered(void **state)
     wire_pass(1 * S);
     wire_pass(1 * S);
     assert_int_equal(wire.n_tx, 3);
-    assert_int_equal(DROPS(arp_unresolved), 0);
+    assert_int_equal(DROPS(neigh_unresolved), 0);
     wire_pass(1 * S);
-    assert_int_equal(DROPS(arp_unresolved), 1);
+    assert_int_equal(DROPS(neigh_unresolved), 1);
     emit("10.1.0.7"); /* dropped at once, no flood of requests */
-    assert_int_equal(DROPS(arp_unresolved), 2);
+    assert_int_equal(DROPS(neigh_unresolved), 2);
     assert_int_equal(wire.n_tx, 3);
     wire_pass(1 * S);
     emit("10.1.0.7");
@@ -183,14 +185,14 @@ static void waiting_is_bounded(void **state)
     (void)state;
     for (int i = 0; i < HR_NEIGH_PENDING + 7; i++)
         emit("10.1.0.7");
-    assert_int_equal(DROPS(arp_pending_full), 7);
+    assert_int_equal(DROPS(neigh_pending_full), 7);
     for (int i = 0; i < HR_NEIGH_PENDING_QUEUES + 20; i++) {
         char ip[20];
         snprintf(ip, sizeof(ip), "10.1.0.%d", 10 + i);
         wire.n_tx = 0;
         emit(ip);
     }
-    assert_int_equal(DROPS(arp_pending_full), 7 + 21);
+    assert_int_equal(DROPS(neigh_pending_full), 7 + 21);
     wire.n_tx = 0;
     /* The queues come back. */
     for (int i = 0; i < 5; i++) {
@@ -241,7 +243,7 @@ static void neighbour_that_dies(void **state)
     assert_int_equal(unicast, HR_NEIGH_PROBES);
     assert_int_equal(broadcast, HR_NEIGH_TRIES);
     emit("10.1.0.7");
-    assert_int_equal(DROPS(arp_unresolved), 1);
+    assert_int_equal(DROPS(neigh_unresolved), 1);
 }
 
 /* Gratuitous ARP after a fail-over: the known entry changes, both by request and by reply. */

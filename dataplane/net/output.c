@@ -1,4 +1,4 @@
-/* The way out: IPv4 and Ethernet headers in front of a segment, checksums by the port or by us, and one
+/* The way out: IP and Ethernet headers in front of a segment, checksums by the port or by us, and one
  * burst per port. */
 #include <rte_ethdev.h>
 #include <rte_ip.h>
@@ -114,27 +114,8 @@ void hr_net_flush(struct hr_net *net)
         hr_net_tx_flush_port(net, p);
 }
 
-/* Writes the IPv4 header in front of the TCP header and settles both checksums. */
-static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow)
+static void fill_ip4(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow, uint16_t tcp_len)
 {
-    uint16_t tcp_len = (uint16_t)m->pkt_len;
-    struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
-    uint32_t src_be = hr_addr_v4_be(&flow->local), dst_be = hr_addr_v4_be(&flow->remote);
-    uint64_t pseudo = hr_cksum_pseudo_v4(src_be, dst_be, IPPROTO_TCP, tcp_len);
-    m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
-    m->tx_offload = 0;
-    if (port->tx_tcp_cksum) {
-        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
-        tcp->cksum = hr_cksum_fold(pseudo);
-    } else {
-        tcp->cksum = 0;
-        tcp->cksum = (uint16_t)~hr_cksum_fold(hr_cksum_add_chain(pseudo, m, 0, tcp_len));
-    }
-    m->l2_len = RTE_ETHER_HDR_LEN;
-    m->l3_len = sizeof(struct rte_ipv4_hdr);
-    m->l4_len = (tcp->data_off >> 4) * 4U;
-
-    rte_pktmbuf_prepend(m, HR_NET_ETH_IP_LEN);
     struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
     ip->version_ihl = RTE_IPV4_VHL_DEF;
     ip->type_of_service = 0;
@@ -144,12 +125,49 @@ static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const st
     ip->time_to_live = HR_NET_TTL;
     ip->next_proto_id = IPPROTO_TCP;
     ip->hdr_checksum = 0;
-    ip->src_addr = src_be;
-    ip->dst_addr = dst_be;
+    ip->src_addr = hr_addr_v4_be(&flow->local);
+    ip->dst_addr = hr_addr_v4_be(&flow->remote);
     if (port->tx_ip_cksum)
         m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
     else
         ip->hdr_checksum = (uint16_t)~hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip)));
+}
+
+static void fill_ip6(struct rte_mbuf *m, const struct hr_flow *flow, uint16_t tcp_len)
+{
+    struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, RTE_ETHER_HDR_LEN);
+    ip->vtc_flow = RTE_BE32(0x60000000);
+    ip->payload_len = rte_cpu_to_be_16(tcp_len);
+    ip->proto = IPPROTO_TCP;
+    ip->hop_limits = HR_NET_TTL;
+    memcpy(ip->src_addr, &flow->local, sizeof(ip->src_addr));
+    memcpy(ip->dst_addr, &flow->remote, sizeof(ip->dst_addr));
+}
+
+/* Writes the IP header in front of the TCP header and settles the checksums. */
+static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow, uint8_t ip_len)
+{
+    uint16_t tcp_len = (uint16_t)m->pkt_len;
+    bool v4 = ip_len == sizeof(struct rte_ipv4_hdr);
+    struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    uint64_t pseudo = hr_cksum_pseudo(&flow->local, &flow->remote, IPPROTO_TCP, tcp_len);
+    m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
+    m->tx_offload = 0;
+    if (port->tx_tcp_cksum) {
+        m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+        tcp->cksum = hr_cksum_fold(pseudo);
+    } else {
+        tcp->cksum = 0;
+        tcp->cksum = (uint16_t)~hr_cksum_fold(hr_cksum_add_chain(pseudo, m, 0, tcp_len));
+    }
+    m->l2_len = RTE_ETHER_HDR_LEN;
+    m->l3_len = ip_len;
+    m->l4_len = (tcp->data_off >> 4) * 4U;
+    rte_pktmbuf_prepend(m, (uint16_t)(RTE_ETHER_HDR_LEN + ip_len));
+    if (v4)
+        fill_ip4(port, m, flow, tcp_len);
+    else
+        fill_ip6(m, flow, tcp_len);
 }
 
 void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m)
@@ -169,14 +187,16 @@ void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct
                                     .remote = flow->remote,
                                     .generation = n->generation,
                                     .neigh = (uint16_t)(n - net->neigh),
-                                    .mtu = hop.mtu};
+                                    .mtu = hop.mtu,
+                                    .ip_len = hr_addr_is_v4(&flow->remote) ? sizeof(struct rte_ipv4_hdr)
+                                                                           : sizeof(struct rte_ipv6_hdr)};
     }
     const struct hr_port *port = &net->ports[n->port];
-    if (unlikely(m->pkt_len + 20 > c->mtu || rte_pktmbuf_headroom(m) < HR_NET_ETH_IP_LEN)) {
+    if (unlikely(m->pkt_len + c->ip_len > c->mtu || rte_pktmbuf_headroom(m) < HR_NET_HEADROOM)) {
         HR_DROP(net->stats, tx_refused);
         rte_pktmbuf_free(m);
         return;
     }
-    fill_ip_tcp(port, m, flow);
+    fill_ip_tcp(port, m, flow, c->ip_len);
     hr_neigh_send_take(net, n, m);
 }

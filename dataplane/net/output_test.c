@@ -18,14 +18,20 @@ static uint8_t f[WIRE_FRAME_MAX];
 
 static void emit(const char *local, const char *remote, struct rte_mbuf *m)
 {
-    struct hr_flow flow = flow4(local, remote);
+    struct hr_flow flow = flow_of(local, remote);
     hr_net_emit_tcp_take(wire.net, &flow, m);
     hr_net_flush(wire.net);
 }
 
+/* Makes the neighbour known. */
 static void hear(uint32_t port, const char *ip, const uint8_t mac[6], const char *us)
 {
-    wire_rx(port, f, make_arp(f, 1, mac, ip, NULL, us, mac_bcast));
+    if (wire.v6) {
+        emit(us, ip, wire_segment(0, 0)); /* nobody is learned unasked */
+        wire_rx(port, f, make_na(f, port, ip, us, 0x60, ip, mac));
+    } else {
+        wire_rx(port, f, make_arp(f, 1, mac, ip, NULL, us, mac_bcast));
+    }
     wire.n_tx = 0;
 }
 
@@ -41,14 +47,21 @@ static void segment_gets_headers(void **state)
         assert_int_equal(wire.n_tx, 1);
         const struct wire_frame *t = &wire.tx[0];
         assert_int_equal(t->port, 0);
-        assert_int_equal(t->len, 54U + len);
+        assert_int_equal(t->len, l4_at() + 20 + len);
         assert_memory_equal(t->data, mac_peer, 6);
         assert_memory_equal(t->data + 6, wire.ports[0].mac.addr_bytes, 6);
-        assert_int_equal(t->data[12] << 8 | t->data[13], 0x0800);
-        assert_int_equal(t->data[15], 0); /* no DiffServ, not ECN-capable */
-        assert_int_equal(t->data[16] << 8 | t->data[17], 40 + len);
-        assert_int_equal(t->data[20], 0x40); /* DF */
-        assert_int_equal(t->data[22], 64);
+        assert_int_equal(t->data[12] << 8 | t->data[13], wire.v6 ? 0x86dd : 0x0800);
+        if (wire.v6) {
+            assert_int_equal(t->data[14] << 8 | t->data[15], 0x6000); /* no DiffServ, not ECN-capable */
+            assert_int_equal(t->data[18] << 8 | t->data[19], 20 + len);
+            assert_int_equal(t->data[20], 6);
+            assert_int_equal(t->data[21], 64);
+        } else {
+            assert_int_equal(t->data[15], 0);
+            assert_int_equal(t->data[16] << 8 | t->data[17], 40 + len);
+            assert_int_equal(t->data[20], 0x40); /* DF */
+            assert_int_equal(t->data[22], 64);
+        }
         assert_true(frame_checksums_ok(t->data, t->len));
         assert_int_equal(t->ol_flags & (RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IP_CKSUM), 0);
     }
@@ -63,24 +76,42 @@ static void offloaded_checksums(void **state)
     emit("10.1.0.1", "10.1.0.7", wire_segment(100, 0));
     const struct wire_frame *t = &wire.tx[0];
     assert_int_equal(t->ol_flags & RTE_MBUF_F_TX_L4_MASK, RTE_MBUF_F_TX_TCP_CKSUM);
-    assert_true(t->ol_flags & RTE_MBUF_F_TX_IP_CKSUM);
-    assert_true(t->ol_flags & RTE_MBUF_F_TX_IPV4);
-    assert_int_equal(t->data[24] | t->data[25], 0);
-    uint16_t pseudo = hr_cksum_fold(hr_cksum_pseudo_v4(ip4("10.1.0.1"), ip4("10.1.0.7"), 6, 120));
-    assert_memory_equal(t->data + 50, &pseudo, 2);
+    if (wire.v6) {
+        assert_true((t->ol_flags & (RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_IP_CKSUM)) == RTE_MBUF_F_TX_IPV6);
+    } else {
+        assert_true(t->ol_flags & RTE_MBUF_F_TX_IP_CKSUM);
+        assert_true(t->ol_flags & RTE_MBUF_F_TX_IPV4);
+        assert_int_equal(t->data[24] | t->data[25], 0);
+    }
+    /* The field holds the sum of the pseudo-header, not inverted: with the rest added it comes out right. */
+    uint8_t copy[200];
+    memcpy(copy, t->data, t->len);
+    uint16_t sum = naive_cksum(copy + l4_at(), t->len - l4_at(), 0);
+    copy[l4_at() + 16] = (uint8_t)(sum >> 8);
+    copy[l4_at() + 17] = (uint8_t)sum;
+    if (!wire.v6)
+        fix_ip(copy);
+    assert_true(frame_checksums_ok(copy, t->len));
 }
 
 static void too_long_for_the_mtu(void **state)
 {
     (void)state;
     hear(0, "10.1.0.7", mac_peer, "10.1.0.1");
-    emit("10.1.0.1", "10.1.0.7", wire_segment(1461, 0));
+    uint16_t fits = wire.v6 ? 1440 : 1460;
+    emit("10.1.0.1", "10.1.0.7", wire_segment(fits + 1, 0));
     assert_int_equal(DROPS(tx_refused), 1);
     assert_int_equal(wire.n_tx, 0);
     hear(1, "10.2.0.7", mac_peer, "10.2.0.1");
-    emit("10.2.0.1", "10.2.0.7", wire_segment(8960, 0));
+    emit("10.2.0.1", "10.2.0.7", wire_segment((uint16_t)(fits + 7500), 0));
     assert_int_equal(wire.n_tx, 1);
     assert_true(frame_checksums_ok(wire.tx[0].data, wire.tx[0].len));
+    /* A route may be narrower than its port. */
+    hear(1, "10.2.0.9", mac_gw, "10.2.0.1");
+    emit("10.2.0.1", "10.8.0.1", wire_segment(fits, 0));
+    assert_int_equal(wire.n_tx, 1);
+    emit("10.2.0.1", "10.8.0.1", wire_segment(fits + 1, 0));
+    assert_int_equal(DROPS(tx_refused), 2);
 }
 
 /* A port without chains gets one buffer, and the copy is counted. */
@@ -113,22 +144,28 @@ static void stuck_port_drops(void **state)
 
 static int route(const char *local, const char *remote, struct hr_net_hop *ret_hop)
 {
-    struct hr_addr from = local != NULL ? addr4(local) : (struct hr_addr){{0}}, to = addr4(remote);
+    struct hr_addr from = local != NULL ? addr_of(local) : (struct hr_addr){{0}}, to = addr_of(remote);
     return hr_net_route(wire.net, local != NULL ? &from : NULL, &to, ret_hop);
 }
 
-/* Which neighbour is asked for when sending from local to remote; 0 if nobody. */
-static uint32_t asked_for(const char *local, const char *remote, uint32_t *ret_port)
+/* Which neighbour is asked for when sending from local to remote; false if nobody. */
+static bool asked_for(const char *local, const char *remote, uint32_t *ret_port, struct hr_addr *ret_hop)
 {
     wire.n_tx = 0;
     emit(local, remote, wire_segment(0, 0));
     if (wire.n_tx != 1)
-        return 0;
+        return false;
     uint32_t tip;
-    assert_int_equal(wire.tx[0].data[13], 0x06);
-    memcpy(&tip, wire.tx[0].data + 38, 4);
+    if (wire.v6) {
+        assert_int_equal(wire.tx[0].data[54], 135);
+        memcpy(ret_hop, wire.tx[0].data + 62, 16);
+    } else {
+        assert_int_equal(wire.tx[0].data[13], 0x06);
+        memcpy(&tip, wire.tx[0].data + 38, 4);
+        *ret_hop = hr_addr_from_v4(tip);
+    }
     *ret_port = wire.tx[0].port;
-    return tip;
+    return true;
 }
 
 static void routes(void **state)
@@ -146,15 +183,18 @@ static void routes(void **state)
     };
     for (unsigned i = 0; i < RTE_DIM(cases); i++) {
         uint32_t port = 99;
-        assert_int_equal(asked_for(cases[i].local, cases[i].remote, &port), ip4(cases[i].hop));
+        struct hr_addr asked, want = addr_of(cases[i].hop);
+        assert_true(asked_for(cases[i].local, cases[i].remote, &port, &asked));
+        assert_true(hr_addr_equal(&asked, &want));
         assert_int_equal(port, cases[i].port);
     }
     uint32_t port = 99;
+    struct hr_addr asked;
     /* Port 1 has no default route, so its address leaves by port 0's gateway. */
-    assert_int_equal(asked_for("10.2.0.1", "9.9.9.9", &port), 0); /* waits behind the request above */
+    assert_false(asked_for("10.2.0.1", "9.9.9.9", &port, &asked)); /* waits behind the request above */
     struct hr_net_hop hop;
     assert_int_equal(route("10.2.0.1", "9.9.9.9", &hop), 0);
-    struct hr_addr gateway = addr4("10.1.0.254");
+    struct hr_addr gateway = addr_of("10.1.0.254");
     assert_true(hr_addr_equal(&hop.addr, &gateway));
     /* A reply leaves by the port that was addressed, even where the other port has a longer prefix. */
     assert_int_equal(route("10.1.0.1", "10.9.9.9", &hop), 0);
@@ -169,37 +209,62 @@ static void routes(void **state)
 static void no_route(void **state)
 {
     (void)state;
-    wire.ports[0].n_routes = 2; /* the gateway is last */
+    wire.ports[0].n_routes--; /* the gateway is last */
     emit("10.1.0.1", "8.8.8.8", wire_segment(0, 0));
     assert_int_equal(DROPS(ip_no_route), 1);
-    struct hr_addr remote = addr4("8.8.8.8"), local = addr4("10.1.0.1"), got;
+    struct hr_addr remote = addr_of("8.8.8.8"), local = addr_of("10.1.0.1"), got;
     assert_int_equal(hr_net_source(wire.net, &remote, &got), HR_E_NOT_FOUND);
-    assert_int_equal(hr_net_path_mss(wire.net, &local, &remote), 536);
+    assert_int_equal(hr_net_path_mss(wire.net, &local, &remote), wire.v6 ? 1220 : 536);
 }
 
 static void sources_and_mss(void **state)
 {
     (void)state;
-    struct hr_addr got[4], remote = addr4("10.9.0.5"), want = addr4("10.2.0.1");
+    struct hr_addr got[4], remote = addr_of("10.9.0.5"), want = addr_of("10.2.0.1");
     assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 1);
     assert_true(hr_addr_equal(&got[0], &want));
-    assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), 8960);
-    remote = addr4("1.1.1.1");
+    assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 8940 : 8960);
+    remote = addr_of("10.8.0.5");
+    assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 1440 : 1460);
+    remote = addr_of("1.1.1.1");
     assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 2);
-    want = addr4("10.1.0.1");
+    want = addr_of("10.1.0.1");
     assert_true(hr_addr_equal(&got[0], &want));
-    assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), 1460);
+    assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 1440 : 1460);
     assert_int_equal(hr_net_source(wire.net, &remote, &got[3]), 0);
     assert_true(hr_net_is_local(wire.net, &want));
     assert_false(hr_net_is_local(wire.net, &remote));
 }
 
+/* Link-local to link-local, the world to the world, private to private where there is a choice (RFC 6724 5). */
+static void source_scopes(void **state)
+{
+    (void)state;
+    struct hr_addr got[4], remote = addr_of("fe80::77"), want = addr_of("fe80::ff:fe00:101");
+    assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 1);
+    assert_true(hr_addr_equal(&got[0], &want));
+    remote = addr_of("2600::1"); /* private ones, for want of others */
+    assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 2);
+    wire.net->local[1].addr = addr_of("2600:1::5");
+    assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 1);
+    assert_true(hr_addr_equal(&got[0], &wire.net->local[1].addr));
+    remote = addr_of("10.1.0.9");
+    assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 1);
+    assert_true(hr_addr_equal(&got[0], &wire.net->local[0].addr));
+    /* The other family has no way, although ::/0 would hold it. */
+    remote = hr_addr_from_v4(ip4("8.8.8.8"));
+    assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, wire_setup, wire_teardown)
+#define T6(fn) {#fn " over IPv6", fn, wire_setup6, wire_teardown, NULL}
+#define BOTH(fn) T(fn), T6(fn)
     const struct CMUnitTest tests[] = {
-        T(segment_gets_headers), T(offloaded_checksums), T(too_long_for_the_mtu), T(flat_copy_for_poor_ports),
-        T(stuck_port_drops), T(routes), T(no_route), T(sources_and_mss),
+        BOTH(segment_gets_headers), BOTH(offloaded_checksums), BOTH(too_long_for_the_mtu),
+        BOTH(flat_copy_for_poor_ports), BOTH(stuck_port_drops), BOTH(routes), BOTH(no_route), BOTH(sources_and_mss),
+        T6(source_scopes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

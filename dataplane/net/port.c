@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dataplane/net/device.h"
+#include "dataplane/net/mcast.h"
 #include "dataplane/net/rxfd.h"
 
 #define RX_DESC 1024
@@ -44,8 +45,8 @@ static int check_via(const struct hr_port *port, const struct hr_addr *via, bool
 {
     for (uint32_t i = 0; i < port->n_addrs && hr_addr_is_v4(via) == v4; i++) {
         const struct hr_port_addr *a = &port->addrs[i];
-        if (hr_addr_is_v4(&a->addr) == v4 && hr_addr_in_prefix(via, &a->addr, a->bits) &&
-            !hr_addr_equal(via, &a->addr))
+        if (hr_addr_is_v4(&a->addr) == v4 && !hr_addr_equal(via, &a->addr) &&
+            (hr_addr_in_prefix(via, &a->addr, a->bits) || hr_addr_is_link_local(via)))
             return 0;
     }
     snprintf(why, HR_WHY_MAX, "port %s: the %s is not a neighbour: it must be in the subnet of one of the addresses",
@@ -55,7 +56,7 @@ static int check_via(const struct hr_port *port, const struct hr_addr *via, bool
 
 static bool prefix_ok(const struct hr_config_addr *a)
 {
-    return hr_addr_is_v4(&a->addr) && a->prefix <= 32;
+    return a->prefix <= (hr_addr_is_v4(&a->addr) ? 32 : 128) && !hr_addr_is_multicast6(&a->addr);
 }
 
 int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, char why[HR_WHY_MAX])
@@ -71,8 +72,12 @@ int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, 
     for (uint32_t i = 0; i < cfg->n_addrs; i++) {
         const struct hr_config_addr *a = &cfg->addrs[i];
         if (!prefix_ok(a)) {
-            snprintf(why, HR_WHY_MAX, "port %s: address %u is not IPv4", cfg->name, i);
-            return HR_E_UNSUPPORTED;
+            snprintf(why, HR_WHY_MAX, "port %s: address %u is no host's address", cfg->name, i);
+            return HR_E_CONFIG;
+        }
+        if (!hr_addr_is_v4(&a->addr) && cfg->mtu < HR_PORT_MTU_MIN6) {
+            snprintf(why, HR_WHY_MAX, "port %s: IPv6 needs an mtu of at least %u", cfg->name, HR_PORT_MTU_MIN6);
+            return HR_E_CONFIG;
         }
         port->addrs[port->n_addrs++] =
             (struct hr_port_addr){.addr = a->addr, .bits = hr_addr_prefix_bits(&a->addr, a->prefix)};
@@ -82,8 +87,8 @@ int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, 
         const struct hr_config_route *r = &cfg->routes[i];
         char what[32];
         if (!prefix_ok(&r->to)) {
-            snprintf(why, HR_WHY_MAX, "port %s: route %u is not IPv4", cfg->name, i);
-            return HR_E_UNSUPPORTED;
+            snprintf(why, HR_WHY_MAX, "port %s: route %u leads to no hosts", cfg->name, i);
+            return HR_E_CONFIG;
         }
         snprintf(what, sizeof(what), "gateway of route %u", i);
         int err = check_via(port, &r->via, hr_addr_is_v4(&r->to.addr), what, why);
@@ -92,37 +97,36 @@ int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, 
         add_route(port, &r->to, &r->via, r->mtu);
     }
     if (cfg->has_gateway) {
-        const struct hr_config_addr everywhere = {.addr = hr_addr_from_v4(0), .prefix = 0};
+        const struct hr_config_addr everywhere = {.addr = hr_addr_from_v4(0)};
         int err = check_via(port, &cfg->gateway, true, "gateway", why);
         if (err != 0)
             return err;
         add_route(port, &everywhere, &cfg->gateway, 0);
     }
+    if (cfg->has_gateway6) {
+        const struct hr_config_addr everywhere = {.prefix = 0};
+        int err = check_via(port, &cfg->gateway6, false, "gateway6", why);
+        if (err != 0)
+            return err;
+        add_route(port, &everywhere, &cfg->gateway6, 0);
+    }
+    port->accept_ra = cfg->accept_ra;
     return 0;
 }
 
-bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr)
+void hr_port_set_mac(struct hr_port *port, const struct rte_ether_addr *mac)
 {
+    const uint8_t *m = mac->addr_bytes;
+    const struct hr_config_addr ours = {
+        .addr = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}}, .prefix = 64};
+    port->mac = *mac;
     for (uint32_t i = 0; i < port->n_addrs; i++) {
-        if (hr_addr_equal(&port->addrs[i].addr, addr))
-            return true;
-    }
-    return false;
-}
-
-const struct hr_addr *hr_port_addr_toward(const struct hr_port *port, const struct hr_addr *addr)
-{
-    const struct hr_addr *other = NULL;
-    for (uint32_t i = 0; i < port->n_addrs; i++) {
-        const struct hr_port_addr *a = &port->addrs[i];
-        if (hr_addr_is_v4(&a->addr) != hr_addr_is_v4(addr))
+        if (hr_addr_is_v4(&port->addrs[i].addr))
             continue;
-        if (hr_addr_in_prefix(addr, &a->addr, a->bits))
-            return &a->addr;
-        if (other == NULL)
-            other = &a->addr;
+        port->addrs[port->n_addrs++] = (struct hr_port_addr){.addr = ours.addr, .bits = ours.prefix};
+        add_route(port, &ours, NULL, 0);
+        return;
     }
-    return other;
 }
 
 int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_port_id, char why[HR_WHY_MAX])
@@ -228,11 +232,11 @@ static int negotiate(struct hr_port *port, const struct rte_eth_dev_info *info, 
             conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
         }
     }
-    uint64_t rss = info->flow_type_rss_offloads & (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4);
+    uint64_t tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+    uint64_t rss = info->flow_type_rss_offloads & (tcp | RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6);
     if (port->n_queues > 1 && rss != 0) {
         conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf->rx_adv_conf.rss_conf.rss_hf =
-            rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP ? rss & RTE_ETH_RSS_NONFRAG_IPV4_TCP : rss;
+        conf->rx_adv_conf.rss_conf.rss_hf = (rss & tcp) != 0 ? rss & tcp : rss;
         conf->rxmode.offloads |= rx & RTE_ETH_RX_OFFLOAD_RSS_HASH;
     }
     conf->intr_conf.rxq = port->kind == HR_PORT_KIND_PCI || port->kind == HR_PORT_KIND_TAP;
@@ -318,9 +322,12 @@ static int start(struct hr_port *port, struct rte_mempool **pools, char why[HR_W
     if (err != 0)
         return fail(port, "start", err, why);
     port->started = true;
-    err = rte_eth_macaddr_get(port->port_id, &port->mac);
+    struct rte_ether_addr mac;
+    err = rte_eth_macaddr_get(port->port_id, &mac);
     if (err != 0)
         return fail(port, "MAC address", err, why);
+    hr_port_set_mac(port, &mac);
+    hr_mcast_join(port);
 
     port->rx_ip_cksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
     port->rx_tcp_cksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;

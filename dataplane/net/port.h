@@ -19,9 +19,11 @@
 #include "shared/config/config.h"
 
 #define HR_PORT_MAX_QUEUES HR_CONFIG_MAX_WORKERS
-/* Connected subnets, configured routes and the gateway. */
-#define HR_PORT_MAX_ROUTES (HR_CONFIG_MAX_ADDRS + HR_CONFIG_MAX_ROUTES + 1)
+#define HR_PORT_MAX_ADDRS (HR_CONFIG_MAX_ADDRS + 1) /* and the link-local one */
+/* Connected subnets, configured routes, a gateway for each family. */
+#define HR_PORT_MAX_ROUTES (HR_PORT_MAX_ADDRS + HR_CONFIG_MAX_ROUTES + 2)
 #define HR_PORT_MTU_MAX 61000
+#define HR_PORT_MTU_MIN6 1280 /* RFC 8200 5 */
 
 enum hr_port_kind {
     HR_PORT_KIND_NONE = 0,
@@ -72,7 +74,8 @@ struct hr_port {
     uint16_t max_tx_segs; /* what TCP may use, >= 2: longer packets are copied flat by dataplane/net */
 
     uint32_t n_addrs;
-    struct hr_port_addr addrs[HR_CONFIG_MAX_ADDRS];
+    struct hr_port_addr addrs[HR_PORT_MAX_ADDRS];
+    bool accept_ra; /* default routers and the MTU for IPv6 come from router advertisements */
     uint32_t n_routes; /* longest prefix first */
     struct hr_port_route routes[HR_PORT_MAX_ROUTES];
 
@@ -103,11 +106,9 @@ HR_MUST_CHECK int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_p
 HR_MUST_CHECK int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg,
                                       char why[HR_WHY_MAX]);
 
-/* Is it one of the port's addresses? */
-bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr);
-/* The port's address of the same family for talking to a neighbour, of the same subnet if there is one; NULL
- * where the port has none of the family. */
-const struct hr_addr *hr_port_addr_toward(const struct hr_port *port, const struct hr_addr *addr);
+/* The MAC has become known: a port with IPv6 addresses gets its link-local one (RFC 4291 2.5.6, from the MAC as
+ * in its appendix A), which neighbour discovery needs. */
+void hr_port_set_mac(struct hr_port *port, const struct rte_ether_addr *mac);
 
 /* Configures and starts the device: negotiates offloads, sets the MTU, gives queue i the buffers of
  * pool_per_queue[i]. On failure the device is stopped and closed again. */

@@ -15,33 +15,49 @@ static const struct hr_port_route *port_lookup(const struct hr_port *port, const
     return NULL;
 }
 
+/* What one port offers: its table, then the routers that were advertised on it. False: nothing. */
+static bool port_route(const struct hr_net *net, uint32_t port_index, const struct hr_addr *remote,
+                       struct hr_net_hop *ret_hop, uint8_t *ret_bits)
+{
+    const struct hr_port *port = &net->ports[port_index];
+    const struct hr_port_route *r = port_lookup(port, remote);
+    const struct hr_addr *via = NULL;
+    uint16_t mtu = port->mtu;
+    if (r != NULL) {
+        via = r->on_link ? remote : &r->via;
+        mtu = r->mtu;
+    } else if (!hr_addr_is_v4(remote)) {
+        via = hr_router_pick(net, port_index);
+    }
+    if (via == NULL)
+        return false;
+    uint16_t advertised = net->advertised[port_index].mtu;
+    if (advertised != 0 && advertised < mtu && !hr_addr_is_v4(remote))
+        mtu = advertised;
+    *ret_hop = (struct hr_net_hop){.port = port_index, .mtu = mtu, .addr = *via};
+    *ret_bits = r != NULL ? r->bits : 0;
+    return true;
+}
+
 int hr_net_route(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote,
                  struct hr_net_hop *ret_hop)
 {
     if (hr_addr_is_any(remote) || hr_net_local_index(net, remote) >= 0)
         return HR_E_NOT_FOUND; /* there is no loopback: a packet to ourselves has nowhere to go */
-    const struct hr_port_route *best = NULL;
-    uint32_t best_port = 0;
+    struct hr_net_hop hop;
+    uint8_t bits, best = 0;
+    bool found = false;
     int local_index = local != NULL ? hr_net_local_index(net, local) : -1;
-    if (local_index >= 0) {
-        best_port = net->local_port[local_index];
-        best = port_lookup(&net->ports[best_port], remote);
-    }
-    if (best == NULL) {
-        for (uint32_t p = 0; p < net->n_ports; p++) {
-            const struct hr_port_route *r = port_lookup(&net->ports[p], remote);
-            if (r != NULL && (best == NULL || r->bits > best->bits)) {
-                best = r;
-                best_port = p;
-            }
+    if (local_index >= 0 && port_route(net, net->local[local_index].port, remote, ret_hop, &bits))
+        return 0;
+    for (uint32_t p = 0; p < net->n_ports; p++) {
+        if (port_route(net, p, remote, &hop, &bits) && (!found || bits > best)) {
+            *ret_hop = hop;
+            best = bits;
+            found = true;
         }
     }
-    if (best == NULL)
-        return HR_E_NOT_FOUND;
-    ret_hop->port = best_port;
-    ret_hop->mtu = best->mtu;
-    ret_hop->addr = best->on_link ? *remote : best->via;
-    return 0;
+    return found ? 0 : HR_E_NOT_FOUND;
 }
 
 bool hr_net_on_link(const struct hr_port *port, const struct hr_addr *addr)

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -26,15 +27,32 @@ uint32_t ip4(const char *text)
     return v;
 }
 
-struct hr_addr addr4(const char *text)
+struct hr_addr addr_of(const char *text)
 {
-    return hr_addr_from_v4(ip4(text));
+    struct hr_addr a;
+    if (strchr(text, ':') != NULL) {
+        if (inet_pton(AF_INET6, text, &a) != 1)
+            fail_msg("%s is no IPv6 address", text);
+        return a;
+    }
+    a = hr_addr_from_v4(ip4(text));
+    if (!wire.v6)
+        return a;
+    memset(a.b, 0, 12);
+    if (ip4(text) != 0)
+        a.b[0] = 0xfd; /* 0.0.0.0 is :: */
+    return a;
 }
 
-struct hr_flow flow4(const char *local, const char *remote)
+uint32_t l4_at(void)
+{
+    return wire.v6 ? 54 : 34;
+}
+
+struct hr_flow flow_of(const char *local, const char *remote)
 {
     return (struct hr_flow){
-        .local = addr4(local), .remote = addr4(remote), .local_port = 9092, .remote_port = 40000};
+        .local = addr_of(local), .remote = addr_of(remote), .local_port = 9092, .remote_port = 40000};
 }
 
 static void keep(struct wire_frame *f, uint32_t port, const struct rte_mbuf *m)
@@ -103,16 +121,21 @@ static void make_port(struct hr_port *port, const struct hr_config_port *cfg, ui
     char why[HR_WHY_MAX];
     memset(port, 0, sizeof(*port));
     assert_int_equal(hr_port_init_routes(port, cfg, why), 0);
-    port->mac = (struct rte_ether_addr){{0x02, 0, 0, 0, number, 1}};
+    hr_port_set_mac(port, &(struct rte_ether_addr){{0x02, 0, 0, 0, number, 1}});
     port->hw_tx_segs = 17;
     port->max_tx_segs = 17;
 }
 
-int wire_setup(void **state)
+static uint8_t bits(uint8_t prefix)
 {
-    (void)state;
+    return (uint8_t)(wire.v6 ? 96 + prefix : prefix);
+}
+
+static int set_up(bool v6)
+{
     hr_test_eal_init();
     memset(&wire, 0, sizeof(wire));
+    wire.v6 = v6;
     struct hr_buf_config bufs = {.socket_id = SOCKET_ID_ANY,
                                  .rx_mbufs = 512,
                                  .rx_data_room = 9216 + RTE_PKTMBUF_HEADROOM,
@@ -123,16 +146,19 @@ int wire_setup(void **state)
     struct hr_config_port p0 = {.name = "left",
                                 .mtu = 1500,
                                 .n_addrs = 2,
-                                .addrs = {{addr4("10.1.0.1"), 24}, {addr4("10.1.0.2"), 24}},
-                                .has_gateway = true,
-                                .gateway = addr4("10.1.0.254")};
+                                .addrs = {{addr_of("10.1.0.1"), bits(24)}, {addr_of("10.1.0.2"), bits(24)}},
+                                .has_gateway = !v6,
+                                .gateway = addr_of("10.1.0.254"),
+                                .has_gateway6 = v6,
+                                .gateway6 = addr_of("10.1.0.254")};
     struct hr_config_port p1 = {.name = "right",
                                 .mtu = 9000,
                                 .n_addrs = 1,
-                                .addrs = {{addr4("10.2.0.1"), 24}},
-                                .n_routes = 2,
-                                .routes = {{{addr4("10.9.0.0"), 16}, addr4("10.2.0.9")},
-                                           {{addr4("10.9.9.0"), 24}, addr4("10.2.0.10")}}};
+                                .addrs = {{addr_of("10.2.0.1"), bits(24)}},
+                                .n_routes = 3,
+                                .routes = {{{addr_of("10.9.0.0"), bits(16)}, addr_of("10.2.0.9"), 0},
+                                           {{addr_of("10.9.9.0"), bits(24)}, addr_of("10.2.0.10"), 0},
+                                           {{addr_of("10.8.0.0"), bits(16)}, addr_of("10.2.0.9"), 1500}}};
     make_port(&wire.ports[0], &p0, 1);
     make_port(&wire.ports[1], &p1, 2);
     struct hr_net_config cfg = {.ports = wire.ports,
@@ -148,6 +174,21 @@ int wire_setup(void **state)
     if (hr_net_create(&cfg, &wire.net) != 0)
         return -1;
     wire_pass(1000000);
+    return 0;
+}
+
+int wire_setup(void **state)
+{
+    (void)state;
+    return set_up(false);
+}
+
+int wire_setup6(void **state)
+{
+    (void)state;
+    if (set_up(true) != 0)
+        return -1;
+    wire_pass(2000000);
     return 0;
 }
 
@@ -211,8 +252,9 @@ uint16_t naive_cksum(const uint8_t *p, uint32_t len, uint32_t start)
 
 static uint32_t naive_pseudo(const uint8_t *ip, uint16_t l4_len)
 {
-    uint32_t sum = ip[9] + (uint32_t)l4_len;
-    for (int i = 12; i < 20; i += 2)
+    bool v6 = ip[0] >> 4 == 6;
+    uint32_t sum = ip[v6 ? 6 : 9] + (uint32_t)l4_len;
+    for (int i = v6 ? 8 : 12; i < (v6 ? 40 : 20); i += 2)
         sum += (uint32_t)ip[i] << 8 | ip[i + 1];
     return sum;
 }
@@ -229,6 +271,17 @@ uint32_t make_ip(uint8_t *f, uint32_t port, const char *src, const char *dst, ui
 {
     memcpy(f, wire.ports[port].mac.addr_bytes, 6);
     memcpy(f + 6, mac_peer, 6);
+    if (wire.v6) {
+        struct hr_addr from = addr_of(src), to = addr_of(dst);
+        uint8_t ip6[40] = {0x60, 0, 0, 0, (uint8_t)(l4_len >> 8), (uint8_t)l4_len, proto, 64};
+        memcpy(ip6 + 8, &from, 16);
+        memcpy(ip6 + 24, &to, 16);
+        f[12] = 0x86;
+        f[13] = 0xdd;
+        memcpy(f + 14, ip6, sizeof(ip6));
+        memcpy(f + 54, l4, l4_len);
+        return 54U + l4_len;
+    }
     f[12] = 0x08;
     f[13] = 0;
     struct rte_ipv4_hdr ip = {.version_ihl = 0x45,
@@ -258,17 +311,20 @@ uint32_t make_tcp(uint8_t *f, uint32_t port, const char *src, const char *dst, u
         l4[20 + i] = (uint8_t)(i + 1);
     uint16_t l4_len = (uint16_t)(20 + payload_len);
     uint32_t len = make_ip(f, port, src, dst, IPPROTO_TCP, l4, l4_len);
-    uint16_t sum = naive_cksum(f + 34, l4_len, naive_pseudo(f + 14, l4_len));
-    f[34 + 16] = (uint8_t)(sum >> 8);
-    f[34 + 17] = (uint8_t)sum;
+    uint8_t *at = f + l4_at();
+    uint16_t sum = naive_cksum(at, l4_len, naive_pseudo(f + 14, l4_len));
+    at[16] = (uint8_t)(sum >> 8);
+    at[17] = (uint8_t)sum;
     return len;
 }
 
 bool frame_checksums_ok(const uint8_t *f, uint32_t len)
 {
-    uint16_t l4_len = (uint16_t)(len - 34);
-    return f[14] == 0x45 && naive_cksum(f + 14, 20, 0) == 0 &&
-           naive_cksum(f + 34, l4_len, naive_pseudo(f + 14, l4_len)) == 0;
+    bool v6 = f[14] >> 4 == 6;
+    uint32_t at = v6 ? 54 : 34;
+    uint16_t l4_len = (uint16_t)(len - at);
+    return (v6 || (f[14] == 0x45 && naive_cksum(f + 14, 20, 0) == 0)) &&
+           naive_cksum(f + at, l4_len, naive_pseudo(f + 14, l4_len)) == 0;
 }
 
 uint32_t make_arp(uint8_t *f, uint16_t op, const uint8_t sha[6], const char *sip, const uint8_t *tha,
@@ -291,6 +347,49 @@ uint32_t make_arp(uint8_t *f, uint16_t op, const uint8_t sha[6], const char *sip
     memcpy(f + 14, &arp, sizeof(arp));
     memset(f + 42, 0, 18);
     return 60;
+}
+
+uint32_t make_icmp6(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t hop_limit, uint8_t *msg,
+                    uint16_t len)
+{
+    msg[2] = msg[3] = 0;
+    uint32_t n = make_ip(f, port, src, dst, IPPROTO_ICMPV6, msg, len);
+    uint16_t sum = naive_cksum(f + 54, len, naive_pseudo(f + 14, len));
+    f[56] = (uint8_t)(sum >> 8);
+    f[57] = (uint8_t)sum;
+    f[21] = hop_limit;
+    if (f[38] == 0xff) { /* a group */
+        f[0] = f[1] = 0x33;
+        memcpy(f + 2, f + 50, 4);
+    }
+    return n;
+}
+
+static uint32_t make_nd(uint8_t *f, uint32_t port, uint8_t type, const char *src, const char *dst, uint8_t flags,
+                        const char *target, const uint8_t *mac)
+{
+    struct hr_addr t = addr_of(target);
+    uint8_t msg[32] = {type, 0, 0, 0, flags};
+    memcpy(msg + 8, &t, 16);
+    msg[24] = type == 135 ? 1 : 2;
+    msg[25] = 1;
+    if (mac != NULL)
+        memcpy(msg + 26, mac, 6);
+    return make_icmp6(f, port, src, dst, 255, msg, mac != NULL ? 32 : 24);
+}
+
+uint32_t make_ns(uint8_t *f, uint32_t port, const char *src, const char *target, const uint8_t *mac)
+{
+    struct hr_addr t = addr_of(target);
+    char group[64];
+    snprintf(group, sizeof(group), "ff02::1:ff%02x:%02x%02x", t.b[13], t.b[14], t.b[15]);
+    return make_nd(f, port, 135, src, group, 0, target, mac);
+}
+
+uint32_t make_na(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t flags, const char *target,
+                 const uint8_t *mac)
+{
+    return make_nd(f, port, 136, src, dst, flags, target, mac);
 }
 
 struct rte_mbuf *wire_segment(uint16_t payload_len, uint32_t seg)

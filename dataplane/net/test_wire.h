@@ -2,7 +2,11 @@
  * kept for a look.
  *
  *   port 0: 10.1.0.1/24 and 10.1.0.2/24, gateway 10.1.0.254, MTU 1500
- *   port 1: 10.2.0.1/24, 10.9.0.0/16 via 10.2.0.9, 10.9.9.0/24 via 10.2.0.10, MTU 9000 */
+ *   port 1: 10.2.0.1/24, 10.9.0.0/16 via 10.2.0.9, 10.9.9.0/24 via 10.2.0.10, 10.8.0.0/16 via 10.2.0.9 with
+ *           MTU 1500, MTU 9000
+ *
+ * With wire_setup6() the same over IPv6: a.b.c.d then means fd00::a.b.c.d, prefixes grow by 96 bits, and frames
+ * are made and checked accordingly, so one test serves both families. */
 #pragma once
 
 #include "dataplane/buf/buf.h"
@@ -20,6 +24,7 @@ struct wire_frame {
 };
 
 struct wire {
+    bool v6;
     struct hr_buf_ctx bufs;
     struct hr_stats stats;
     struct hr_port ports[2];
@@ -46,10 +51,13 @@ struct wire {
 extern struct wire wire;
 
 int wire_setup(void **state);
+int wire_setup6(void **state); /* the check for duplicates is over */
 int wire_teardown(void **state); /* fails if a packet buffer is missing */
 
 uint32_t ip4(const char *text); /* network order */
-struct hr_addr addr4(const char *text);
+struct hr_addr addr_of(const char *text);
+/* Where the segment begins in a frame. */
+uint32_t l4_at(void);
 
 /* An mbuf chain with these bytes, cut into segments of seg bytes (0: one segment). */
 struct rte_mbuf *wire_mbuf(const void *data, uint32_t len, uint32_t seg);
@@ -62,7 +70,7 @@ uint64_t wire_pass(uint64_t us);
 /* Frame makers; each returns the length. */
 uint32_t make_arp(uint8_t *f, uint16_t op, const uint8_t sha[6], const char *sip, const uint8_t *tha,
                   const char *tip, const uint8_t dst[6]);
-/* IPv4 packet to port's MAC, header checksum right. */
+/* IP packet to port's MAC, header checksum right. */
 uint32_t make_ip(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t proto, const void *l4,
                  uint16_t l4_len);
 /* TCP segment inside make_ip(), checksum right; payload counts up. */
@@ -71,13 +79,21 @@ uint32_t make_tcp(uint8_t *f, uint32_t port, const char *src, const char *dst, u
 /* Recomputes the IPv4 header checksum after an edit. */
 void fix_ip(uint8_t *f);
 
+/* ICMPv6 message from src to dst, hop limit as given, checksum right; msg[2..3] are filled in. */
+uint32_t make_icmp6(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t hop_limit, uint8_t *msg,
+                    uint16_t len);
+/* Neighbour solicitation or advertisement; mac NULL: no option. */
+uint32_t make_ns(uint8_t *f, uint32_t port, const char *src, const char *target, const uint8_t *mac);
+uint32_t make_na(uint8_t *f, uint32_t port, const char *src, const char *dst, uint8_t flags, const char *target,
+                 const uint8_t *mac);
+
 /* The definition of RFC 1071, byte by byte. */
 uint16_t naive_cksum(const uint8_t *p, uint32_t len, uint32_t start);
-/* Is the frame an IPv4 packet with right header and TCP checksums? */
+/* Is the frame an IP packet with right header and TCP checksums? */
 bool frame_checksums_ok(const uint8_t *f, uint32_t len);
 
 /* A segment to be emitted: 20-byte TCP header and payload in segments of seg bytes. */
 struct rte_mbuf *wire_segment(uint16_t payload_len, uint32_t seg);
-struct hr_flow flow4(const char *local, const char *remote);
+struct hr_flow flow_of(const char *local, const char *remote);
 
 extern const uint8_t mac_peer[6], mac_gw[6], mac_bcast[6];

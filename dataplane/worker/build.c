@@ -100,6 +100,14 @@ static void on_net_news(void *arg, const struct hr_net_news *heard)
 {
     struct hr_worker *w = arg;
     struct hr_news news = {.kind = HR_NEWS_NET, .net = *heard};
+    if (heard->heard & HR_HEARD_DUPLICATE) {
+        struct hr_msg msg = {.type = HR_EV_LOG};
+        msg.u.log.event = HR_LOGEV_ADDR_DUPLICATE;
+        msg.u.log.reason = HR_DROP_ip_tentative;
+        msg.u.log.node_id = -1;
+        msg.u.log.addr = heard->addr;
+        hr_control_report(w->control, &msg);
+    }
     tell_others(w, &news);
 }
 
@@ -215,7 +223,7 @@ static int build_net(struct hr_worker *w)
         .owner = w,
         .on_tcp_take = on_tcp_take,
         .on_icmp_error = on_icmp_error,
-        .on_news = w->group->n_workers > 1 ? on_net_news : NULL,
+        .on_news = on_net_news,
     };
     return hr_net_create(&cfg, &w->net);
 }

@@ -48,6 +48,39 @@ static inline bool hr_addr_equal(const struct hr_addr *a, const struct hr_addr *
     return memcmp(a->b, b->b, 16) == 0;
 }
 
+/* "10.0.0.5" or "2600::5"; false for anything else. IPv4 written as IPv6 is refused: it would pass for IPv4. */
+static inline bool hr_addr_parse(const char *text, struct hr_addr *ret_addr)
+{
+    uint32_t v4_be;
+    struct hr_addr addr;
+    if (inet_pton(AF_INET, text, &v4_be) == 1) {
+        *ret_addr = hr_addr_from_v4(v4_be);
+        return true;
+    }
+    if (inet_pton(AF_INET6, text, &addr) != 1 || hr_addr_is_v4(&addr))
+        return false;
+    *ret_addr = addr;
+    return true;
+}
+
+static inline const char *hr_addr_format(const struct hr_addr *a, char text[HR_ADDR_STR_MAX])
+{
+    bool v4 = hr_addr_is_v4(a);
+    return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->b + 12 : a->b, text, HR_ADDR_STR_MAX);
+}
+
+/* fe80::/10: means something on its own link alone (RFC 4291 2.5.6). */
+static inline bool hr_addr_is_link_local(const struct hr_addr *a)
+{
+    return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+/* ff00::/8 */
+static inline bool hr_addr_is_multicast6(const struct hr_addr *a)
+{
+    return a->b[0] == 0xff;
+}
+
 /* 0.0.0.0 or ::, no host's address. */
 static inline bool hr_addr_is_any(const struct hr_addr *a)
 {

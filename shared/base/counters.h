@@ -18,8 +18,12 @@
     X(handoff_in, "packets taken over from other workers")                                                   \
     X(arp_rx, "ARP packets received")                                                                        \
     X(arp_tx, "ARP packets sent")                                                                            \
-    X(icmp_rx, "ICMP messages received")                                                                     \
-    X(icmp_tx, "ICMP messages sent")                                                                         \
+    X(nd_rx, "IPv6 neighbour discovery messages received: solicitations, advertisements")                    \
+    X(nd_tx, "IPv6 neighbour discovery and multicast listener messages sent")                                \
+    X(nd_routers, "router advertisements that made or renewed a default router")                             \
+    X(addr_duplicate, "IPv6 addresses of ours found in use by another host at start: not used")              \
+    X(icmp_rx, "ICMP messages received, neighbour discovery not counted")                                    \
+    X(icmp_tx, "ICMP messages sent, neighbour discovery not counted")                                        \
     X(tcp_segs_rx, "TCP segments received")                                                                  \
     X(tcp_segs_tx, "TCP segments sent, retransmissions included")                                            \
     X(tcp_bytes_rx, "TCP payload bytes accepted in order")                                                   \
@@ -101,16 +105,20 @@
 /* X(name, meaning, remedy): why a packet, a connection or a frame was dropped. */
 #define HR_DROPS(X)                                                                                          \
     X(eth_short, "frame shorter than an Ethernet header", "faulty sender or driver: check the port's cabling or vdev") \
-    X(eth_type, "EtherType that is neither IPv4 nor ARP", "harmless broadcast noise; filter it upstream if frequent") \
+    X(eth_type, "EtherType that is neither IPv4, IPv6 nor ARP", "harmless broadcast noise; filter it upstream if frequent") \
     X(eth_not_ours, "unicast frame for another MAC address", "the port is promiscuous or the switch floods")  \
     X(arp_bad, "malformed ARP packet", "look for a broken or hostile host in the subnet")                    \
-    X(arp_pending_full, "packet waiting for a neighbour's MAC was displaced", "next hop unreachable: check gateway and routes in the config") \
-    X(arp_unresolved, "neighbour did not answer ARP", "next hop unreachable: check gateway and routes in the config") \
-    X(ip_short, "packet shorter than its IPv4 header says", "over-long frames truncated by the driver: check the MTU on both ends") \
-    X(ip_version, "IP version other than 4", "IPv6 is not supported yet")                                    \
+    X(nd_bad, "malformed neighbour discovery message, or one from beyond the link (RFC 4861 6.1, 7.1)", "look for a broken or hostile host in the subnet") \
+    X(nd_ignored, "router advertisement where gateway6 is not \"advertised\", or a redirect", "harmless") \
+    X(neigh_pending_full, "packet waiting for a neighbour's MAC was displaced", "next hop unreachable: check gateway and routes in the config") \
+    X(neigh_unresolved, "neighbour did not answer ARP or neighbour solicitations", "next hop unreachable: check gateway and routes in the config") \
+    X(ip_short, "packet shorter than its IP header says", "over-long frames truncated by the driver: check the MTU on both ends") \
+    X(ip_version, "IP version that is not the EtherType's", "broken or hostile sender")                      \
     X(ip_checksum, "IPv4 header checksum wrong", "faulty path; if every packet fails, see ethtool tx off in docs/operations.md") \
     X(ip_options, "IPv4 options present", "not supported on purpose; the sender must not use options")       \
-    X(ip_fragment, "IPv4 fragment", "not reassembled on purpose: lower the sender's MTU or fix path MTU discovery") \
+    X(ip_extension, "IPv6 extension header", "not supported on purpose; the sender must not use them")       \
+    X(ip_tentative, "packet for an IPv6 address that is still being checked for duplicates, or is one", "the first second after a start; later: give the address to one host only") \
+    X(ip_fragment, "fragment of a packet", "not reassembled on purpose: lower the sender's MTU or fix path MTU discovery") \
     X(ip_not_ours, "packet for an address that is not configured", "check addresses in the config, or routes that point here") \
     X(ip_martian, "source address that no host can have, or our own", "spoofed packets, or an address used twice") \
     X(ip_proto, "protocol that is neither TCP nor ICMP", "nothing listens for it here")                      \

@@ -43,8 +43,9 @@ struct hr_config_port {
     uint16_t mtu;
     uint32_t n_addrs;
     struct hr_config_addr addrs[HR_CONFIG_MAX_ADDRS];
-    bool has_gateway;
-    struct hr_addr gateway;
+    bool has_gateway, has_gateway6;
+    struct hr_addr gateway, gateway6;
+    bool accept_ra; /* gateway6 = "advertised" */
     uint32_t n_routes;
     struct hr_config_route routes[HR_CONFIG_MAX_ROUTES];
 };

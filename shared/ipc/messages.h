@@ -74,6 +74,7 @@ enum hr_msg_type {
     X(SESSION_CLOSED, HR_LOG_DEBUG, "session of {addr}:{port} with node {node} closed: {reason}")            \
     X(BAD_INPUT, HR_LOG_WARN, "session of {addr}:{port} with node {node} closed: {reason}, api {a} version {b}") \
     X(POOL_LOW, HR_LOG_WARN, "packet buffers are short: {a} of {b} free")                                    \
+    X(ADDR_DUPLICATE, HR_LOG_ERROR, "address {addr} is in use by another host: not used here until a restart") \
     X(DRAIN_DONE, HR_LOG_INFO, "drain complete, {a} sessions ended at their deadline")
 
 enum hr_log_event {

@@ -233,6 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             struct hr_net_news news = {.port_index = how & 3,
                                        .addr = hr_addr_from_v4(RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)))};
             memcpy(news.mac, data - 6, sizeof(news.mac));
+            news.heard = (uint16_t)(seg | HR_HEARD_MAC);
             hr_net_learn(net, &news);
         } else {
             hr_net_flush(net);
