@@ -114,6 +114,15 @@ int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg, 
     return 0;
 }
 
+bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr)
+{
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        if (hr_addr_equal(&port->addrs[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
 void hr_port_set_mac(struct hr_port *port, const struct rte_ether_addr *mac)
 {
     const uint8_t *m = mac->addr_bytes;

@@ -106,6 +106,9 @@ HR_MUST_CHECK int hr_port_find(const struct hr_config_port *cfg, uint16_t *ret_p
 HR_MUST_CHECK int hr_port_init_routes(struct hr_port *port, const struct hr_config_port *cfg,
                                       char why[HR_WHY_MAX]);
 
+/* Is it one of the port's addresses? */
+bool hr_port_has(const struct hr_port *port, const struct hr_addr *addr);
+
 /* The MAC has become known: a port with IPv6 addresses gets its link-local one (RFC 4291 2.5.6, from the MAC as
  * in its appendix A), which neighbour discovery needs. */
 void hr_port_set_mac(struct hr_port *port, const struct rte_ether_addr *mac);
