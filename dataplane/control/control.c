@@ -14,7 +14,7 @@
 enum owed { OWED_OPENED = 1, OWED_FAILED = 2, OWED_EOF = 4, OWED_CLOSED = 8 };
 
 struct hr_control_conn {
-    struct hr_leg leg; /* leg.conn NULL: the TCP connection is gone, news may be owed */
+    struct hr_leg leg; /* the first member; leg.conn NULL: the TCP connection is gone, news may be owed */
     bool used;
     uint8_t owed;      /* enum owed */
     uint8_t failure;   /* enum hr_tcp_failure */
@@ -73,7 +73,7 @@ static struct hr_control_conn *take(struct hr_control *control)
             continue;
         uint32_t generation = c->generation + 1;
         *c = (struct hr_control_conn){.used = true, .generation = generation};
-        c->leg = (struct hr_leg){.kind = HR_LEG_CONTROL, .owner = c};
+        c->leg = (struct hr_leg){.kind = HR_LEG_CONTROL};
         control->first_free_hint = (uint32_t)(c - control->conns) + 1;
             return c;
     }
@@ -203,7 +203,7 @@ static void tell_or_wait(struct hr_control *control, struct hr_control_conn *c)
 
 void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t events)
 {
-    struct hr_control_conn *c = leg->owner;
+    struct hr_control_conn *c = (struct hr_control_conn *)(void *)leg;
 
     if (events & HR_TCP_EV_CONNECTED)
         c->owed |= OWED_OPENED;

@@ -13,8 +13,8 @@ enum hr_leg_kind {
     HR_LEG_MAX
 };
 
+/* Stands inside what owns it: the kind says where (struct hr_session or struct hr_control_conn). */
 struct hr_leg {
-    enum hr_leg_kind kind;
     struct hr_tcp_conn *conn; /* NULL when the leg is gone */
-    void *owner;              /* struct hr_session or struct hr_control_conn */
+    uint8_t kind;             /* enum hr_leg_kind */
 };

@@ -151,9 +151,7 @@ struct hr_session *hr_session_take(struct hr_proxy *proxy)
     s->in_run_list = in_run_list;
     s->next = in_run_list ? next : NULL;
     s->client.kind = HR_LEG_CLIENT;
-    s->client.owner = s;
     s->broker.kind = HR_LEG_BROKER;
-    s->broker.owner = s;
     s->node_id = s->asked_node_id = -1;
     count_session(proxy, 1);
     HR_COUNT(proxy->cfg.stats, sessions_opened);

@@ -289,9 +289,15 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     pass_fins(proxy, s, &up, &down, hold_up && hr_tcp_rcvq(s->client.conn)->bytes > 0);
 }
 
+static void relaying(struct hr_session *s)
+{
+    s->state = HR_SESSION_RELAYING;
+    s->request_begun_us = s->requests_seen = 0;
+}
+
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us)
 {
-    struct hr_session *s = leg->owner;
+    struct hr_session *s = hr_leg_session(leg);
     bool client = leg->kind == HR_LEG_CLIENT;
 
     if (events & HR_TCP_EV_FAILED) {
@@ -312,7 +318,7 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
         s->state = HR_SESSION_CLOSING;
     }
     if (!client && (events & HR_TCP_EV_CONNECTED))
-        s->state = HR_SESSION_RELAYING;
+        relaying(s);
     if (events & HR_TCP_EV_FIN) {
         if (client)
             s->client_fin = true;

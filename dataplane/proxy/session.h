@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dataplane/proxy/leg.h"
@@ -31,31 +32,47 @@ enum hr_session_state {
 
 #define HR_SESSION_MAX_TRIES 3 /* brokers tried for one bootstrap connection */
 
+/* One for each session, idle or not: what is needed only while the broker leg is being opened shares its place
+ * with what is needed only afterwards. */
 struct hr_session {
     struct hr_leg client;
     struct hr_leg broker;
     struct hr_relay *relay; /* NULL for mode "tcp" */
-    uint32_t index;
-    uint32_t generation;
+    uint64_t last_active_us;
+    uint64_t bytes_up, bytes_down;
+    uint16_t listener;   /* index in the policy */
     uint8_t state;       /* enum hr_session_state */
     uint8_t mode;        /* enum hr_listener_mode */
     uint8_t tries;       /* brokers tried so far */
-    bool client_fin;     /* the client closed its half */
-    bool broker_fin;     /* the broker closed its half */
-    bool client_failed;  /* the leg is dead; what it had received is still being delivered */
-    bool broker_failed;
-    bool client_shut;    /* our FIN towards the client is queued */
-    bool broker_shut;    /* our FIN towards the broker is queued */
-    bool in_run_list;    /* bytes are left to move this turn */
-    uint16_t listener;   /* index in the policy */
+    bool client_fin : 1;     /* the client closed its half */
+    bool broker_fin : 1;     /* the broker closed its half */
+    bool client_failed : 1;  /* the leg is dead; what it had received is still being delivered */
+    bool broker_failed : 1;
+    bool client_shut : 1;    /* our FIN towards the client is queued */
+    bool broker_shut : 1;    /* our FIN towards the broker is queued */
+    bool in_run_list : 1;    /* bytes are left to move this turn */
+
     int32_t node_id;     /* the broker of this session, also once a bootstrap session has chosen one */
     int32_t asked_node_id; /* as the client's port says: -1 on the bootstrap listener */
-    int32_t tried[HR_SESSION_MAX_TRIES];
+    uint32_t index;
+    uint32_t generation;
+    union {
+        struct { /* CONNECTING */
+            uint64_t connect_deadline_us;
+            int32_t tried[HR_SESSION_MAX_TRIES];
+        };
+        struct { /* later */
+            uint64_t request_begun_us; /* a request frame has been incomplete since; 0 = none */
+            uint64_t requests_seen;    /* by the relay, when that was noted */
+        };
+    };
     uint64_t opened_us;
-    uint64_t last_active_us;
-    uint64_t connect_deadline_us;
-    uint64_t request_begun_us; /* a request frame has been incomplete since; 0 = none */
-    uint64_t requests_seen;    /* by the relay, when that was noted */
-    uint64_t bytes_up, bytes_down;
     struct hr_session *next; /* free list or run list */
 };
+_Static_assert(sizeof(struct hr_session) <= 128, "two cache lines");
+
+static inline struct hr_session *hr_leg_session(struct hr_leg *leg)
+{
+    size_t at = leg->kind == HR_LEG_CLIENT ? offsetof(struct hr_session, client) : offsetof(struct hr_session, broker);
+    return (struct hr_session *)(void *)((char *)leg - at);
+}

@@ -25,7 +25,7 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
         hr_session_end(proxy, s, HR_DROP_drain_deadline, HR_END_ABORT, HR_END_ABORT);
         return;
     }
-    if (listener->request_timeout_ms && s->request_begun_us &&
+    if (listener->request_timeout_ms && s->state != HR_SESSION_CONNECTING && s->request_begun_us &&
         now_us - s->request_begun_us > listener->request_timeout_ms * 1000ULL) {
         hr_session_end(proxy, s, HR_DROP_kafka_request_stall,
                        hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN, HR_END_RST);
