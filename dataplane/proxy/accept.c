@@ -66,7 +66,6 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         return answer;
     }
     answer.accept = true;
-    answer.cookie = index;
     return answer;
 }
 

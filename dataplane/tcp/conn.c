@@ -19,12 +19,17 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
         hr_tcp_closed(tcp, old);
     }
     struct hr_tcp_conn *c = &tcp->conns[tcp->free_head - 1];
-    tcp->free_head = c->hash_next;
+    tcp->free_head = c->hash;
 
-    uint32_t index = c->index, generation = c->generation;
+    /* Its last use may have left it in a FIFO. */
+    uint32_t next[HR_TCP_FIFO_MAX];
+    memcpy(next, c->next, sizeof(next));
+    bool event_queued = c->event_queued, dirty_queued = c->dirty_queued;
     memset(c, 0, sizeof(*c));
-    c->index = index;
-    c->generation = generation + 1; /* odd: in use */
+    memcpy(c->next, next, sizeof(next));
+    c->event_queued = event_queued;
+    c->dirty_queued = dirty_queued;
+    c->in_use = true;
     c->flow = *flow;
     c->hash = hr_tcp_flow_hash(tcp, flow);
     hr_tcp_flow_insert(tcp, c);
@@ -65,7 +70,7 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         HR_GAUGE_SET(tcp->stats, tcp_time_wait, tcp->n_time_wait);
     }
     if (c->time_wait_listed) {
-        TAILQ_REMOVE(&tcp->time_wait, c, event_link);
+        TAILQ_REMOVE(&tcp->time_wait, c, time_wait_link);
         c->time_wait_listed = false;
     }
     hr_tcp_flow_remove(tcp, c);
@@ -84,13 +89,11 @@ void hr_tcp_conn_free(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     leave(tcp, c);
     hr_tcp_unmark_dirty(tcp, c);
     hr_tcp_timer_stop(tcp, c);
-    if (c->event_listed)
-        TAILQ_REMOVE(&tcp->events, c, event_link);
-    c->event_listed = false;
+    c->events = 0;
     hr_pieceq_clear(tcp->bufs, &c->rcvq);
-    c->generation++;
-    c->hash_next = tcp->free_head;
-    tcp->free_head = c->index + 1;
+    c->in_use = false;
+    c->hash = tcp->free_head;
+    tcp->free_head = hr_tcp_conn_no(tcp, c);
     tcp->n_conns--;
     HR_GAUGE_SET(tcp->stats, tcp_conns, tcp->n_conns);
 }
@@ -131,23 +134,25 @@ void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events)
     if (c->released || !c->announced)
         return;
     c->events |= (uint8_t)events;
-    if (c->event_listed)
+    if (c->event_queued)
         return;
-    c->event_listed = true;
-    TAILQ_INSERT_TAIL(&tcp->events, c, event_link);
+    c->event_queued = true;
+    hr_tcp_fifo_push(tcp, HR_TCP_FIFO_EVENTS, c);
 }
 
 struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events)
 {
-    struct hr_tcp_conn *c = TAILQ_FIRST(&tcp->events);
+    struct hr_tcp_conn *c;
+    while ((c = hr_tcp_fifo_pop(tcp, HR_TCP_FIFO_EVENTS)) != NULL) {
+        c->event_queued = false;
+        if (c->events == 0)
+            continue;
+        *ret_events = c->events;
+        c->events = 0;
+        return c;
+    }
     *ret_events = 0;
-    if (c == NULL)
-        return NULL;
-    TAILQ_REMOVE(&tcp->events, c, event_link);
-    c->event_listed = false;
-    *ret_events = c->events;
-    c->events = 0;
-    return c;
+    return NULL;
 }
 
 void hr_tcp_set_mss(struct hr_tcp_conn *c, uint16_t mss)
@@ -240,7 +245,7 @@ void hr_tcp_closed(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 static void list_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     c->time_wait_listed = true;
-    TAILQ_INSERT_TAIL(&tcp->time_wait, c, event_link);
+    TAILQ_INSERT_TAIL(&tcp->time_wait, c, time_wait_link);
 }
 
 void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -361,9 +366,7 @@ void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 /* What was for the owner is dropped. */
 static void leave_owner(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (c->event_listed)
-        TAILQ_REMOVE(&tcp->events, c, event_link);
-    c->event_listed = false;
+    c->events = 0;
     c->released = true;
     c->user = NULL;
     hr_pieceq_clear(tcp->bufs, &c->rcvq);
@@ -418,11 +421,6 @@ void *hr_tcp_user(const struct hr_tcp_conn *c)
     return c->user;
 }
 
-uint32_t hr_tcp_cookie(const struct hr_tcp_conn *c)
-{
-    return c->cookie;
-}
-
 const struct hr_flow *hr_tcp_flow(const struct hr_tcp_conn *c)
 {
     return &c->flow;
@@ -443,8 +441,6 @@ void hr_tcp_conn_get_info(const struct hr_tcp *tcp, const struct hr_tcp_conn *c,
         .in_flight = c->snd_nxt - c->snd_una,
         .snd_queued = c->sndq.bytes,
         .rcv_queued = c->rcvq.bytes,
-        .bytes_rx = c->bytes_rx,
-        .bytes_tx = c->bytes_tx,
         .retransmits = c->retransmits,
         .last_rx_us = c->last_rx_us,
     };

@@ -1,5 +1,9 @@
-/* The flow table: buckets of connection indices, chained through the blocks, hashed with a key so that the
- * network cannot choose buckets. */
+/* The flow table: buckets of a cache line, each with eight tags and the connections they stand for.
+ *
+ * The hash is keyed, so that the network cannot choose buckets. Its upper bits choose the bucket, its lower
+ * sixteen are the tag. A connection that finds its bucket full stands in the next one with room, and each full
+ * bucket on the way counts it (`passed`), so that a search goes on exactly where something may be found. There
+ * are two ways for each connection, so that is rare. */
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
@@ -7,34 +11,97 @@
 
 uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow)
 {
-    return (uint32_t)hr_siphash(tcp->cfg.hash_key, flow, sizeof(*flow));
+    if (!hr_addr_is_v4(&flow->local))
+        return (uint32_t)hr_siphash(tcp->cfg.hash_key, flow, sizeof(*flow));
+    const uint32_t tuple[3] = {hr_addr_v4_be(&flow->local), hr_addr_v4_be(&flow->remote),
+                               (uint32_t)flow->local_port << 16 | flow->remote_port};
+    return hr_siphash_12(tcp->cfg.hash_key, tuple);
+}
+
+static uint32_t home(const struct hr_tcp *tcp, uint32_t hash)
+{
+    return (uint32_t)((uint64_t)hash * tcp->n_buckets >> 32);
+}
+
+static uint32_t after(const struct hr_tcp *tcp, uint32_t bucket)
+{
+    return bucket + 1 == tcp->n_buckets ? 0 : bucket + 1;
+}
+
+void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash)
+{
+    __builtin_prefetch(&tcp->buckets[home(tcp, hash)]);
+}
+
+/* A set of the ways with this tag, one bit at 16 * (way % 4) of word way / 4. */
+typedef uint16_t tag_vec __attribute__((vector_size(16)));
+union matches {
+    tag_vec tags;
+    uint64_t word[2];
+};
+
+static union matches match(const struct hr_tcp_bucket *b, uint16_t tag)
+{
+    const tag_vec one = {1, 1, 1, 1, 1, 1, 1, 1};
+    union matches m;
+    memcpy(&m, b->tag, sizeof(m));
+    m.tags = (tag_vec)(m.tags == tag) & one;
+    return m;
+}
+
+static bool same_flow(const struct hr_flow *a, const struct hr_flow *b)
+{
+    uint64_t x[4], y[4];
+    memcpy(x, a, sizeof(x));
+    memcpy(y, b, sizeof(y));
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0 && a->local_port == b->local_port &&
+           a->remote_port == b->remote_port;
 }
 
 struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash)
 {
-    for (uint32_t i = tcp->buckets[hash & tcp->bucket_mask]; i != 0;) {
-        struct hr_tcp_conn *c = &tcp->conns[i - 1];
-        if (c->hash == hash && memcmp(&c->flow, flow, sizeof(*flow)) == 0)
-            return c;
-        i = c->hash_next;
+    for (uint32_t i = home(tcp, hash);; i = after(tcp, i)) {
+        const struct hr_tcp_bucket *b = &tcp->buckets[i];
+        union matches m = match(b, (uint16_t)hash);
+        for (uint32_t w = 0; w < 2; w++) {
+            for (uint64_t set = m.word[w]; set != 0; set &= set - 1) {
+                uint32_t no = b->conn[w * 4 + (uint32_t)__builtin_ctzll(set) / 16];
+                if (no != 0 && same_flow(&tcp->conns[no - 1].flow, flow))
+                    return &tcp->conns[no - 1];
+            }
+        }
+        if (b->passed == 0)
+            return NULL;
     }
-    return NULL;
 }
 
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    uint32_t *bucket = &tcp->buckets[c->hash & tcp->bucket_mask];
-    c->hash_next = *bucket;
-    *bucket = c->index + 1;
+    for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
+        struct hr_tcp_bucket *b = &tcp->buckets[i];
+        for (uint32_t way = 0; way < HR_TCP_BUCKET_WAYS; way++) {
+            if (b->conn[way] == 0) {
+                b->tag[way] = (uint16_t)c->hash;
+                b->conn[way] = hr_tcp_conn_no(tcp, c);
+                return;
+            }
+        }
+        b->passed++;
+    }
 }
 
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    uint32_t *link = &tcp->buckets[c->hash & tcp->bucket_mask];
-    while (*link != 0 && *link != c->index + 1)
-        link = &tcp->conns[*link - 1].hash_next;
-    if (*link != 0)
-        *link = c->hash_next;
+    for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
+        struct hr_tcp_bucket *b = &tcp->buckets[i];
+        for (uint32_t way = 0; way < HR_TCP_BUCKET_WAYS; way++) {
+            if (b->conn[way] == hr_tcp_conn_no(tcp, c)) {
+                b->conn[way] = 0;
+                return;
+            }
+        }
+        b->passed--; /* it stands further on */
+    }
 }
 
 void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t *ret_iss,

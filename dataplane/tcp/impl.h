@@ -29,6 +29,7 @@
 #pragma once
 
 #include <rte_tcp.h>
+#include <stddef.h>
 #include <sys/queue.h>
 
 #include "dataplane/tcp/options.h"
@@ -156,27 +157,22 @@ enum hr_tcp_recovery {
     HR_TCP_RECOVERY_RTO,  /* after a timeout */
 };
 
+/* Connections that have something to send, and those with news for their owner: FIFOs through the blocks' own
+ * indices. Who no longer wants to be in one stays until its turn and is passed over then: leaving costs nothing,
+ * and a block needs one link for each. */
+enum hr_tcp_fifo_id { HR_TCP_FIFO_DIRTY, HR_TCP_FIFO_EVENTS, HR_TCP_FIFO_MAX };
+struct hr_tcp_fifo {
+    uint32_t first, last; /* index + 1 */
+};
+
+/* One block per connection, idle or not: what is needed only sometimes is in objects that come from slabs (flight,
+ * gaps, the queues' chunks). In the order of a segment's way: the first line and the second are all that an
+ * acknowledgement looks at, the third is what sending adds. */
 struct hr_tcp_conn {
     struct hr_flow flow;
-    uint32_t hash;
-    uint32_t hash_next;  /* index + 1 of the next in the bucket */
-    uint32_t index;
-    uint32_t generation; /* counts the uses of the block */
     uint8_t state;       /* enum hr_tcp_state */
-    uint8_t failure;     /* enum hr_tcp_failure */
     uint8_t recovery;    /* enum hr_tcp_recovery */
     uint8_t rcv_wscale, snd_wscale;
-    uint8_t backoff;     /* doublings of the RTO, also of the persist interval */
-    uint8_t retries;     /* unanswered retransmissions of SND.UNA */
-    uint8_t dupacks;
-    uint8_t quickacks;   /* segments still to be acknowledged at once */
-    uint8_t ack_segs;    /* segments received in order and not acknowledged yet */
-    uint8_t ka_probes;
-    uint8_t rack_mult;   /* the reordering window is this much, plus one, times a quarter of min_rtt_us */
-    uint8_t rack_persist; /* for so many recoveries more */
-    uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
-    uint8_t events;      /* set of enum hr_tcp_event, not fetched yet */
-    uint8_t challenges;  /* challenge ACKs sent in the second that starts at challenge_ms */
 
     bool active : 1;         /* opened by hr_tcp_connect() */
     bool announced : 1;      /* the owner knows it (ACCEPTED is queued, or it called connect) */
@@ -195,56 +191,64 @@ struct hr_tcp_conn {
     bool ka_due : 1;         /* keepalive probe */
     bool persist : 1;        /* rtx_at is the persist timer */
     bool cwnd_limited : 1;   /* cwnd held something back the last time */
-    bool dirty : 1;
-    bool event_listed : 1;
+    bool dirty : 1;          /* has something to send, perhaps */
+    bool dirty_queued : 1;   /* stands in that FIFO, also when it has been freed meanwhile */
+    bool event_queued : 1;   /* likewise */
     bool time_wait_listed : 1;
     bool rack_reordering : 1; /* segments were seen to overtake each other (RFC 8985 6.2 step 3) */
     bool tlp_out : 1;        /* a tail loss probe is not accounted for; it ended at tlp_end */
     bool tlp_again : 1;      /* it repeated a segment */
     bool rtt_fresh : 1;      /* RTT was measured since the last probe */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
+    bool in_use : 1;
 
-    /* Receive. */
-    uint32_t irs;
     uint32_t rcv_nxt;
     uint32_t rcv_adv;        /* right edge offered; never moves back */
-    uint32_t rcv_fin_seq;
-    uint32_t rcv_target;     /* bytes of window that the budget grants now */
-    uint32_t last_ack_sent;
     uint32_t ts_recent;      /* RFC 7323 */
+    uint32_t last_ack_sent;
+    uint32_t snd_una;        /* the send queue's bytes start here */
+
+    /* Receive and ACK. */
+    uint32_t snd_nxt;        /* the highest sent, plus one */
+    uint32_t snd_wnd;
+    uint32_t snd_wnd_max;
+    uint32_t snd_wl1, snd_wl2;
     uint32_t ts_recent_ms;   /* when it was set, in our clock */
-    uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
-    uint16_t rcv_seg_max;    /* largest so far */
-    uint16_t adv_mss;        /* our MSS option */
+    struct hr_pieceq sndq;
+    struct hr_tcp_flight *flight; /* NULL: nothing is in flight */
+    uint8_t events;      /* set of enum hr_tcp_event, not fetched yet */
+    uint8_t quickacks;   /* segments still to be acknowledged at once */
+    uint8_t ka_probes;
+    uint8_t ack_segs;    /* segments received in order and not acknowledged yet */
+    uint32_t retransmits;
+
+    /* Congestion, and what else sending reads. */
+    uint32_t cwnd, ssthresh; /* bytes */
+    union {
+        struct hr_tcp_cong cong;
+        TAILQ_ENTRY(hr_tcp_conn) time_wait_link; /* TIME-WAIT, once released */
+    };
+    uint32_t ts_offset;
+    uint16_t mss;            /* of the path and the peer, options not deducted */
+    uint16_t smss;           /* payload of a full segment */
+    uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
+    uint8_t backoff;     /* doublings of the RTO, also of the persist interval */
+    uint8_t retries;     /* unanswered retransmissions of SND.UNA */
+    uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
+    uint8_t failure;     /* enum hr_tcp_failure */
+    uint32_t next[HR_TCP_FIFO_MAX]; /* index + 1: behind it in that FIFO */
+
+    /* Payload received, and the window. */
     struct hr_pieceq rcvq;
     struct hr_tcp_gaps *gaps; /* NULL: nothing is out of order */
+    uint32_t rcv_target;     /* bytes of window that the budget grants now */
     uint32_t down_bytes, down_bufs; /* held by the owner elsewhere */
     uint32_t want;
     uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
     uint32_t drained;        /* bytes gone for good since drained_since_us */
     uint32_t drained_since_us; /* low bits of the clock */
-
-    /* Send. Sequence numbers of the send queue's bytes start at snd_una. */
-    uint32_t iss;
-    uint32_t snd_una;
-    uint32_t snd_nxt;        /* the highest sent, plus one */
-    uint32_t snd_wnd;
-    uint32_t snd_wnd_max;
-    uint32_t snd_wl1, snd_wl2;
-    uint16_t mss;            /* of the path and the peer, options not deducted */
-    uint16_t smss;           /* payload of a full segment */
-    uint32_t ts_offset;
-    uint32_t snd_buf_max;
-    struct hr_pieceq sndq;
-    struct hr_tcp_flight *flight; /* NULL: nothing is in flight */
-
-    /* Loss and congestion. */
-    uint32_t cwnd, ssthresh; /* bytes */
-    struct hr_tcp_cong cong;
-    uint32_t srtt_us, rttvar_us, rto_us; /* srtt 0: no sample yet */
-    uint32_t min_rtt_us;     /* smallest of late, 0: none */
-    uint32_t min_rtt_ms;     /* when it was seen */
-    uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
+    uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
+    uint16_t rcv_seg_max;    /* largest so far */
 
     /* Deadlines, 0 = none. */
     uint64_t rtx_at;         /* SYN, persist; else the first of the flight's */
@@ -253,22 +257,40 @@ struct hr_tcp_conn {
     uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
     uint64_t last_rx_us;
     uint64_t last_tx_us;     /* data; during the handshake: the first SYN */
-    uint32_t challenge_ms;
-    uint32_t persist_since_ms;
     struct hr_wheel_entry timer;
 
+    /* Seldom. */
     void *user;
-    uint32_t cookie;
-    uint32_t retransmits;
-    TAILQ_ENTRY(hr_tcp_conn) dirty_link;
-    TAILQ_ENTRY(hr_tcp_conn) event_link; /* event list, or the list of released TIME-WAIT entries */
-    uint64_t bytes_rx, bytes_tx;
+    uint32_t hash;           /* of a free block: index + 1 of the next free one */
+    uint32_t iss, irs;
+    uint32_t rcv_fin_seq;
+    uint32_t snd_buf_max;
+    uint32_t challenge_ms;
+    uint32_t persist_since_ms;
+    uint32_t min_rtt_us;     /* smallest of late, 0: none */
+    uint32_t min_rtt_ms;     /* when it was seen */
+    uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
+    uint16_t adv_mss;        /* our MSS option */
+    uint8_t dupacks;
+    uint8_t rack_mult;       /* the reordering window is this much, plus one, times a quarter of min_rtt_us */
+    uint8_t rack_persist;    /* for so many recoveries more */
+    uint8_t challenges;      /* challenge ACKs sent in the second that starts at challenge_ms */
 } __attribute__((aligned(64)));
 
-/* Ten thousand of them are to stay cheap; a field more is a decision. */
-_Static_assert(sizeof(struct hr_tcp_conn) <= 576, "a connection block is nine cache lines");
+/* There is one for each leg, idle or not; a field more is a decision. */
+_Static_assert(sizeof(struct hr_tcp_conn) <= 384, "a connection block is six cache lines");
+_Static_assert(offsetof(struct hr_tcp_conn, snd_nxt) == 64 && offsetof(struct hr_tcp_conn, cwnd) == 128,
+               "lookup, acceptance and ACK in two lines");
 
 TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
+
+/* Flow table: eight connections in a cache line, found by sixteen bits of their hash. */
+#define HR_TCP_BUCKET_WAYS 8
+struct hr_tcp_bucket {
+    uint16_t tag[HR_TCP_BUCKET_WAYS];
+    uint32_t conn[HR_TCP_BUCKET_WAYS]; /* index + 1, 0 = free */
+    uint32_t passed; /* connections that belong here and found it full: they stand in a following bucket */
+} __attribute__((aligned(64)));
 
 /* The two keys in use, by parity of their epoch. */
 struct hr_tcp_syncookies {
@@ -286,13 +308,14 @@ struct hr_tcp {
     uint32_t now_ms;
 
     struct hr_tcp_conn *conns;
-    uint32_t free_head; /* index + 1, linked through hash_next */
+    uint32_t free_head; /* index + 1, linked through hash */
     uint32_t n_conns, n_half_open, n_time_wait;
     uint32_t n_lingering; /* released, and their FIN is not acknowledged yet */
-    uint32_t *buckets;  /* index + 1 */
-    uint32_t bucket_mask;
+    struct hr_tcp_bucket *buckets;
+    uint32_t n_buckets;
 
-    struct hr_tcp_conn_list dirty, events, time_wait;
+    struct hr_tcp_fifo fifo[HR_TCP_FIFO_MAX];
+    struct hr_tcp_conn_list time_wait;
     struct hr_wheel wheel;
     struct hr_tcp_slab ooo_slab, gaps_slab, xmit_slab, flight_slab;
 
@@ -347,8 +370,47 @@ static inline bool hr_tcp_can_receive(const struct hr_tcp_conn *c)
     return c->state == HR_TCP_ESTABLISHED || c->state == HR_TCP_FIN_WAIT_1 || c->state == HR_TCP_FIN_WAIT_2;
 }
 
+/* conn.c: index + 1, as lists and the flow table hold it. */
+static inline uint32_t hr_tcp_conn_no(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    return (uint32_t)(c - tcp->conns) + 1;
+}
+
+/* Of connections that do not stand in it. */
+static inline void hr_tcp_fifo_push(struct hr_tcp *tcp, enum hr_tcp_fifo_id id, struct hr_tcp_conn *c)
+{
+    struct hr_tcp_fifo *q = &tcp->fifo[id];
+    uint32_t no = hr_tcp_conn_no(tcp, c);
+    c->next[id] = 0;
+    *(q->last == 0 ? &q->first : &tcp->conns[q->last - 1].next[id]) = no;
+    q->last = no;
+}
+
+static inline void hr_tcp_fifo_push_front(struct hr_tcp *tcp, enum hr_tcp_fifo_id id, struct hr_tcp_conn *c)
+{
+    struct hr_tcp_fifo *q = &tcp->fifo[id];
+    c->next[id] = q->first;
+    q->first = hr_tcp_conn_no(tcp, c);
+    if (q->last == 0)
+        q->last = q->first;
+}
+
+static inline struct hr_tcp_conn *hr_tcp_fifo_pop(struct hr_tcp *tcp, enum hr_tcp_fifo_id id)
+{
+    struct hr_tcp_fifo *q = &tcp->fifo[id];
+    if (q->first == 0)
+        return NULL;
+    struct hr_tcp_conn *c = &tcp->conns[q->first - 1];
+    q->first = c->next[id];
+    if (q->first == 0)
+        q->last = 0;
+    return c;
+}
+
 /* flow.c */
 uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow);
+/* Its bucket will be needed soon. */
+void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash);
 struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c);

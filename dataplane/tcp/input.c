@@ -72,7 +72,6 @@ static void listen_input(struct hr_tcp *tcp, const struct hr_flow *flow, const s
     }
     if (after_iss != NULL && hr_seq_leq(c->iss, *after_iss))
         c->iss = c->snd_una = c->snd_nxt = *after_iss + 1;
-    c->cookie = say.cookie;
     half_open(tcp, c, seg);
     c->syn_due = true;
     hr_tcp_mark_dirty(tcp, c);
@@ -431,7 +430,6 @@ static bool cookie_input(struct hr_tcp *tcp, const struct hr_flow *flow, struct 
         return true;
     }
     HR_COUNT(tcp->stats, tcp_syn_cookie_ok);
-    c->cookie = say.cookie;
     c->iss = c->snd_una = seg->ack - 1;
     c->snd_nxt = seg->ack;
     half_open(tcp, c, &syn);

@@ -12,18 +12,16 @@
 
 void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (c->dirty)
-        return;
     c->dirty = true;
-    TAILQ_INSERT_TAIL(&tcp->dirty, c, dirty_link);
+    if (c->dirty_queued)
+        return;
+    c->dirty_queued = true;
+    hr_tcp_fifo_push(tcp, HR_TCP_FIFO_DIRTY, c);
 }
 
 void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (!c->dirty)
-        return;
     c->dirty = false;
-    TAILQ_REMOVE(&tcp->dirty, c, dirty_link);
 }
 
 /* A header mbuf with ports, numbers and options; the payload is chained behind by the caller. */
@@ -261,7 +259,6 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
     uint32_t bytes = RTE_MIN(sent, len);
     if (sent > bytes)
         c->fin_sent = true;
-    c->bytes_tx += bytes;
     HR_COUNT_N(tcp->stats, tcp_bytes_tx, bytes);
     if (f->force_new > 0)
         f->force_new--;
@@ -442,19 +439,22 @@ bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
 
     tcp->no_mbuf = false;
     while (sent < max_segments) {
-        struct hr_tcp_conn *c = TAILQ_FIRST(&tcp->dirty);
+        struct hr_tcp_conn *c = hr_tcp_fifo_pop(tcp, HR_TCP_FIFO_DIRTY);
         bool more;
         if (c == NULL)
             return false;
-        hr_tcp_unmark_dirty(tcp, c);
+        c->dirty_queued = false;
+        if (!c->dirty)
+            continue;
+        c->dirty = false;
         sent += output(tcp, c, RTE_MIN((uint32_t)QUANTUM, max_segments - sent), &more);
         if (tcp->no_mbuf) { /* the port will give buffers back: first in line then */
-            c->dirty = true;
-            TAILQ_INSERT_HEAD(&tcp->dirty, c, dirty_link);
+            c->dirty = c->dirty_queued = true;
+            hr_tcp_fifo_push_front(tcp, HR_TCP_FIFO_DIRTY, c);
             return true;
         }
         if (more)
             hr_tcp_mark_dirty(tcp, c);
     }
-    return !TAILQ_EMPTY(&tcp->dirty);
+    return tcp->fifo[HR_TCP_FIFO_DIRTY].first != 0;
 }

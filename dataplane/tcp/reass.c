@@ -241,7 +241,6 @@ static bool deliver(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_piece p
         return false;
     }
     c->rcv_nxt += len;
-    c->bytes_rx += len;
     HR_COUNT_N(tcp->stats, tcp_bytes_rx, len);
     return true;
 }

@@ -114,20 +114,17 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->bufs = cfg->bufs;
     tcp->stats = cfg->stats;
     tcp->cong = hr_tcp_cong_find(cfg->cong);
-    TAILQ_INIT(&tcp->dirty);
-    TAILQ_INIT(&tcp->events);
     TAILQ_INIT(&tcp->time_wait);
 
-    uint32_t n_buckets = rte_align32pow2(cfg->max_conns * 2);
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
     uint32_t n_gaps = RTE_MIN(cfg->max_conns, n_ooo);
     /* What is in flight stands in buffers, so there is one for each of them at most; and a transmit record beyond
      * the first of a flight for each receive buffer (xmit.h says who may take how many). */
     uint32_t n_flight = RTE_MIN(cfg->max_conns, cfg->bufs->rx_pool->size + cfg->bufs->hdr_pool->size);
     uint32_t n_xmit = RTE_MAX(cfg->bufs->rx_pool->size, 1024u);
-    tcp->bucket_mask = n_buckets - 1;
-    tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", n_buckets * sizeof(uint32_t), RTE_CACHE_LINE_SIZE,
-                                      cfg->socket_id);
+    tcp->n_buckets = 2 * cfg->max_conns / HR_TCP_BUCKET_WAYS + 1;
+    tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", tcp->n_buckets * sizeof(*tcp->buckets),
+                                      RTE_CACHE_LINE_SIZE, cfg->socket_id);
     tcp->conns = rte_zmalloc_socket("hr_tcp_conns", (size_t)cfg->max_conns * sizeof(*tcp->conns),
                                     RTE_CACHE_LINE_SIZE, cfg->socket_id);
     if (tcp->buckets == NULL || tcp->conns == NULL ||
@@ -139,8 +136,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
         return HR_E_NOMEM;
     }
     for (uint32_t i = cfg->max_conns; i-- > 0;) {
-        tcp->conns[i].index = i;
-        tcp->conns[i].hash_next = tcp->free_head;
+        tcp->conns[i].hash = tcp->free_head;
         tcp->free_head = i + 1;
     }
     /* The smallest scale that can say the largest window (RFC 7323 2.2). */
@@ -158,7 +154,7 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
     if (tcp == NULL)
         return;
     for (uint32_t i = 0; tcp->conns != NULL && tcp->n_conns > 0 && i < tcp->cfg.max_conns; i++) {
-        if (tcp->conns[i].generation & 1)
+        if (tcp->conns[i].in_use)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
     rte_free(tcp->flight_slab.mem);

@@ -82,7 +82,6 @@ enum hr_tcp_cong_algorithm {
 /* What the owner says to a SYN. */
 struct hr_tcp_accept {
     bool accept;       /* false: answered by RST, the owner has counted why */
-    uint32_t cookie;   /* the owner's own mark, kept in the connection (listener, node) */
 };
 
 struct hr_tcp_config {
@@ -208,7 +207,6 @@ uint32_t hr_tcp_lingering(const struct hr_tcp *tcp);
 
 void hr_tcp_set_user(struct hr_tcp_conn *conn, void *user);
 void *hr_tcp_user(const struct hr_tcp_conn *conn);
-uint32_t hr_tcp_cookie(const struct hr_tcp_conn *conn);
 const struct hr_flow *hr_tcp_flow(const struct hr_tcp_conn *conn);
 
 /* For people: headracectl connections. */
@@ -221,7 +219,6 @@ struct hr_tcp_conn_info {
     uint16_t mss;
     uint32_t in_flight;         /* bytes */
     uint32_t snd_queued, rcv_queued; /* bytes */
-    uint64_t bytes_rx, bytes_tx;
     uint64_t retransmits;
     uint64_t last_rx_us;
 };

@@ -326,8 +326,7 @@ static void app_run(struct tl_link *l, struct tl_end *e)
 static struct hr_tcp_accept on_syn(void *owner, const struct hr_flow *flow)
 {
     struct emit_arg *a = owner;
-    struct hr_tcp_accept r = {.accept = !a->l->end[a->end].refuse && flow->local_port == 9092,
-                              .cookie = flow->local_port};
+    struct hr_tcp_accept r = {.accept = !a->l->end[a->end].refuse && flow->local_port == 9092};
     return r;
 }
 

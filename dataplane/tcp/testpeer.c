@@ -83,7 +83,7 @@ int teardown(void **state)
     (void)state;
     int bad = tcp->illegal_transitions != 0;
     for (uint32_t i = 0; i < cfg.max_conns; i++) { /* whatever the test left */
-        if (tcp->conns[i].generation & 1)
+        if (tcp->conns[i].in_use)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
     bad += tcp->n_conns + tcp->wheel.armed + tcp->n_half_open + tcp->n_time_wait + tcp->offered_bufs != 0;

@@ -24,7 +24,7 @@ void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (at == 0)
         return;
     uint64_t tick = (at + 999) / 1000;
-    if (!hr_wheel_armed(&c->timer) || tick < c->timer.tick)
+    if (hr_wheel_after(&c->timer, tick))
         hr_wheel_arm(&tcp->wheel, &c->timer, tick);
 }
 

@@ -31,8 +31,9 @@ static void unlink_entry(struct hr_wheel *w, struct hr_wheel_entry *e)
 
 static void place(struct hr_wheel *w, struct hr_wheel_entry *e)
 {
-    uint64_t at = e->tick < w->tick ? w->tick : e->tick;
-    uint64_t ahead = at - w->tick;
+    int32_t diff = (int32_t)(e->tick - (uint32_t)w->tick);
+    uint64_t ahead = diff > 0 ? (uint64_t)diff : 0;
+    uint64_t at = w->tick + ahead;
     unsigned level = ahead < 256 ? 0 : ahead < 65536 ? 1 : 2;
 
     if (ahead >= 1ULL << 24) /* beyond the wheel: comes round and is placed again */
@@ -46,7 +47,7 @@ void hr_wheel_arm(struct hr_wheel *w, struct hr_wheel_entry *e, uint64_t tick)
         unlink_entry(w, e);
     else
         w->armed++;
-    e->tick = tick;
+    e->tick = (uint32_t)(tick < w->tick ? w->tick : tick - w->tick > INT32_MAX ? w->tick + INT32_MAX : tick);
     place(w, e);
 }
 

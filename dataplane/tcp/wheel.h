@@ -12,7 +12,7 @@
 
 struct hr_wheel_entry {
     struct hr_wheel_entry *next, **pprev; /* pprev NULL: not armed */
-    uint64_t tick;
+    uint32_t tick; /* its low bits: deadlines are less than 2^31 ticks away */
     uint16_t slot; /* level * HR_WHEEL_SLOTS + index */
 };
 
@@ -28,6 +28,12 @@ void hr_wheel_init(struct hr_wheel *w, uint64_t tick);
 static inline bool hr_wheel_armed(const struct hr_wheel_entry *e)
 {
     return e->pprev != NULL;
+}
+
+/* Would it fire later than at tick, or not at all? */
+static inline bool hr_wheel_after(const struct hr_wheel_entry *e, uint64_t tick)
+{
+    return !hr_wheel_armed(e) || (int32_t)(e->tick - (uint32_t)tick) > 0;
 }
 
 /* Arms or moves an entry; a tick that has been fired already becomes the next one. */

@@ -277,12 +277,12 @@ static void sound(void)
     uint32_t used = 0;
     for (uint32_t i = 0; i < tcp->cfg.max_conns; i++) {
         const struct hr_tcp_conn *c = &tcp->conns[i];
-        if (!(c->generation & 1))
+        if (!c->in_use)
             continue;
         used++;
         must(c->ooo_n <= tcp->cfg.ooo_max_pieces);
         if (c->state == HR_TCP_CLOSED) {
-            must(!c->released && c->sndq.bytes == 0 && c->ooo_n == 0 && !hr_wheel_armed(&c->timer));
+            must(!c->released && c->sndq.bytes == 0 && hr_tcp_reass_pieces(c) == 0 && !hr_wheel_armed(&c->timer));
             continue;
         }
         must(hr_seq_leq(c->snd_una, c->snd_nxt));
