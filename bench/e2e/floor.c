@@ -25,7 +25,7 @@
 #include "shared/ipc/doorbell.h"
 
 #define BURST 32
-#define POOL_MBUFS 8191
+#define POOL_MBUFS 4095 /* of both ports */
 #define DEADLINE_US 50000 /* as far as a worker without sessions sleeps: its gauges */
 
 static struct hr_config config;
@@ -113,15 +113,18 @@ static void configure(char **argv)
 
 static int start(char why[HR_WHY_MAX])
 {
-    struct rte_mempool *pool[2];
+    struct rte_mempool *pool = NULL;
     int ring_fd, wait_fd, err = hr_eal_start(&config, why);
+    if (!err) {
+        pool = rte_pktmbuf_pool_create("floor", POOL_MBUFS, 256, 0, (uint16_t)hr_port_data_room(&config.dataplane.ports[0]),
+                                       SOCKET_ID_ANY);
+        err = pool ? 0 : HR_E_NOMEM;
+    }
     for (int i = 0; !err && i < 2; i++) {
         uint16_t port_id;
-        pool[i] = rte_pktmbuf_pool_create(i ? "floor1" : "floor0", POOL_MBUFS, 256, 0,
-                                          (uint16_t)hr_port_data_room(&config.dataplane.ports[i]), SOCKET_ID_ANY);
-        err = pool[i] ? hr_port_find(&config.dataplane.ports[i], &port_id, why) : HR_E_NOMEM;
+        err = hr_port_find(&config.dataplane.ports[i], &port_id, why);
         if (!err)
-            err = hr_port_setup(&ports[i], &config.dataplane.ports[i], port_id, 1, &pool[i], why);
+            err = hr_port_setup(&ports[i], &config.dataplane.ports[i], port_id, 1, &pool, why);
     }
     if (!err)
         err = hr_doorbell_create(&ring_fd, &wait_fd);

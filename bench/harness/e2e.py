@@ -92,11 +92,16 @@ class Setting:
 
 
 def capacities(setting, seconds):
-    """Requests per second that each system carries, per kind; one short run each."""
+    """Requests per second that each system carries, per kind: one short run each, after one that is thrown away."""
     found = {}
     with Step("what each system carries (%s)" % setting.name):
         for kind in KINDS:
-            found[kind] = {s.name: load(s, setting.brokers[0], kind, seconds)["requests_per_s"] for s in setting.found}
+            found[kind] = {}
+            for s in setting.found:
+                load(s, setting.brokers[0], kind, max(seconds, s.warm_seconds))
+                found[kind][s.name] = load(s, setting.brokers[0], kind, seconds)["requests_per_s"]
+                if found[kind][s.name] <= 0:
+                    raise RigError("%s carries nothing (%s)" % (s.title, kind))
     return found
 
 
@@ -197,7 +202,8 @@ def floor_parts(results, setting):
     if not floor:
         return
     floor.stop()
-    said = json.loads(env.tail(LOGS + "/bench-floor.log", 1))
+    lines = [line for line in env.tail(LOGS + "/bench-floor.log", 50).splitlines() if line.startswith('{"packets"')]
+    said = json.loads(lines[-1]) if lines else {}
     if said.get("packets"):
         for part in ("rx", "tx", "busy"):
             results.add("e2e/%s/floor/%s_cycles_per_packet" % (setting.name, part), "TSC cycles/packet",

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from harness import e2e, machine, report, results, ring, rounds, topology
 from rig import cli, deps, env
@@ -70,6 +71,9 @@ def measure(mode, parts, plan, folder, compare=None):
             except RigError as err:
                 out.data["failed"][part] = str(err)[-2000:]
                 say("    failed: %s" % err)
+            except Exception as err:  # a mistake of ours in one part must not cost the others
+                out.data["failed"][part] = repr(err)
+                traceback.print_exc()
             out.save()
     finally:
         remove_all()

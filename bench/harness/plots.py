@@ -69,7 +69,7 @@ def latencies(path, title, histograms):
         plots.append("$%s using 1:2 with lines lw 2 lc rgb '%s' title '%s'" % (name, COLOURS[h["system"]], h["system"]))
     return _gnuplot(path, 760, 420, lines + [
         "set title '%s'" % title, "set ylabel 'us from the intended time'", "set xlabel 'percentile'", "set logscale xy",
-        "set key left top", "set xrange [1:*]",
+        "set key outside right top", "set xrange [1:*]",
         "set xtics ('0' 1, '50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000)", "plot " + ", ".join(plots)])
 
 

@@ -102,13 +102,14 @@ def _report(results, kept, names, part, unit_of, method):
         unit, better = unit_of(q)
         values = {n: [r[n].get(q) for r in kept] for n in names}
         for n in names:
-            results.add("real/%s/%s/%s" % (part, n, q), unit, method, values[n], better, part="real", system=n, quantity=q)
+            results.add("real/%s/%s/%s" % (part, n, q), unit, method, values[n], better, part="real",
+                        group=part, system=n, quantity=q)
         for n in names:
-            if n in ("headrace", "direct"):
+            if n in ("headrace", "direct") or q == "machine_cpu":
                 continue
             ratio = stats.ratios(values["headrace"], values[n])
             m = results.add("real/%s/headrace:%s/%s" % (part, n, q), "ratio", "Headrace ÷ %s, round by round" % n, ratio, better,
-                            part="real", system=n, quantity=q)
+                            part="real-ratio", group=part, system=n, quantity=q)
             m["verdict"] = stats.verdict(ratio, better)
 
 

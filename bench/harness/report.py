@@ -125,6 +125,23 @@ def _floor(data, setting):
             "below it take.", ""] + table(("", "TSC cycles per packet", "method"), rows)
 
 
+def _real(data):
+    groups = sorted({m["labels"]["group"] for m in results.find(data, part="real")})
+    out = ["## Real Kafka", "", "Three brokers, replication 3. They, the tools and hr-load share one core, each relay has the other: "
+           "these figures say what users of such a machine see, not what a relay can do.", ""] if groups else []
+    for g in groups:
+        found = results.find(data, part="real", group=g)
+        quantities = sorted({m["labels"]["quantity"] for m in found})
+        names = [n for n in plots.ORDER if any(m["labels"]["system"] == n for m in found)]
+        out += ["### %s" % found[0]["method"], ""]
+        out += table([g] + quantities, [[TITLES.get(n, n)] + [spread(_one(data, part="real", group=g, system=n, quantity=q))
+                                                              for q in quantities] for n in names])
+        out += table(("Headrace ÷", "of", "ratio", "so Headrace is"), [
+            (TITLES.get(m["labels"]["system"], m["labels"]["system"]), m["labels"]["quantity"], spread(m), m["verdict"])
+            for m in results.find(data, part="real-ratio", group=g)])
+    return out
+
+
 def _free(data, part, title, intro):
     found = results.find(data, part=part)
     if not found:
@@ -171,8 +188,7 @@ def render(data, old_path=None, plotted=()):
             for kind in KINDS:
                 out += _kind(data, setting, kind)
             out += _floor(data, setting)
-    out += _free(data, "real", "Real Kafka", "Three brokers, replication 3, Kafka's own perf tools and hr-load. Three JVMs and a "
-                 "client fill both cores, so these say what users of such a machine see, not what a relay can do.")
+    out += _real(data)
     out += _free(data, "paths", "Paths", "Beside a kernel flow through one bottleneck, and over a path that loses packets.")
     if plotted:
         out += ["## Plots", ""] + ["![%s](%s)" % (t, os.path.basename(p)) for t, p in plotted] + [""]

@@ -29,6 +29,15 @@ def metric(name, unit, method, raw, better=None, **labels):
     return m
 
 
+def dumps(data):
+    """JSON with one metric, histogram or round a line: neither one line nor one number a line."""
+    def value(v):
+        if isinstance(v, list) and v and isinstance(v[0], dict):
+            return "[\n  " + ",\n  ".join(json.dumps(e) for e in v) + "\n ]"
+        return json.dumps(v)
+    return "{\n" + ",\n".join(" %s: %s" % (json.dumps(k), value(v)) for k, v in data.items()) + "\n}\n"
+
+
 class Results:
     """What one run has found so far; written after every part, so that a run that breaks leaves what it had."""
 
@@ -49,8 +58,7 @@ class Results:
 
     def save(self):
         with open(self.base + ".json.new", "w") as f:
-            json.dump(self.data, f, indent=1)
-            f.write("\n")
+            f.write(dumps(self.data))
         os.replace(self.base + ".json.new", self.base + ".json")
 
     def finish(self):

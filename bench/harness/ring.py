@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+from harness import targets
 from rig import env
 from rig.env import ROOT, RigError
 
@@ -32,7 +33,5 @@ def take(results, lines):
         if not line.startswith("{"):
             continue
         m = json.loads(line)
-        extra = {k: v for k, v in m.items() if k not in ("name", "unit", "method", "raw", "better")}
-        added = results.add("ring/" + m["name"], m["unit"], m["method"], m["raw"], m.get("better", "lower"), part="ring",
-                            quantity=m["name"])
-        added.update(extra)
+        results.add("ring/" + m["name"], m["unit"], m["method"], m["raw"],
+                    "lower" if m["name"] in targets.RING else None, part="ring", quantity=m["name"])

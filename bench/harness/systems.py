@@ -34,6 +34,7 @@ class System:
     aware = False
     relay = True       # an actual relay, to be compared with
     baseline = "direct"
+    warm_seconds = 0.5  # of load before it runs as it will
 
     def __init__(self, number, network):
         self.number, self.network = number, network
@@ -183,6 +184,7 @@ class Envoy(System):
 
 class Kroxylicious(System):
     name, title, aware = "kroxylicious", "Kroxylicious", True
+    warm_seconds = 4
 
     def missing(self):
         if not shutil.which("javac"):
@@ -306,7 +308,7 @@ class Testpmd(Floor):
     def command(self):
         sizes = "framesz=2048,blocksz=65536,framecnt=4096"
         return ["dpdk-testpmd", "--no-huge", "-m", "256", "--no-pci", "-l", "0,%d" % headrace.default_workers()[0],
-                "--file-prefix", "hr-rig-%s-pmd" % env.NAME, "--vdev", "net_af_packet0,iface=hrf0," + sizes, "--vdev",
+                "--no-shconf", "--vdev", "net_af_packet0,iface=hrf0," + sizes, "--vdev",
                 "net_af_packet1,iface=hrf1," + sizes, "--", "--nb-cores=1", "--forward-mode=io", "--total-num-mbufs=16384",
                 "--auto-start", "--stats-period=60"]
 
