@@ -135,7 +135,7 @@ void rb_scenario_acks(const struct rb_options *o)
     }
 
     struct rb_metric per_ack = {"cycles_per_ack", "TSC cycles", "proxy turns, ACKs of two segments each and nothing else"};
-    struct rb_metric answers = {"sent_per_ack", "1", "segments that the proxy sent meanwhile, per ACK"};
+    struct rb_metric answers = {"sent_per_ack", "ratio", "segments that the proxy sent meanwhile, per ACK"};
     uint64_t n_acks = 0;
     for (uint32_t round = 0; round < o->rounds; round++) {
         gather(&x);

@@ -65,10 +65,10 @@ void rb_scenario_exchange(const struct rb_options *o)
     struct rb_metric per_byte = {"cycles_per_byte", "TSC cycles/B", "proxy turns of one core, payload bytes sent"};
     struct rb_metric per_seg = {"cycles_per_segment", "TSC cycles", "proxy turns of one core, data segments sent"};
     struct rb_metric per_exchange = {"cycles_per_exchange", "TSC cycles", "proxy turns of one core, answers"};
-    struct rb_metric acks = {"acks_per_segment", "1", "segments without payload, both ways, per data segment"};
-    struct rb_metric burst = {"frames_per_turn", "1", "frames received per turn"};
+    struct rb_metric acks = {"acks_per_segment", "ratio", "segments without payload, both ways, per data segment"};
+    struct rb_metric burst = {"frames_per_turn", "frames", "frames received per turn"};
     struct rb_metric gaps = {"host_gaps", "turns", "turns above 50 us, left out of the cycles"};
-    struct rb_metric copied = {"copied_per_byte", "1", "payload bytes that the proxy copied per byte sent"};
+    struct rb_metric copied = {"copied_per_byte", "ratio", "payload bytes that the proxy copied per byte sent"};
     for (uint32_t round = 0; round < o->rounds; round++) {
         uint64_t before = l->peers.n_answers, copied_before = counter(l, HR_CTR_payload_copied_bytes);
         rb_loop_measure(l, true);

@@ -65,6 +65,10 @@ static void proxy_turn(struct rb_loop *l, uint64_t now_us)
     cycles -= RTE_MIN(cycles, l->rdtsc_cycles);
     l->last_cycles = cycles;
     l->gap = cycles > l->tsc_hz / 1000000 * RB_GAP_US;
+    if (!l->gap)
+        l->calm_cycles = cycles;
+    else if (l->smooth_gaps)
+        l->last_cycles = l->calm_cycles;
     if (!l->measuring)
         return;
     l->tally.turns++;

@@ -48,9 +48,11 @@ struct rb_loop {
     uint64_t rdtsc_cycles; /* what taking the time costs */
     bool counted;         /* turns go through rb_turn_counted() */
     bool measuring;
+    bool smooth_gaps;     /* an interrupted turn moves the clock by no more than the last undisturbed one */
     bool gap;             /* the last turn was interrupted */
     bool frozen;          /* the generator stands still, and time with it */
-    uint64_t last_cycles; /* of the last turn */
+    uint64_t last_cycles; /* of the last turn, as the clock sees it */
+    uint64_t calm_cycles; /* of the last undisturbed one */
     /* Sees each frame from the generator; true: it keeps the frame. NULL: none. */
     bool (*hold_take)(void *owner, struct rte_mbuf *frame);
     void *hold_owner;

@@ -25,6 +25,8 @@ static const struct {
     {"exchange", rb_scenario_exchange},
     {"churn", rb_scenario_churn},
     {"acks", rb_scenario_acks},
+    {"latency", rb_scenario_latency},
+    {"idle", rb_scenario_idle},
     {"reference", rb_scenario_reference},
 };
 

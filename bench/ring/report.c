@@ -43,7 +43,12 @@ void rb_metric_print(const struct rb_metric *m, const char *label)
     printf("{\"name\": \"%s.%s\", \"unit\": \"%s\", \"method\": \"%s\", \"raw\": [", label, m->name, m->unit, m->method);
     for (uint32_t i = 0; i < m->n; i++)
         printf("%s%.6g", i ? ", " : "", m->raw[i]);
-    printf("]}\n");
+    printf("]");
+    if (m->hist) {
+        printf(", \"histogram_ns\": ");
+        hr_hist_print(stdout, m->hist);
+    }
+    printf("}\n");
     fflush(stdout);
 
     memcpy(sorted, m->raw, m->n * sizeof(sorted[0]));

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "shared/base/hist.h"
+
 #define RB_MAX_ROUNDS 101
 
 /* One metric of several rounds. name is put behind the run's label. */
@@ -11,6 +13,7 @@ struct rb_metric {
     const char *name, *unit, *method;
     uint32_t n;
     double raw[RB_MAX_ROUNDS];
+    const struct hr_hist *hist; /* printed too, as "histogram_ns"; NULL: none */
 };
 
 void rb_metric_add(struct rb_metric *m, double value);

@@ -32,5 +32,9 @@ void rb_scenario_exchange(const struct rb_options *o);
 void rb_scenario_churn(const struct rb_options *o);
 /* Acknowledgements alone. */
 void rb_scenario_acks(const struct rb_options *o);
+/* What the proxy adds to a request and its answer, open loop, in simulated time. */
+void rb_scenario_latency(const struct rb_options *o);
+/* Memory per idle pair of connections, and that established ones hold no buffer. */
+void rb_scenario_idle(const struct rb_options *o);
 /* A compute loop and a pointer chase: what this machine is worth at this moment. */
 void rb_scenario_reference(const struct rb_options *o);

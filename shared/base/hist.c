@@ -1,5 +1,6 @@
 #include "shared/base/hist.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -96,4 +97,15 @@ uint32_t hr_hist_next(const struct hr_hist *h, uint32_t from)
     while (from < HR_HIST_SLOTS && h->counts[from] == 0)
         from++;
     return from;
+}
+
+void hr_hist_print(FILE *to, const struct hr_hist *h)
+{
+    const char *comma = "";
+    fprintf(to, "[");
+    for (uint32_t i = hr_hist_next(h, 0); i < HR_HIST_SLOTS; i = hr_hist_next(h, i + 1)) {
+        fprintf(to, "%s[%" PRIu32 ", %" PRIu64 "]", comma, i, h->counts[i]);
+        comma = ", ";
+    }
+    fprintf(to, "]");
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <stdio.h>
 
 #define HR_HIST_HALF 1024u /* buckets per doubling */
 #define HR_HIST_MAX ((1ULL << 42) - 1) /* 73 minutes in nanoseconds */
@@ -42,3 +43,5 @@ uint64_t hr_hist_slot_lowest(uint32_t slot);
 uint64_t hr_hist_slot_highest(uint32_t slot);
 /* The first slot from `from` on that has counted anything; HR_HIST_SLOTS if there is none. */
 uint32_t hr_hist_next(const struct hr_hist *h, uint32_t from);
+/* As JSON: [[slot, count], ...], slots that have counted only. */
+void hr_hist_print(FILE *to, const struct hr_hist *h);

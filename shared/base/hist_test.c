@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -96,6 +97,11 @@ static void bounds(void **s)
     assert_int_equal(hr_hist_next(&a, 1), HR_HIST_SLOTS - 1);
     assert_int_equal(hr_hist_next(&a, HR_HIST_SLOTS), HR_HIST_SLOTS);
     assert_int_equal(hr_hist_percentile(&a, 100), HR_HIST_MAX);
+    char text[64] = "";
+    FILE *f = fmemopen(text, sizeof(text), "w");
+    hr_hist_print(f, &a);
+    fclose(f);
+    assert_string_equal(text, "[[0, 1], [33791, 2]]");
 }
 
 int main(void)
