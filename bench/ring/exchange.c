@@ -65,12 +65,15 @@ void rb_scenario_exchange(const struct rb_options *o)
     struct rb_metric per_byte = {"cycles_per_byte", "TSC cycles/B", "proxy turns of one core, payload bytes sent"};
     struct rb_metric per_seg = {"cycles_per_segment", "TSC cycles", "proxy turns of one core, data segments sent"};
     struct rb_metric per_exchange = {"cycles_per_exchange", "TSC cycles", "proxy turns of one core, answers"};
+    struct rb_metric goodput = {"goodput", "MB/s", "payload bytes sent by the proxy, real time, two cores"};
+    struct rb_metric rate = {"exchanges", "1/s", "answers, real time, two cores"};
     struct rb_metric acks = {"acks_per_segment", "ratio", "segments without payload, both ways, per data segment"};
     struct rb_metric burst = {"frames_per_turn", "frames", "frames received per turn"};
     struct rb_metric gaps = {"host_gaps", "turns", "turns above 50 us, left out of the cycles"};
     struct rb_metric copied = {"copied_per_byte", "ratio", "payload bytes that the proxy copied per byte sent"};
     for (uint32_t round = 0; round < o->rounds; round++) {
         uint64_t before = l->peers.n_answers, copied_before = counter(l, HR_CTR_payload_copied_bytes);
+        uint64_t begun_ns = l->now_ns;
         rb_loop_measure(l, true);
         run(&x, small, o->per_round);
         rb_loop_measure(l, false);
@@ -79,6 +82,8 @@ void rb_scenario_exchange(const struct rb_options *o)
         /* What a turn brought that the host interrupted is counted, its cycles are not: scale. */
         if (t->gaps > 0)
             share = (double)(t->turns - t->gaps) / (double)t->turns;
+        rb_metric_add(&goodput, (double)t->bytes_out * 1000 / (double)(l->now_ns - begun_ns));
+        rb_metric_add(&rate, answers * 1e9 / (double)(l->now_ns - begun_ns));
         rb_metric_add(&per_byte, (double)t->cycles / ((double)t->bytes_out * share));
         rb_metric_add(&per_seg, (double)t->cycles / ((double)t->data_out * share));
         rb_metric_add(&per_exchange, (double)t->cycles / (answers * share));
@@ -91,7 +96,9 @@ void rb_scenario_exchange(const struct rb_options *o)
             rb_print_one(o->label, "answers", "count", "answers in counted turns", answers);
         }
     }
-    if (!o->counted) {
+    if (o->two_cores) {
+        rb_metric_print(small ? &rate : &goodput, o->label);
+    } else if (!o->counted) {
         if (!small) {
             rb_metric_print(&per_byte, o->label);
             rb_metric_print(&per_seg, o->label);
@@ -100,9 +107,10 @@ void rb_scenario_exchange(const struct rb_options *o)
         }
     }
     rb_metric_print(&acks, o->label);
-    rb_metric_print(&burst, o->label);
+    if (!o->two_cores)
+        rb_metric_print(&burst, o->label);
     rb_metric_print(&copied, o->label);
-    if (!o->counted)
+    if (!o->counted && !o->two_cores)
         rb_metric_print(&gaps, o->label);
     if (counter(l, HR_CTR_tcp_retransmit_segs) > 0 || l->proxy.card.no_buffer > 0)
         rb_print_one(o->label, "retransmitted", "segments", "by the proxy, on a wire that loses nothing",

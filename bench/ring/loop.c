@@ -8,6 +8,9 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "bench/ring/rings.h"
+#include "shared/base/clock.h"
+
 #define LINK_GBIT 25
 #define STEP_NS 200 /* a step takes at least this long */
 #define EVICTOR (96u << 20)
@@ -93,6 +96,22 @@ static uint32_t payload(const uint8_t *p)
     return rte_be_to_cpu_16(ip->total_length) - 20u - (tcp->data_off >> 4) * 4u;
 }
 
+void rb_tally_in(struct rb_tally *t, const uint8_t *p)
+{
+    uint32_t data = payload(p);
+    t->frames_in++;
+    t->data_in += data > 0;
+    t->bytes_in += data;
+}
+
+void rb_tally_out(struct rb_tally *t, const uint8_t *p)
+{
+    uint32_t data = payload(p);
+    t->frames_out++;
+    t->data_out += data > 0;
+    t->bytes_out += data;
+}
+
 /* A frame's flow in 32 bits, as a card's hash would give it. */
 static uint32_t flow_hash(const uint8_t *p)
 {
@@ -118,11 +137,8 @@ static uint32_t to_proxy(struct rb_loop *l)
             end += m->data_len;
         }
         if (to) {
-            uint32_t data = payload(to);
             rb_card_rx_done(card, (uint16_t)frame->pkt_len, flow_hash(to));
-            l->tally.frames_in++;
-            l->tally.data_in += data > 0;
-            l->tally.bytes_in += data;
+            rb_tally_in(&l->tally, to);
             n++;
         }
         bytes += frame->pkt_len;
@@ -147,10 +163,7 @@ static uint32_t from_proxy(struct rb_loop *l)
                 break;
         }
         m->ol_flags = l->cfg.proxy.cksum ? RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0;
-        uint32_t data = payload(rte_pktmbuf_mtod(m, const uint8_t *));
-        l->tally.frames_out++;
-        l->tally.data_out += data > 0;
-        l->tally.bytes_out += data;
+        rb_tally_out(&l->tally, rte_pktmbuf_mtod(m, const uint8_t *));
         bytes += m->pkt_len;
         q->frame[q->tail++ % RB_QUEUE] = m;
     }
@@ -169,8 +182,17 @@ static uint64_t jump(const struct rb_loop *l)
     return RTE_MAX(due_ns, l->now_ns + (l->cfg.cycles_clock ? 1 : STEP_NS));
 }
 
+uint64_t rb_wall_ns(const struct rb_loop *l)
+{
+    return RB_START_US * 1000 + (uint64_t)((double)(__rdtsc() - l->tsc_start) * 1e9 / (double)l->tsc_hz);
+}
+
 void rb_loop_step(struct rb_loop *l)
 {
+    if (l->cfg.proxy.two_cores) {
+        rb_rings_step(l);
+        return;
+    }
     bool busy = !l->frozen && rb_peers_turn(&l->peers, l->now_ns / 1000);
     uint32_t bytes_in = to_proxy(l), bytes_out = 0;
     uint64_t now_us = l->now_ns / 1000;
@@ -243,10 +265,12 @@ void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg)
     l->now_ns = RB_START_US * 1000;
     l->wake_ns = UINT64_MAX;
     l->tsc_hz = rte_get_tsc_hz();
+    l->tsc_start = __rdtsc();
     l->rdtsc_cycles = tsc_cost();
     if (cfg->evict && !(l->evictor = calloc(1, EVICTOR)))
         die("no memory");
-    rb_proxy_open(&l->proxy, &cfg->proxy, RB_START_US);
+    /* The worker's own thread goes by the real clock. */
+    rb_proxy_open(&l->proxy, &cfg->proxy, cfg->proxy.two_cores ? hr_now_us() : RB_START_US);
     rb_peers_open(&l->peers, &cfg->peers, l->proxy.data_room, RB_START_US);
 }
 

@@ -6,7 +6,9 @@
  *
  * Time is virtual. By default frames take their time on a link of 25 Gbit/s, so that a run repeats exactly; with
  * `cycles_clock` each turn's measured cycles advance the clock and the wire takes none, which is what latency is
- * measured by. When nobody has anything to do, the clock jumps to what is due next. */
+ * measured by. When nobody has anything to do, the clock jumps to what is due next.
+ *
+ * With two cores (proxy.two_cores) the same scenarios run in real time: see rings.h. Cycles are not measured then. */
 #pragma once
 
 #include <stdbool.h>
@@ -44,7 +46,7 @@ struct rb_loop {
     uint64_t now_ns;
     uint64_t due_us;      /* the proxy's deadline */
     uint64_t wake_ns;     /* the scenario's own next event, UINT64_MAX: none */
-    uint64_t tsc_hz;
+    uint64_t tsc_hz, tsc_start;
     uint64_t rdtsc_cycles; /* what taking the time costs */
     bool counted;         /* turns go through rb_turn_counted() */
     bool measuring;
@@ -71,6 +73,13 @@ void rb_loop_measure(struct rb_loop *l, bool on);
 void rb_loop_connect(struct rb_loop *l, uint32_t n);
 /* Steps until nothing is queued or in flight anywhere, at most so long. */
 void rb_loop_settle(struct rb_loop *l, uint64_t max_us);
+
+/* Counts a frame that starts at p. */
+void rb_tally_in(struct rb_tally *t, const uint8_t *p);
+void rb_tally_out(struct rb_tally *t, const uint8_t *p);
+
+/* Real time since the loop was opened, on the loop's scale. */
+uint64_t rb_wall_ns(const struct rb_loop *l);
 
 /* The worker's turn. Two functions with one body: callgrind collects in the second alone. */
 bool rb_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us);

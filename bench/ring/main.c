@@ -27,6 +27,7 @@ static const struct {
     {"acks", rb_scenario_acks},
     {"latency", rb_scenario_latency},
     {"idle", rb_scenario_idle},
+    {"pair", rb_scenario_pair},
     {"reference", rb_scenario_reference},
 };
 
@@ -49,6 +50,7 @@ static void usage(FILE *to)
                 "  --cold                flush frames and descriptors from the caches before each turn\n"
                 "  --evict               drive everything out of the caches before each turn\n"
                 "  --soft-cksum          checksums in software on both ends\n"
+                "  --two-cores           in real time: the worker on --cpu, the generator on another\n"
                 "  --counted             for callgrind --toggle-collect=rb_turn_counted\n"
                 "  --cpu N               run on this CPU (default 1 where there is one)\n"
                 "  --memory MB           packet memory (default 1024)\n"
@@ -73,6 +75,7 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
         .proxy = {.mtu = (uint16_t)o->mtu,
                   .cksum = !o->soft_cksum,
                   .rx_desc = rx_desc,
+                  .two_cores = o->two_cores,
                   /* Besides those that are posted: windows of 64 KB for all, but no more than 256 MB. */
                   .mbufs = rx_desc + RTE_MIN(RTE_MAX(o->conns * 64, 8192u), (256u << 20) / buffer),
                   .memory_mb = o->memory_mb / 4 * 3, /* the rest is the generator's */
@@ -103,13 +106,16 @@ static uint64_t free_hugepages(void)
     return n << 21;
 }
 
-static void start_eal(uint32_t memory_mb, int cpu, bool may_huge)
+static void start_eal(uint32_t memory_mb, int cpu, bool two_cores, bool may_huge)
 {
     char lcores[32], memory[16];
     char *argv[EAL_ARGS] = {"ring-bench", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=error"};
     int argc = 5;
     bool huge = may_huge && free_hugepages() >= (uint64_t)memory_mb << 20;
-    snprintf(lcores, sizeof(lcores), "0@%d", cpu);
+    if (two_cores)
+        snprintf(lcores, sizeof(lcores), "0@%d,1@%d", cpu == 0 ? 1 : 0, cpu);
+    else
+        snprintf(lcores, sizeof(lcores), "0@%d", cpu);
     snprintf(memory, sizeof(memory), "%u", memory_mb);
     argv[argc++] = "--lcores";
     argv[argc++] = lcores;
@@ -126,7 +132,7 @@ static void start_eal(uint32_t memory_mb, int cpu, bool may_huge)
 
 enum option_id {
     OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
-    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
+    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -144,6 +150,7 @@ static const struct option options[] = {
     {"cold", no_argument, NULL, OPT_COLD},
     {"evict", no_argument, NULL, OPT_EVICT},
     {"soft-cksum", no_argument, NULL, OPT_SOFT_CKSUM},
+    {"two-cores", no_argument, NULL, OPT_TWO_CORES},
     {"counted", no_argument, NULL, OPT_COUNTED},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"memory", required_argument, NULL, OPT_MEMORY},
@@ -185,6 +192,7 @@ int main(int argc, char **argv)
         case OPT_COLD: o.cold = true; break;
         case OPT_EVICT: o.evict = true; break;
         case OPT_SOFT_CKSUM: o.soft_cksum = true; break;
+        case OPT_TWO_CORES: o.two_cores = true; break;
         case OPT_COUNTED: o.counted = true; break;
         case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
         case OPT_MEMORY: o.memory_mb = number(optarg, 64, 1u << 20); break;
@@ -196,7 +204,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (optind < argc && strcmp(argv[optind], scenarios[i].name) == 0) {
-            start_eal(o.memory_mb, cpu, !o.counted); /* valgrind maps no hugepages */
+            start_eal(o.memory_mb, cpu, o.two_cores, !o.counted); /* valgrind maps no hugepages */
             scenarios[i].run(&o);
             rte_eal_cleanup();
             return 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench/ring/peers.h"
+#include "bench/ring/rings.h"
 #include "dataplane/worker/impl.h"
 #include "shared/ipc/doorbell.h"
 #include "shared/ipc/link.h"
@@ -60,6 +61,7 @@ static void make_policy(struct rb_proxy *p)
     policy->size = sizeof(*policy);
     policy->generation = 1;
     policy->cluster_known = 1;
+    policy->idle_busy = 1;
     policy->log_level = HR_LOG_INFO;
     policy->max_sessions = config->limits.max_connections;
     policy->hold_max_bytes = config->limits.hold_max_bytes;
@@ -103,6 +105,17 @@ static void open_port(struct rb_proxy *p, bool cksum, const struct hr_rss *rss)
     port->hw_tx_segs = port->max_tx_segs = RB_CARD_MAX_SEGS;
 }
 
+/* One card, a queue of it for each worker. */
+static void open_cards(struct rb_proxy *p, const struct rb_proxy_config *cfg)
+{
+    for (uint32_t i = 0; i < p->group.n_workers; i++) {
+        p->queues[i] = rb_proxy_card(p, i);
+        rb_card_open(rb_proxy_card(p, i), 0, hr_worker_rx_pool(rb_proxy_worker(p, i)), cfg->rx_desc, cfg->cksum);
+    }
+    rte_eth_fp_ops[0].rxq.data = rte_eth_fp_ops[0].txq.data = p->queues;
+    rte_eth_fp_ops[0].rxq.clbk = rte_eth_fp_ops[0].txq.clbk = p->callbacks;
+}
+
 void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64_t now_us)
 {
     static const uint32_t lcores[RB_MAX_WORKERS];
@@ -141,12 +154,12 @@ void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64
         if (hr_worker_create(group, i, p->data_room, w) != 0)
             die("no memory for the worker's pools: give it more with --memory");
         group->workers[i] = *w;
-        p->queues[i] = rb_proxy_card(p, i);
-        rb_card_open(rb_proxy_card(p, i), 0, hr_worker_rx_pool(*w), cfg->rx_desc, cfg->cksum);
     }
-    rte_eth_fp_ops[0].rxq.data = rte_eth_fp_ops[0].txq.data = p->queues;
-    rte_eth_fp_ops[0].rxq.clbk = rte_eth_fp_ops[0].txq.clbk = p->callbacks;
     open_port(p, cfg->cksum, cfg->rss);
+    if (cfg->two_cores)
+        p->port.port_id = rb_rings_open(&p->to, &p->from, hr_worker_rx_pool(p->worker));
+    else
+        open_cards(p, cfg);
     for (uint32_t i = 0; i < n; i++) {
         if (hr_worker_build(rb_proxy_worker(p, i), now_us) != 0)
             die("no memory for the worker: give it more with --memory");
@@ -154,6 +167,8 @@ void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64
         hr_worker_ask_relink(rb_proxy_worker(p, i), 1);
     }
     p->stats = p->worker->stats;
+    if (cfg->two_cores && rte_eal_remote_launch(hr_worker_main, p->worker, rte_get_next_lcore(-1, 1, 0)) != 0)
+        die("the worker does not start on a core of its own");
 }
 
 uint32_t rb_proxy_held(const struct rb_proxy *p)
@@ -176,13 +191,18 @@ void rb_proxy_close(struct rb_proxy *p)
     uint32_t n = p->group.n_workers;
     uint64_t due_us;
 
-    for (uint32_t i = 0; i < n; i++) {
+    if (p->to) {
+        hr_worker_ask_stop(p->worker);
+        rte_eal_mp_wait_lcore();
+        rb_rings_close(p->port.port_id, p->to, p->from);
+    }
+    for (uint32_t i = 0; i < n && !p->to; i++) {
         struct hr_worker *w = rb_proxy_worker(p, i);
         hr_proxy_end_all(w->proxy);
         hr_worker_turn(w, w->now_us, &due_us);
     }
     hr_handoff_destroy(p->group.handoff);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n && !p->to; i++)
         rb_card_close(rb_proxy_card(p, i));
     for (uint32_t i = 0; i < n; i++) {
         struct hr_worker *w = rb_proxy_worker(p, i);

@@ -20,6 +20,7 @@ struct rb_proxy_config {
     uint32_t max_connections;
     uint32_t n_workers;      /* 0: 1 */
     const struct hr_rss *rss; /* how the card spreads flows over the workers' queues; NULL: nothing is known */
+    bool two_cores;          /* net_ring instead of a card, and a thread of its own: one worker */
 };
 
 #define RB_MAX_WORKERS 4
@@ -31,7 +32,8 @@ struct rb_proxy {
     struct hr_worker_group group;
     struct hr_worker *worker;
     struct hr_stats *stats;
-    struct rb_card card;
+    struct rb_card card;        /* one core */
+    struct rte_ring *to, *from; /* two cores: frames to the worker, from the worker */
     /* Those behind the first, with their queues of the same card. */
     struct rb_proxy_more {
         struct hr_worker *worker;

@@ -20,6 +20,7 @@ struct rb_options {
     uint32_t per_round;    /* what the scenario counts: segments, exchanges, connections, acknowledgements */
     uint32_t max_connections; /* sessions that the proxy has room for; 0: as many as conns, at least 1,000 */
     bool cold, evict, soft_cksum;
+    bool two_cores;        /* in real time, the worker on a core of its own */
     bool counted;          /* under callgrind: one round, through rb_turn_counted() */
 };
 
@@ -36,5 +37,7 @@ void rb_scenario_acks(const struct rb_options *o);
 void rb_scenario_latency(const struct rb_options *o);
 /* Memory per idle pair of connections, and that established ones hold no buffer. */
 void rb_scenario_idle(const struct rb_options *o);
+/* Two cores and what is between them: round trip of a ring, an empty forwarder, gaps in a spinning thread. */
+void rb_scenario_pair(const struct rb_options *o);
 /* A compute loop and a pointer chase: what this machine is worth at this moment. */
 void rb_scenario_reference(const struct rb_options *o);
