@@ -8,7 +8,6 @@
 #include <string.h>
 #include <x86intrin.h>
 
-#include "bench/ring/rings.h"
 #include "shared/base/clock.h"
 
 #define LINK_GBIT 25
@@ -190,7 +189,7 @@ uint64_t rb_wall_ns(const struct rb_loop *l)
 void rb_loop_step(struct rb_loop *l)
 {
     if (l->cfg.proxy.two_cores) {
-        rb_rings_step(l);
+        rb_loop_step_two_cores(l);
         return;
     }
     bool busy = !l->frozen && rb_peers_turn(&l->peers, l->now_ns / 1000);

@@ -66,6 +66,8 @@ void rb_loop_close(struct rb_loop *l);
 
 /* Every part once. */
 void rb_loop_step(struct rb_loop *l);
+/* What that is with two cores. */
+void rb_loop_step_two_cores(struct rb_loop *l);
 /* Starts a measurement (true) or ends it. */
 void rb_loop_measure(struct rb_loop *l, bool on);
 
