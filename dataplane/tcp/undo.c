@@ -3,7 +3,8 @@
  * F-RTO (RFC 5682 3.1, for peers without SACK 2.1): after a timeout only the first segment goes again. If its
  * acknowledgement moves on, two new segments follow; and if then something is acknowledged that was sent only
  * once, and before the timeout, the segments were late and not lost. Until that is known nothing else is
- * declared lost by the timeout.
+ * declared lost by the timeout. Where there are timestamps, the echo may tell at once that the first copy had
+ * arrived (RFC 3522 3.2).
  *
  * DSACK: if the peer reports each retransmission of a recovery as a duplicate, none was needed (RFC 3708 2;
  * the answer is RFC 4015's: window and threshold return to what they were). */
@@ -66,6 +67,11 @@ bool hr_tcp_frto_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     case HR_TCP_FRTO_FIRST:
         if (!advanced && (!dup || c->sack_on))
             return false; /* 3.1: SACK blocks are noted, and the wait goes on */
+        if (advanced && d->earlier) {
+            HR_COUNT(tcp->stats, tcp_spurious_rto);
+            undo(tcp, c);
+            return true;
+        }
         if (advanced && hr_tcp_unsent(c) > 0 && hr_seq_gt(c->snd_una + c->snd_wnd, c->snd_nxt)) {
             f->frto = HR_TCP_FRTO_SECOND;
             f->force_new = 2;

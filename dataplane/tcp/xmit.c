@@ -189,16 +189,19 @@ void hr_tcp_xmit_sent_again(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, u
 
 /* ---- what the peer says ---- */
 
-/* Bytes of r that end at end were delivered, by this ACK first. */
-static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32_t end)
+/* Bytes of r that end at end were delivered, by this ACK first; in_order: below SND.UNA. */
+static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32_t end, bool in_order)
 {
     if (!r->retransmitted) {
         d->original |= !r->known && hr_seq_leq(end, d->recover);
         d->reordered |= hr_seq_lt(end, d->fack);
     } else {
-        /* RFC 8985 6.2 step 2: it may be an earlier copy that arrived. */
-        if (d->has_echo && hr_seq_lt(d->echo_ms, (uint32_t)(r->xmit_us / 1000)))
+        /* RFC 8985 6.2 step 2: it may be an earlier copy that arrived. The echo is of a segment in order (RFC 7323
+         * 4.3), so it says nothing about one that stands behind a gap. */
+        if (in_order && d->has_echo && hr_seq_lt(d->echo_ms, (uint32_t)(r->xmit_us / 1000))) {
+            d->earlier = true;
             return;
+        }
         if (d->now_us - r->xmit_us < d->min_rtt_us)
             return;
     }
@@ -223,7 +226,7 @@ void hr_tcp_xmit_acked(struct hr_tcp_xmit *x, uint32_t una, struct hr_tcp_delive
                 d->oldest_us = r->xmit_us;
             if (r->state == HR_TXREC_LOST)
                 x->lost_bytes -= len;
-            deliver(d, r, end);
+            deliver(d, r, end, true);
         }
         if (hr_seq_gt(r->end, una)) {
             r->node.seq = una;
@@ -307,7 +310,7 @@ void hr_tcp_xmit_sacked(struct hr_tcp_xmit *x, uint32_t start, uint32_t end, str
             x->sacked_bytes += len;
             x->lost_bytes -= was.state == HR_TXREC_LOST ? len : 0;
             d->sacked += len;
-            deliver(d, &was, stop);
+            deliver(d, &was, stop, false);
         }
         start = stop;
     }

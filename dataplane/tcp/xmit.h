@@ -70,6 +70,7 @@ struct hr_tcp_delivered {
     uint64_t oldest_us;    /* the first of those acknowledged in order, 0: none */
     uint32_t highest;      /* what was delivered, now or before, ends here */
     bool ambiguous;        /* one of those was sent more than once */
+    bool earlier;          /* an earlier copy than the last was delivered, says the echo */
     bool original;         /* something below recover was delivered that was sent once */
     bool reordered;        /* such a segment arrived behind a later one */
 };

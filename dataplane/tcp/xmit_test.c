@@ -217,6 +217,14 @@ static void test_delivery_of_retransmission(void **state)
         assert_int_equal(d.xmit_us, how == 1 || how == 2 ? 0 : 20000);
         done();
     }
+    /* Behind a gap the echo is of an earlier segment, and says nothing. */
+    slab_of(256);
+    hr_tcp_xmit_sent(&x, 0, 2000, 10000);
+    hr_tcp_xmit_sent_again(&x, 1000, 2000, 20000);
+    struct hr_tcp_delivered d = {.now_us = 29000, .min_rtt_us = 5000, .has_echo = true, .echo_ms = 10};
+    hr_tcp_xmit_sacked(&x, 1000, 2000, &d);
+    assert_int_equal(d.xmit_us, 20000);
+    done();
 }
 
 /* Step 3: a segment sent once that arrives behind a later one shows reordering. */
