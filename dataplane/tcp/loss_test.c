@@ -330,41 +330,70 @@ static bool storm_over(struct tl_link *l)
 /* Everything at once, by seed: bytes both ways arrive exactly, and both sides come to an end. */
 static void storm(uint64_t seed)
 {
+    static const uint16_t sizes[] = {88, 89, 100, 536, 1220, 1448, 4000, 8960};
     tl_open(&link_, seed, seed % 5 == 0 ? plain : NULL);
+#define ONE_IN(n) (tl_random(&link_) % (n) == 0)
+    if (ONE_IN(3))
+        tl_ipv6(&link_);
     double level = tl_uniform(&link_);
     link_.loss[0] = level * 0.3 * tl_uniform(&link_);
     link_.loss[1] = level * 0.3 * tl_uniform(&link_);
-    link_.dup = tl_random(&link_) % 3 == 0 ? 0.05 : 0;
-    link_.reorder = tl_random(&link_) % 3 == 0 ? 0.1 : 0;
+    if (ONE_IN(12))
+        link_.loss[0] = link_.loss[1] = 0.3;
+    link_.dup = ONE_IN(3) ? 0.05 : 0;
+    link_.reorder = ONE_IN(3) ? 0.1 : 0;
+    link_.corrupt = ONE_IN(3) ? 0.03 : 0;
+    link_.window_zero = ONE_IN(6) ? 0.1 : 0;
+    link_.window_shrunk = ONE_IN(6) ? 0.2 : 0;
+    link_.clock_jump = ONE_IN(6) ? 0.01 : 0;
+    link_.read_pause = ONE_IN(4) ? 0.02 : 0;
     link_.delay_us = (uint32_t)(tl_random(&link_) % 20000) + 10;
-    link_.jitter_us = (uint32_t)(tl_random(&link_) % 3 == 0 ? tl_random(&link_) % 5000 : 0);
-    A->path_mss = (uint16_t)(tl_random(&link_) % 4 == 0 ? 536 : 1460);
-    A->app.to_send = tl_random(&link_) % 400000;
-    B->app.to_send = tl_random(&link_) % 400000;
-    A->app.write_max = tl_random(&link_) % 2 ? 3000 : 0;
+    link_.jitter_us = (uint32_t)(ONE_IN(3) ? tl_random(&link_) % 5000 : 0);
+    for (int i = 0; i < 2; i++)
+        link_.end[i].path_mss = ONE_IN(2) ? 1460 : sizes[tl_random(&link_) % RTE_DIM(sizes)];
+    if (ONE_IN(20))
+        link_.mss_option = (uint16_t)(1 + tl_random(&link_) % 87); /* counts as 88 */
+    bool small = link_.mss_option != 0 || link_.loss[0] + link_.loss[1] > 0.4 || RTE_MIN(A->path_mss, B->path_mss) < 200;
+    A->app.to_send = tl_random(&link_) % (small ? 40000 : 400000);
+    B->app.to_send = tl_random(&link_) % (small ? 40000 : 400000);
+    A->app.write_max = ONE_IN(2) ? 3000 : 0;
     A->app.shutdown_when_sent = B->app.shutdown_when_sent = true;
     link_.gap_us = (uint32_t)(tl_random(&link_) % 20);
-    if (tl_random(&link_) % 3 == 0)
+    if (ONE_IN(3))
         link_.strip = (uint32_t)tl_random(&link_); /* any of MSS, window scale, SACK, timestamps */
+    if (ONE_IN(3))
+        tl_wrap_soon(&link_, (int)(seed & 1), (uint32_t)(tl_random(&link_) % 100000));
+#undef ONE_IN
     tl_connect(&link_);
-    check(tl_run(&link_, 3600 * S, storm_over));
+    check(tl_run(&link_, 4 * 3600 * S, storm_over));
+    if (A->app.failed || B->app.failed)
+        print_message("seed %lu: %s, %s\n", (unsigned long)seed, hr_tcp_failure_text(A->app.failure),
+                      hr_tcp_failure_text(B->app.failure));
     if (!(A->app.failed && A->app.failure == HR_TCP_FAIL_TIMEOUT)) { /* 30 % loss may beat the handshake */
         check(A->app.received == B->app.to_send);
         check(B->app.received == A->app.to_send);
-        if (A->app.failed || B->app.failed)
-            print_error("%s %s\n", hr_tcp_failure_text(A->app.failure), hr_tcp_failure_text(B->app.failure));
-        check(!A->app.failed && !B->app.failed);
+        /* TIME-WAIT may end before the last ACK gets through: then nobody is left to acknowledge that FIN. */
+        check(!A->app.failed || (B->app.closed && A->app.failure == HR_TCP_FAIL_RESET));
+        check(!B->app.failed || (A->app.closed && B->app.failure == HR_TCP_FAIL_RESET));
     }
     check(!A->app.corrupt && !B->app.corrupt);
-    link_.loss[0] = link_.loss[1] = 0;
+    link_.loss[0] = link_.loss[1] = link_.clock_jump = 0;
     tl_run(&link_, 200 * S, tl_never);
     finish();
 }
 
+/* How many, unless HR_TCP_STORMS says: sanitizers take ten times as long. */
+#ifdef HR_MBUF_DEBUG /* which goes with them */
+#define STORMS 800
+#else
+#define STORMS 5000
+#endif
+
 static void test_storms(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1000; seed < 1600; seed++)
+    const char *n = getenv("HR_TCP_STORMS");
+    for (uint64_t seed = 1000, end = seed + (n != NULL ? strtoull(n, NULL, 10) : STORMS); seed < end; seed++)
         storm(seed);
 }
 

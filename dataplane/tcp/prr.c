@@ -28,5 +28,6 @@ uint32_t hr_tcp_prr_cwnd(struct hr_tcp_prr *p, uint32_t pipe, uint32_t ssthresh,
     }
     if (p->out == 0 && count <= 0)
         count = smss; /* the fast retransmission */
-    return pipe + (uint32_t)RTE_MAX(count, 0);
+    /* With nothing in flight one segment may go: only the timer would move things otherwise. */
+    return RTE_MAX(pipe + (uint32_t)RTE_MAX(count, 0), smss);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/net/cksum.h"
 #include "shared/base/siphash.h"
 #include "tests/support/eal.h"
 
@@ -99,6 +100,31 @@ static uint64_t chain_hash(const struct rte_mbuf *m)
     return h;
 }
 
+static void broken(struct tl_link *l, int end, const char *what)
+{
+    if (l->broken[0] != 0)
+        return;
+    snprintf(l->broken, sizeof(l->broken), "end %c at %lu us: %s", 'A' + end, (unsigned long)l->now, what);
+    fprintf(stderr, "seed %lu, %s\n", (unsigned long)l->seed, l->broken);
+}
+
+/* What the peer may send up to, as it computes it; the field is cut to its scale, so it may seem to move back by
+ * less than that (RFC 7323 2.4). */
+static void check_edge(struct tl_link *l, int end, const struct rte_tcp_hdr *th)
+{
+    struct tl_end *e = &l->end[end];
+    const struct hr_tcp_conn *c = e->app.conn;
+
+    if (c == NULL || !hr_tcp_synchronized(c) || th->tcp_flags & (RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG) ||
+        c->flow.remote_port != rte_be_to_cpu_16(th->dst_port))
+        return;
+    uint32_t edge = rte_be_to_cpu_32(th->recv_ack) + ((uint32_t)rte_be_to_cpu_16(th->rx_win) << c->rcv_wscale);
+    bool known = e->edge.iss == c->iss && e->edge.irs == c->irs;
+    if (known && hr_seq_lt(edge + (1u << c->rcv_wscale) - 1, e->edge.rcv_adv))
+        broken(l, end, "a segment offers less than one before");
+    e->edge = (struct tc_edge){c->iss, c->irs, known ? hr_seq_max(edge, e->edge.rcv_adv) : edge};
+}
+
 struct emit_arg {
     struct tl_link *l;
     int end;
@@ -125,6 +151,7 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
         abort();
     }
     e->segs_out++;
+    check_edge(l, a->end, th);
     if (getenv("TL_TRACE"))
         fprintf(stderr, "%10lu %c seq %u ack %u len %u flags %02x wnd %u\n", (unsigned long)(l->now % 1000000000),
                 'A' + a->end, rte_be_to_cpu_32(th->sent_seq) - l->trace_base[a->end],
@@ -180,6 +207,58 @@ static void strip_options(uint8_t *segment, uint32_t kinds)
     }
 }
 
+static void rewrite_mss(uint8_t *segment, uint16_t mss)
+{
+    for (uint8_t *p = segment + 20, *end = segment + (segment[12] >> 4) * 4; p < end && *p != HR_TCP_OPT_END;
+         p += *p == HR_TCP_OPT_NOP ? 1 : p[1]) {
+        if (*p == HR_TCP_OPT_MSS) {
+            p[2] = (uint8_t)(mss >> 8);
+            p[3] = (uint8_t)mss;
+        }
+    }
+}
+
+/* The receiver's window as another peer might have said it. */
+static void meddle_with_window(struct tl_link *l, uint8_t *segment)
+{
+    double u = tl_uniform(l);
+    if (segment[13] & (RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG))
+        return;
+    if (u < l->window_zero) {
+        segment[14] = segment[15] = 0;
+    } else if (u < l->window_zero + l->window_shrunk) {
+        uint32_t wnd = (uint32_t)(segment[14] << 8 | segment[15]);
+        wnd = (uint32_t)tl_random(l) % (wnd + 1);
+        segment[14] = (uint8_t)(wnd >> 8);
+        segment[15] = (uint8_t)wnd;
+    }
+}
+
+static bool checksum_good(const struct tl_packet *p, const uint8_t *segment, uint32_t len)
+{
+    uint64_t sum = hr_cksum_pseudo(&p->flow.local, &p->flow.remote, IPPROTO_TCP, (uint16_t)len);
+    return hr_cksum_fold(hr_cksum_add(sum, segment, len)) == 0xffff;
+}
+
+/* Sets the checksum, and flips a burst of bits. True: the receiver finds out. */
+static bool corrupt(struct tl_link *l, const struct tl_packet *p, uint8_t *segment, uint32_t len)
+{
+    uint64_t sum = hr_cksum_pseudo(&p->flow.local, &p->flow.remote, IPPROTO_TCP, (uint16_t)len);
+    segment[16] = segment[17] = 0;
+    uint16_t field = (uint16_t)~hr_cksum_fold(hr_cksum_add(sum, segment, len));
+    memcpy(segment + 16, &field, 2);
+    if (!checksum_good(p, segment, len))
+        broken(l, p->to, "a checksum that was just made is wrong");
+    uint32_t bits = 1 + (uint32_t)tl_random(l) % 15, at = (uint32_t)tl_random(l) % (len * 8 - bits + 1);
+    uint32_t burst = (uint32_t)tl_random(l) | 1u | 1u << (bits - 1);
+    for (uint32_t i = 0; i < bits; i++) {
+        if (burst & 1u << i)
+            segment[(at + i) / 8] ^= (uint8_t)(128 >> (at + i) % 8);
+    }
+    l->corrupted++;
+    return !checksum_good(p, segment, len);
+}
+
 static void deliver(struct tl_link *l, struct tl_packet *p)
 {
     struct tl_end *e = &l->end[p->to];
@@ -195,6 +274,20 @@ static void deliver(struct tl_link *l, struct tl_packet *p)
     free_chain(p->m);
     if (flat[13] & RTE_TCP_SYN_FLAG)
         strip_options(flat, l->strip);
+    if (l->mss_option != 0 && (flat[13] & RTE_TCP_SYN_FLAG) && (flat[13] & RTE_TCP_ACK_FLAG))
+        rewrite_mss(flat, l->mss_option);
+    if (l->window_zero + l->window_shrunk > 0)
+        meddle_with_window(l, flat);
+    if (l->corrupt > 0 && tl_uniform(l) < l->corrupt) {
+        if (corrupt(l, p, flat, len))
+            return;
+        l->passed_corrupt++;
+        broken(l, p->to, "a corrupted segment passed the checksum");
+    }
+    if (l->clock_jump > 0 && tl_uniform(l) < l->clock_jump) {
+        e->clock_ahead_us += tl_random(l) % (tl_random(l) % 8 == 0 ? 100000000 : 1000000);
+        hr_tcp_set_now(e->tcp, l->now + e->clock_ahead_us);
+    }
 
     struct rte_mbuf *head = NULL, **link = &head;
     uint32_t at = 0, segs = 0;
@@ -219,13 +312,17 @@ static void deliver(struct tl_link *l, struct tl_packet *p)
 
 /* ---- application ---- */
 
-static void app_read(struct tl_end *e)
+static void app_read(struct tl_link *l, struct tl_end *e, bool last)
 {
     struct tl_app *a = &e->app;
     struct hr_pieceq *q = hr_tcp_rcvq(a->conn);
     uint32_t n = q->bytes;
 
-    if (a->read_paused || n == 0)
+    if (last)
+        a->paused_until = 0;
+    else if (n > 0 && l->read_pause > 0 && a->paused_until <= l->now && tl_uniform(l) < l->read_pause)
+        a->paused_until = l->now + tl_random(l) % 3000000;
+    if (a->read_paused || n == 0 || a->paused_until > l->now)
         return;
     struct hr_piece_iter it;
     hr_piece_iter_at(&it, q, 0);
@@ -303,7 +400,7 @@ static void app_run(struct tl_link *l, struct tl_end *e)
             a->n_acked_events++;
         if (events & HR_TCP_EV_FIN)
             a->fin = true;
-        app_read(e);
+        app_read(l, e, events & (HR_TCP_EV_CLOSED | HR_TCP_EV_FAILED));
         if (events & (HR_TCP_EV_CLOSED | HR_TCP_EV_FAILED)) {
             struct hr_tcp_conn_info info;
             hr_tcp_conn_get_info(e->tcp, c, &info);
@@ -316,7 +413,7 @@ static void app_run(struct tl_link *l, struct tl_end *e)
         }
     }
     if (a->conn != NULL && (a->accepted || a->connected)) {
-        app_read(e);
+        app_read(l, e, false);
         app_write(l, e);
     }
 }
@@ -382,12 +479,37 @@ void tl_open(struct tl_link *l, uint64_t seed, void (*tweak)(int end, struct hr_
     }
 }
 
+static struct hr_flow flow_of(const struct tl_link *l, int end)
+{
+    struct hr_flow f = {l->end[end].addr, l->end[!end].addr, (uint16_t)(20000 + l->seed % 20000), 9092};
+    if (end == 1)
+        f = (struct hr_flow){f.local, f.remote, f.remote_port, f.local_port};
+    return f;
+}
+
+void tl_wrap_soon(struct tl_link *l, int end, uint32_t before)
+{
+    struct hr_flow flow = flow_of(l, end);
+    uint32_t iss, offset;
+    hr_tcp_set_now(l->end[end].tcp, l->now);
+    hr_tcp_flow_secrets(l->end[end].tcp, &flow, &iss, &offset);
+    l->now += 4ULL * (uint32_t)(0u - before - iss); /* the clock of sequence numbers ticks every 4 us */
+}
+
+void tl_ipv6(struct tl_link *l)
+{
+    for (int i = 0; i < 2; i++) {
+        memset(&l->end[i].addr, 0, sizeof(l->end[i].addr));
+        l->end[i].addr.b[0] = 0xfd;
+        l->end[i].addr.b[15] = (uint8_t)(1 + i);
+    }
+}
+
 void tl_connect(struct tl_link *l)
 {
-    struct hr_flow flow = {.local = l->end[0].addr,
-                           .remote = l->end[1].addr,
-                           .local_port = (uint16_t)(20000 + l->seed % 20000),
-                           .remote_port = 9092};
+    struct hr_flow flow = flow_of(l, 0);
+    for (int i = 0; i < 2; i++)
+        hr_tcp_set_now(l->end[i].tcp, l->now);
     if (hr_tcp_connect(l->end[0].tcp, &flow, 0, &l->end[0].app.conn) != 0)
         abort();
 }
@@ -399,7 +521,7 @@ static uint64_t turn(struct tl_link *l)
 
     for (int i = 0; i < 2; i++) {
         struct tl_end *e = &l->end[i];
-        hr_tcp_set_now(e->tcp, l->now);
+        hr_tcp_set_now(e->tcp, l->now + e->clock_ahead_us);
     }
     while (l->n_heap > 0 && l->heap[0].at <= l->now) {
         struct tl_packet p = heap_pop(l);
@@ -407,15 +529,20 @@ static uint64_t turn(struct tl_link *l)
     }
     for (int i = 0; i < 2; i++) {
         struct tl_end *e = &l->end[i];
-        uint64_t deadline;
-        while ((deadline = hr_tcp_advance(e->tcp)) <= l->now)
+        uint64_t deadline, its_now = l->now + e->clock_ahead_us;
+        const char *what;
+        while ((deadline = hr_tcp_advance(e->tcp)) <= its_now)
             ;
         app_run(l, e);
         for (unsigned k = 0; hr_tcp_flush(e->tcp, 64) && k < 1000; k++)
             ;
+        if ((what = tc_check(e->tcp, &e->memory)) != NULL)
+            broken(l, i, what);
         deadline = hr_tcp_advance(e->tcp);
-        if (deadline <= l->now)
-            deadline = l->now + 1;
+        if (deadline != UINT64_MAX)
+            deadline = RTE_MAX(deadline, its_now + 1) - e->clock_ahead_us;
+        if (e->app.paused_until > l->now)
+            deadline = RTE_MIN(deadline, e->app.paused_until);
         next = RTE_MIN(next, deadline);
     }
     if (l->n_heap > 0)
@@ -440,6 +567,8 @@ bool tl_run(struct tl_link *l, uint64_t limit_us, bool (*done)(struct tl_link *l
     uint64_t limit = l->now + limit_us;
     for (;;) {
         uint64_t next = turn(l);
+        if (l->broken[0] != 0)
+            return false;
         if (done(l))
             return true;
         if (!move_clock(l, next, limit))
@@ -493,6 +622,7 @@ const char *tl_close(struct tl_link *l)
         if (!hr_tcp_slabs_full(t))
             wrong = "a slab object leaked";
         hr_tcp_destroy(t);
+        tc_forget(&e->memory);
     }
     for (int i = 0; i < 2; i++) {
         struct hr_buf_ctx *b = &l->end[i].bufs;
@@ -506,5 +636,5 @@ const char *tl_close(struct tl_link *l)
     }
     if (l->changed_on_wire != 0)
         wrong = "a segment changed while it was on the wire";
-    return wrong;
+    return l->broken[0] != 0 ? l->broken : wrong;
 }

@@ -1,12 +1,14 @@
-/* For tests: two stacks in one process, joined by a link that loses, delays, reorders and duplicates by a
- * seed, under a virtual clock; and an application at each end that sends a known byte pattern and checks what
- * it receives.
+/* For tests: two stacks in one process, joined by a link that loses, delays, reorders, duplicates and corrupts by
+ * a seed, and meddles with windows and clocks; under a virtual clock, with an application at each end that sends a
+ * known byte pattern and checks what it receives. After every step both stacks are checked (testcheck.h), and
+ * what they say on the wire about their windows: the first thing wrong ends the run.
  *
  * A segment stays on the wire by reference until it is delivered, as in a transmit ring, and its bytes must
  * not have changed by then. The receiver gets a copy in a buffer of its own pool, sometimes as a chain. */
 #pragma once
 
 #include "dataplane/tcp/impl.h"
+#include "dataplane/tcp/testcheck.h"
 
 struct tl_app {
     struct hr_tcp_conn *conn;
@@ -16,6 +18,7 @@ struct tl_app {
     uint8_t expect_salt;
     bool shutdown_when_sent; /* FIN after the last byte */
     bool read_paused;     /* leaves bytes in the receive queue */
+    uint64_t paused_until;
     uint32_t write_max;   /* bytes per turn, 0 = as the room allows */
     bool is_shutdown;
     bool accepted, connected, fin, closed, failed, released;
@@ -34,7 +37,10 @@ struct tl_end {
     bool refuse;            /* answer SYNs by RST */
     uint16_t path_mss;
     uint64_t segs_out;
-    uint32_t offered_max;   /* largest window seen in a segment, bytes as scaled by the stack's own scale */
+    uint64_t clock_ahead_us; /* its clock is so far ahead of the link's */
+    struct tc_memory memory;
+    /* The edge that the last segments of app.conn have offered on the wire. */
+    struct tc_edge edge;
 };
 
 struct tl_packet {
@@ -55,6 +61,11 @@ struct tl_link {
     double loss[2];          /* probability, by direction (index of the sender) */
     double dup, reorder;
     uint32_t delay_us, jitter_us;
+    double corrupt;          /* a burst of up to 15 bits, which the checksum must find */
+    double window_zero, window_shrunk; /* the window of a segment is rewritten, as a stingy peer would */
+    double clock_jump;       /* by delivered segment: the receiver's clock leaps ahead */
+    double read_pause;       /* by turn with something to read: the application looks away for a while */
+    uint16_t mss_option;     /* what the SYN-ACK says; 0: as it was */
     uint32_t strip;          /* SYN options that the link takes out: a bit per kind */
     uint32_t gap_us;         /* time that a segment takes on the wire: those behind wait */
     uint64_t free_at[2];
@@ -65,7 +76,9 @@ struct tl_link {
     struct tl_packet *heap;
     uint32_t n_heap;
     uint64_t changed_on_wire; /* segments whose bytes changed while they were referenced */
-    uint64_t lost;
+    uint64_t lost, corrupted;
+    uint64_t passed_corrupt; /* segments whose corruption the checksum did not find */
+    char broken[240];        /* the first thing that was wrong */
     uint32_t trace_base[2]; /* initial sequence numbers; TL_TRACE=1 in the environment prints segments */
 };
 
@@ -74,6 +87,10 @@ void tl_global_init(void);
 
 /* Fresh stacks. tweak, if given, changes the configuration of either end. */
 void tl_open(struct tl_link *l, uint64_t seed, void (*tweak)(int end, struct hr_tcp_config *cfg));
+/* Before tl_connect(): the initial sequence number of that end will lie so far below the wrap. */
+void tl_wrap_soon(struct tl_link *l, int end, uint32_t before);
+/* Both ends have IPv6 addresses. */
+void tl_ipv6(struct tl_link *l);
 
 /* Active open from end 0 to end 1. */
 void tl_connect(struct tl_link *l);
