@@ -73,7 +73,7 @@ static json_t *metadata_status(struct hr_daemon *d)
 
     hr_metadata_get_info(d->metadata, &info);
     if (info.host[0])
-        snprintf(broker, sizeof(broker), "%s:%u", info.host, info.port);
+        hr_hostport_format(info.host, info.port, broker, sizeof(broker));
     obj = json_pack("{s:b, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:o}", "known", cluster != NULL, "state",
                     hr_metadata_state_name(info.state), "state_text", hr_metadata_state_text(info.state),
                     "broker", text(broker), "refreshed_s", seconds_since(d, info.refreshed_us), "refreshes",
@@ -293,8 +293,8 @@ void hr_command_brokers(struct hr_daemon *d, struct hr_admin_request *request, c
     for (uint32_t i = 0; i < d->config->cluster.n_bootstrap; i++) {
         char hostport[HR_POLICY_HOST_MAX + 8];
 
-        snprintf(hostport, sizeof(hostport), "%s:%u", d->config->cluster.bootstrap[i].host,
-                 d->config->cluster.bootstrap[i].port);
+        hr_hostport_format(d->config->cluster.bootstrap[i].host, d->config->cluster.bootstrap[i].port, hostport,
+                           sizeof(hostport));
         json_array_append_new(bootstrap, text(hostport));
     }
     hr_admin_reply(request,

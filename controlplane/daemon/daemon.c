@@ -324,8 +324,25 @@ static int open_admin(struct hr_daemon *d)
     return err;
 }
 
+/* What the ports can reach. */
+static struct hr_dns_families dns_families(const struct hr_config *config)
+{
+    struct hr_dns_families families = {.ipv6_first = config->cluster.prefer_ipv6};
+
+    for (uint32_t i = 0; i < config->dataplane.n_ports; i++) {
+        for (uint32_t j = 0; j < config->dataplane.ports[i].n_addrs; j++) {
+            bool v4 = hr_addr_is_v4(&config->dataplane.ports[i].addrs[j].addr);
+
+            families.ipv4 |= v4;
+            families.ipv6 |= !v4;
+        }
+    }
+    return families;
+}
+
 int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
 {
+    struct hr_dns_families families = dns_families(config);
     struct hr_daemon *d = calloc(1, sizeof(*d));
     int err = HR_E_NOMEM;
 
@@ -338,7 +355,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
     *d->at_start = *config;
     d->take_again = (struct hr_timer){.fn = hr_daemon_on_take_again, .arg = d};
     if ((err = hr_loop_create(NULL, &d->loop)) || (err = watch_signals(d)) ||
-        (err = hr_cares_create(d->loop, &d->resolver)) ||
+        (err = hr_cares_create(d->loop, &families, &d->resolver)) ||
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
         (err = hr_conns_create(d->loop, &d->conns)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, on_cluster_changed, d, &d->metadata)) ||

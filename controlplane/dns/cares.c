@@ -29,6 +29,7 @@ struct cares {
     struct hr_timer timer;
     uint32_t n_queries;
     struct timespec conf_mtime; /* of RESOLV_CONF when the channel read it */
+    struct hr_dns_families families;
     bool closing;
 };
 
@@ -97,6 +98,30 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
         hr_log_error("dns: cannot watch a socket");
 }
 
+static void take_family(const struct ares_addrinfo_node *node, int family, struct hr_addr addrs[HR_DNS_ADDRS_MAX],
+                        uint32_t *n, uint32_t *ttl_s)
+{
+    for (; node && *n < HR_DNS_ADDRS_MAX; node = node->ai_next) {
+        const struct sockaddr_in *sin = (const void *)node->ai_addr;
+        const struct sockaddr_in6 *sin6 = (const void *)node->ai_addr;
+        struct hr_addr addr;
+
+        if (node->ai_family != family)
+            continue;
+        if (family == AF_INET)
+            addr = hr_addr_from_v4(sin->sin_addr.s_addr);
+        else
+            memcpy(&addr, &sin6->sin6_addr, sizeof(addr));
+        /* What would need a zone, or is IPv4 in disguise, is of no use. */
+        if (family == AF_INET6 && (hr_addr_is_v4(&addr) || hr_addr_is_link_local(&addr)))
+            continue;
+        addrs[(*n)++] = addr;
+        /* What /etc/hosts says has no TTL: 0, which the cache raises to its minimum. */
+        if (node->ai_ttl >= 0 && (uint32_t)node->ai_ttl < *ttl_s)
+            *ttl_s = (uint32_t)node->ai_ttl;
+    }
+}
+
 static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
     struct query *query = arg;
@@ -108,17 +133,10 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
     if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
         err = HR_E_TIMEOUT;
     if (status == ARES_SUCCESS && info) {
-        for (struct ares_addrinfo_node *node = info->nodes; node && n < HR_DNS_ADDRS_MAX;
-             node = node->ai_next) {
-            const struct sockaddr_in *sin = (const void *)node->ai_addr;
+        int first = query->cares->families.ipv6_first ? AF_INET6 : AF_INET;
 
-            if (node->ai_family != AF_INET)
-                continue;
-            addrs[n++] = hr_addr_from_v4(sin->sin_addr.s_addr);
-            /* What /etc/hosts says has no TTL: 0, which the cache raises to its minimum. */
-            if (node->ai_ttl >= 0 && (uint32_t)node->ai_ttl < ttl_s)
-                ttl_s = (uint32_t)node->ai_ttl;
-        }
+        take_family(info->nodes, first, addrs, &n, &ttl_s);
+        take_family(info->nodes, first == AF_INET ? AF_INET6 : AF_INET, addrs, &n, &ttl_s);
         /* A chain of aliases is as good as its shortest-lived link. */
         for (struct ares_addrinfo_cname *alias = info->cnames; alias; alias = alias->next) {
             if (alias->ttl >= 0 && (uint32_t)alias->ttl < ttl_s)
@@ -174,7 +192,9 @@ static void follow_conf(struct cares *cares)
 static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *host)
 {
     struct cares *cares = (struct cares *)resolver;
-    struct ares_addrinfo_hints hints = {.ai_family = AF_INET, .ai_flags = ARES_AI_NOSORT};
+    const struct hr_dns_families *families = &cares->families;
+    int family = !families->ipv6 ? AF_INET : !families->ipv4 ? AF_INET6 : AF_UNSPEC;
+    struct ares_addrinfo_hints hints = {.ai_family = family, .ai_flags = ARES_AI_NOSORT};
     struct query *query = calloc(1, sizeof(*query));
 
     if (!query) {
@@ -190,7 +210,8 @@ static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *
     arm(cares);
 }
 
-int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver)
+int hr_cares_create(struct hr_loop *loop, const struct hr_dns_families *families,
+                    struct hr_resolver **ret_resolver)
 {
     struct cares *cares = calloc(1, sizeof(*cares));
 
@@ -198,6 +219,7 @@ int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver)
         return HR_E_NOMEM;
     cares->resolver.start = start;
     cares->loop = loop;
+    cares->families = *families;
     cares->timer = (struct hr_timer){.fn = on_timer, .arg = cares};
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS || open_channel(cares, &cares->channel) != 0) {
         free(cares);

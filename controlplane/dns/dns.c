@@ -143,11 +143,11 @@ static bool is_name(const char *host)
 int hr_dns_lookup(struct hr_dns *dns, const char *host, struct hr_addr addrs[HR_DNS_ADDRS_MAX],
                   uint32_t *ret_n)
 {
-    struct in_addr v4;
+    struct hr_addr literal;
     struct entry *entry;
 
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        addrs[0] = hr_addr_from_v4(v4.s_addr);
+    if (hr_addr_parse(host, &literal)) {
+        addrs[0] = literal;
         *ret_n = 1;
         return 0;
     }

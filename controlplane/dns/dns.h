@@ -4,7 +4,7 @@
  * and `changed` says when asking again would give another answer. Names in use are resolved again when their
  * TTL ends (between 5 s and 1 h), and early after a failed connect. A name that cannot be resolved for now
  * keeps its old addresses, because a broker does not move as often as a resolver fails. Address literals
- * pass through. IPv4 only for now, as the dataplane.
+ * pass through. Only the families of which the ports have addresses are asked for: others could not be reached.
  *
  * The cache does no I/O; struct hr_resolver does (cares.c), so that tests give the answers. */
 #pragma once
@@ -61,5 +61,10 @@ void hr_dns_each(const struct hr_dns *dns, void (*fn)(void *arg, const struct hr
                  void *arg);
 
 /* The real resolver, on c-ares: /etc/hosts, then DNS as /etc/resolv.conf says. */
-HR_MUST_CHECK int hr_cares_create(struct hr_loop *loop, struct hr_resolver **ret_resolver);
+/* Which addresses to ask for, and which go first where a name has both. */
+struct hr_dns_families {
+    bool ipv4, ipv6, ipv6_first;
+};
+HR_MUST_CHECK int hr_cares_create(struct hr_loop *loop, const struct hr_dns_families *families,
+                                  struct hr_resolver **ret_resolver);
 void hr_cares_destroy(struct hr_resolver *resolver);

@@ -94,6 +94,9 @@ static void literals_pass_through(void **state)
     assert_int_equal(lookup("10.0.0.7"), 0);
     assert_int_equal(n_got, 1);
     assert_true(hr_addr_equal(&got[0], &want));
+    assert_true(hr_addr_parse("2600:1::7", &want));
+    assert_int_equal(lookup("2600:1::7"), 0);
+    assert_true(hr_addr_equal(&got[0], &want));
     assert_int_equal(n_started, 0);
 }
 
@@ -266,7 +269,7 @@ static void c_ares_reads_the_hosts_file(void **state)
 
     (void)state;
     assert_int_equal(hr_loop_create(NULL, &real), 0);
-    assert_int_equal(hr_cares_create(real, &cares), 0);
+    assert_int_equal(hr_cares_create(real, &(struct hr_dns_families){.ipv4 = true}, &cares), 0);
     assert_int_equal(hr_dns_create(real, cares, on_changed, NULL, &cache), 0);
     for (int i = 0; i < 50 && err == HR_E_AGAIN; i++) {
         err = hr_dns_lookup(cache, "localhost", got, &n_got);
@@ -275,6 +278,31 @@ static void c_ares_reads_the_hosts_file(void **state)
     }
     assert_int_equal(err, 0);
     assert_true(hr_addr_equal(&got[0], &want));
+    hr_cares_destroy(cares);
+    hr_dns_destroy(cache);
+    hr_loop_destroy(real);
+}
+
+/* An address of the family that is asked for, or none: never one of the other. */
+static void only_wanted_families_are_asked_for(void **state)
+{
+    struct hr_resolver *cares;
+    struct hr_addr loopback6;
+    struct hr_loop *real;
+    struct hr_dns *cache;
+    int err = HR_E_AGAIN;
+
+    (void)state;
+    assert_true(hr_addr_parse("::1", &loopback6));
+    assert_int_equal(hr_loop_create(NULL, &real), 0);
+    assert_int_equal(hr_cares_create(real, &(struct hr_dns_families){.ipv6 = true}, &cares), 0);
+    assert_int_equal(hr_dns_create(real, cares, on_changed, NULL, &cache), 0);
+    for (int i = 0; i < 50 && err == HR_E_AGAIN; i++) {
+        err = hr_dns_lookup(cache, "localhost", got, &n_got);
+        if (err == HR_E_AGAIN)
+            hr_loop_turn(real, 100000);
+    }
+    assert_true(err == 0 ? hr_addr_equal(&got[0], &loopback6) : err == HR_E_NOT_FOUND);
     hr_cares_destroy(cares);
     hr_dns_destroy(cache);
     hr_loop_destroy(real);
@@ -294,6 +322,7 @@ int main(void)
         T(a_name_nobody_asks_for_is_dropped),
         T(the_number_of_names_is_bounded),
         T(c_ares_reads_the_hosts_file),
+        T(only_wanted_families_are_asked_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HR_ADDR_STR_MAX 46 /* "[" excluded; as INET6_ADDRSTRLEN */
@@ -69,6 +70,12 @@ static inline const char *hr_addr_format(const struct hr_addr *a, char text[HR_A
     return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->b + 12 : a->b, text, HR_ADDR_STR_MAX);
 }
 
+/* "host:port", with an IPv6 address in brackets (RFC 5952 6). */
+static inline void hr_hostport_format(const char *host, unsigned port, char *text, size_t cap)
+{
+    snprintf(text, cap, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+}
+
 /* fe80::/10: means something on its own link alone (RFC 4291 2.5.6). */
 static inline bool hr_addr_is_link_local(const struct hr_addr *a)
 {
@@ -92,6 +99,16 @@ static inline bool hr_addr_is_any(const struct hr_addr *a)
 static inline uint8_t hr_addr_prefix_bits(const struct hr_addr *a, uint8_t prefix)
 {
     return (uint8_t)(hr_addr_is_v4(a) ? 96 + prefix : prefix);
+}
+
+/* The address with everything behind the first bits cleared. */
+static inline struct hr_addr hr_addr_network(const struct hr_addr *a, uint8_t bits)
+{
+    struct hr_addr n = {{0}};
+    memcpy(n.b, a->b, bits / 8);
+    if (bits % 8 != 0)
+        n.b[bits / 8] = (uint8_t)(a->b[bits / 8] & (0xff00 >> (bits % 8)));
+    return n;
 }
 
 /* Do the first bits of the 128 agree? ::/0 holds every address, those of IPv4 too. */

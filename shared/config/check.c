@@ -34,16 +34,15 @@ static const config_setting_t *HR_PRINTF(2, 3) at(const struct check *c, const c
     }
 }
 
-static bool in_subnet(const struct hr_addr *addr, const struct hr_config_addr *subnet)
-{
-    uint32_t mask = subnet->prefix == 0 ? 0 : UINT32_MAX << (32 - subnet->prefix);
-    return (ntohl(hr_addr_v4_be(addr)) & mask) == (ntohl(hr_addr_v4_be(&subnet->addr)) & mask);
-}
-
+/* Is it a neighbour on this port: in a subnet of its addresses, or link-local where it speaks IPv6? */
 static bool in_port_subnets(const struct hr_addr *addr, const struct hr_config_port *port)
 {
     for (uint32_t i = 0; i < port->n_addrs; i++) {
-        if (in_subnet(addr, &port->addrs[i]))
+        const struct hr_config_addr *subnet = &port->addrs[i];
+        if (hr_addr_is_v4(addr) != hr_addr_is_v4(&subnet->addr))
+            continue;
+        if (hr_addr_is_link_local(addr) ||
+            hr_addr_in_prefix(addr, &subnet->addr, hr_addr_prefix_bits(&subnet->addr, subnet->prefix)))
             return true;
     }
     return false;
@@ -77,6 +76,15 @@ static void check_cpus(const struct check *c)
     }
 }
 
+static bool has_ipv6(const struct hr_config_port *port)
+{
+    for (uint32_t i = 0; i < port->n_addrs; i++) {
+        if (!hr_addr_is_v4(&port->addrs[i].addr))
+            return true;
+    }
+    return false;
+}
+
 static void check_port(const struct check *c, uint32_t i)
 {
     const struct hr_config_dataplane *dp = &c->config->dataplane;
@@ -90,8 +98,13 @@ static void check_port(const struct check *c, uint32_t i)
     }
     for (uint32_t j = 0; j < port->n_addrs; j++) {
         const config_setting_t *where = at(c, "dataplane.ports.[%u].addresses.[%u]", i, j);
-        if (hr_addr_v4_be(&port->addrs[j].addr) == 0)
+        const struct hr_addr *addr = &port->addrs[j].addr;
+        if (hr_addr_is_any(addr) || hr_addr_is_multicast6(addr))
             hr_cfg_error(c->reader, where, "is no address of a port");
+        if (hr_addr_is_link_local(addr))
+            hr_cfg_error(c->reader, where, "is link-local: that address is made from the port's MAC, give another");
+        if (!hr_addr_is_v4(addr) && port->mtu < 1280)
+            hr_cfg_error(c->reader, where, "is IPv6, which needs an mtu of at least 1280");
         for (uint32_t k = 0; k <= i; k++) {
             for (uint32_t m = 0; m < (k == i ? j : dp->ports[k].n_addrs); m++) {
                 if (hr_addr_equal(&dp->ports[k].addrs[m].addr, &port->addrs[j].addr))
@@ -99,14 +112,27 @@ static void check_port(const struct check *c, uint32_t i)
             }
         }
     }
-    if (port->has_gateway) {
+    if (port->has_gateway && !hr_addr_is_v4(&port->gateway)) {
+        hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway", i), "is for IPv4: write gateway6");
+    } else if (port->has_gateway) {
         if (!in_port_subnets(&port->gateway, port))
             hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway", i), "lies in no subnet of the port's addresses");
         else if (is_ours(dp, &port->gateway))
             hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway", i), "is an address of our own");
     }
+    if (port->has_gateway6) {
+        if (!in_port_subnets(&port->gateway6, port))
+            hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway6", i), "lies in no subnet of the port's addresses");
+        else if (is_ours(dp, &port->gateway6))
+            hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway6", i), "is an address of our own");
+    }
+    if (port->accept_ra && !has_ipv6(port))
+        hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway6", i), "needs an IPv6 address among the port's addresses");
     for (uint32_t j = 0; j < port->n_routes; j++) {
-        if (!in_port_subnets(&port->routes[j].via, port))
+        if (hr_addr_is_v4(&port->routes[j].via) != hr_addr_is_v4(&port->routes[j].to.addr))
+            hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].routes.[%u].via", i, j),
+                         "is of the other family than the network");
+        else if (!in_port_subnets(&port->routes[j].via, port))
             hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].routes.[%u].via", i, j),
                          "lies in no subnet of the port's addresses");
     }
@@ -115,13 +141,16 @@ static void check_port(const struct check *c, uint32_t i)
 static void check_dataplane(const struct check *c)
 {
     const struct hr_config_dataplane *dp = &c->config->dataplane;
-    uint32_t n_gateways = 0;
+    uint32_t n_gateways = 0, n_gateways6 = 0;
     check_cpus(c);
     for (uint32_t i = 0; i < dp->n_ports; i++) {
         check_port(c, i);
         if (dp->ports[i].has_gateway && n_gateways++ > 0)
             hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway", i),
                          "another port has a gateway already: only one can be the way to everywhere, use routes");
+        if ((dp->ports[i].has_gateway6 || dp->ports[i].accept_ra) && n_gateways6++ > 0)
+            hr_cfg_error(c->reader, at(c, "dataplane.ports.[%u].gateway6", i),
+                         "another port has a gateway6 already: only one can be the way to everywhere, use routes");
     }
     for (const char *p = dp->file_prefix; *p != '\0'; p++) {
         if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_') {
@@ -151,7 +180,7 @@ static void node_ports(const struct hr_policy_listener *l, int *ret_first, int *
 
 static bool share_address(const struct hr_policy_listener *a, const struct hr_policy_listener *b)
 {
-    return hr_addr_equal(&a->bind, &b->bind) || hr_addr_v4_be(&a->bind) == 0 || hr_addr_v4_be(&b->bind) == 0;
+    return hr_addr_equal(&a->bind, &b->bind) || hr_addr_is_any(&a->bind) || hr_addr_is_any(&b->bind);
 }
 
 /* Listener i's port key for messages. */
@@ -190,7 +219,7 @@ static void check_listener(const struct check *c, uint32_t i)
     const struct hr_policy_listener *l = &c->config->listeners[i].policy;
     int first, last;
     node_ports(l, &first, &last);
-    if (hr_addr_v4_be(&l->bind) != 0 && !is_ours(dp, &l->bind))
+    if (!hr_addr_is_any(&l->bind) && !is_ours(dp, &l->bind))
         hr_cfg_error(c->reader, at(c, "listeners.[%u].address", i),
                      "is not among the addresses of dataplane.ports (or \"0.0.0.0\" for all of them)");
     if (l->bootstrap_port >= first && l->bootstrap_port <= last)

@@ -26,13 +26,14 @@ static void read_addresses(struct hr_cfg_reader *reader, const config_setting_t 
 
 static void read_routes(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
 {
-    static const char *const keys[] = {"to", "via", NULL};
+    static const char *const keys[] = {"to", "via", "mtu", NULL};
     static const struct hr_cfg_key no_keys[] = {{0}};
     static const struct hr_cfg_section section = {"routes", no_keys, keys};
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "routes", false, HR_CONFIG_MAX_ROUTES, &n);
     for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *route = config_setting_get_elem(list, i), *to, *via;
+        config_setting_t *route = config_setting_get_elem(list, i), *to, *via, *mtu;
+        int64_t bytes = 0;
         struct hr_config_route *ret = &port->routes[port->n_routes];
         if (!config_setting_is_group(route)) {
             hr_cfg_error(reader, route, "must be a group like { to = \"10.1.0.0/16\"; via = \"10.0.0.1\"; }");
@@ -41,10 +42,28 @@ static void read_routes(struct hr_cfg_reader *reader, const config_setting_t *gr
         hr_cfg_read_section(reader, &section, route, NULL);
         to = hr_cfg_member(reader, route, "to", true);
         via = hr_cfg_member(reader, route, "via", true);
+        mtu = hr_cfg_member(reader, route, "mtu", false);
         if (to != NULL && via != NULL && hr_cfg_prefix(reader, to, true, &ret->to) &&
-            hr_cfg_address(reader, via, &ret->via))
+            hr_cfg_address(reader, via, &ret->via) &&
+            (mtu == NULL || hr_cfg_number(reader, mtu, hr_addr_is_v4(&ret->to.addr) ? 576 : 1280, port->mtu, &bytes))) {
+            ret->mtu = (uint16_t)bytes;
             port->n_routes++;
+        }
     }
+}
+
+/* "advertised", or an address. */
+static void read_gateway6(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
+{
+    config_setting_t *setting = hr_cfg_member(reader, group, "gateway6", false);
+    const char *text = setting != NULL ? config_setting_get_string(setting) : NULL;
+    port->accept_ra = text != NULL && strcmp(text, "advertised") == 0;
+    if (setting == NULL || port->accept_ra)
+        return;
+    if (text == NULL || !hr_addr_parse(text, &port->gateway6) || hr_addr_is_v4(&port->gateway6))
+        hr_cfg_error(reader, setting, "must be an IPv6 address like \"fe80::1\", or \"advertised\"");
+    else
+        port->has_gateway6 = true;
 }
 
 static void read_ports(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_dataplane *dp)
@@ -65,6 +84,7 @@ static void read_ports(struct hr_cfg_reader *reader, const config_setting_t *gro
         read_addresses(reader, setting, port);
         gateway = hr_cfg_member(reader, setting, "gateway", false);
         port->has_gateway = gateway != NULL && hr_cfg_address(reader, gateway, &port->gateway);
+        read_gateway6(reader, setting, port);
         read_routes(reader, setting, port);
     }
     dp->n_ports = n;

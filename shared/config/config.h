@@ -110,6 +110,7 @@ struct hr_config {
         uint32_t refresh_ms;         /* metadata refresh */
         uint32_t refresh_min_ms;     /* least time between two refreshes on hints */
         uint32_t request_timeout_ms;
+        bool prefer_ipv6; /* where a name has addresses of both families */
     } cluster;
     uint32_t n_listeners;
     struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];

@@ -82,8 +82,15 @@ static void example_loads(void **s)
     assert_int_equal(hr_addr_v4_be(&port->addrs[0].addr), htonl(0x0a000005));
     assert_true(port->has_gateway);
     assert_int_equal(hr_addr_v4_be(&port->gateway), htonl(0x0a000001));
-    assert_int_equal(port->n_routes, 1);
+    assert_int_equal(port->n_addrs, 2);
+    assert_int_equal(port->addrs[1].prefix, 64);
+    assert_false(hr_addr_is_v4(&port->addrs[1].addr));
+    assert_true(port->accept_ra && !port->has_gateway6);
+    assert_int_equal(port->n_routes, 2);
     assert_int_equal(port->routes[0].to.prefix, 16);
+    assert_int_equal(port->routes[0].mtu, 1500);
+    assert_int_equal(port->routes[1].to.prefix, 48);
+    assert_int_equal(port->routes[1].mtu, 0);
     assert_int_equal(config.cluster.n_bootstrap, 2);
     assert_string_equal(config.cluster.bootstrap[1].host, "b-2.example.internal");
     assert_int_equal(config.n_listeners, 2);
@@ -234,6 +241,34 @@ static void manual_is_complete(void **s)
     check_manual(&hr_cfg_listener_section);
 }
 
+static void ipv6(void **s)
+{
+#define SIX(addresses, more, listen)                                                                         \
+    "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (" addresses "); " more "}); };\n" \
+    "cluster: { bootstrap = (\"[2600::9]:9092\"); prefer = \"ipv6\"; };\n"                                    \
+    "listeners = ({ name = \"k\"; address = \"" listen "\"; bootstrap_port = 9092; node_port_base = 9200; });\n"
+    int err = load(SIX("\"2600::5/64\"", "gateway6 = \"fe80::1\"; ", "2600::5"));
+    if (err < 0)
+        fail_msg("%s", errors.text[0]);
+    const struct hr_config_port *port = &config.dataplane.ports[0];
+    struct hr_addr want;
+    assert_true(hr_addr_parse("fe80::1", &want));
+    assert_true(port->has_gateway6 && hr_addr_equal(&port->gateway6, &want));
+    assert_false(port->accept_ra || port->has_gateway);
+    assert_string_equal(config.cluster.bootstrap[0].host, "2600::9");
+    assert_int_equal(config.cluster.bootstrap[0].port, 9092);
+    assert_true(config.cluster.prefer_ipv6);
+    assert_string_equal(config.listeners[0].policy.adv_host, "2600::5");
+    assert_int_equal(load(SIX("\"2600::5/64\"", "mtu = 1279; ", "2600::5")), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "at least 1280"));
+    assert_int_equal(load(SIX("\"10.0.0.5/24\"", "gateway6 = \"advertised\"; ", "10.0.0.5")), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "needs an IPv6 address"));
+    assert_int_equal(load(SIX("\"2600::5/64\"", "", "2600::6")), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "is not among the addresses"));
+    assert_int_equal(load(SIX("\"2600::5/64\"", "", "::")), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "advertised_host"));
+}
+
 static void defaults(void **s)
 {
     int err = load(MINIMAL);
@@ -287,6 +322,8 @@ static void wrong(const char *old, const char *new, const char *expected)
     free(text);
 }
 
+#define ADDRESSES "addresses = (\"10.0.0.5/24\", \"2600:1f14:0:10::5/64\")"
+
 static void mistakes(void **s)
 {
     wrong("node_port_base = 9200", "node_port_base = 70000",
@@ -312,12 +349,23 @@ static void mistakes(void **s)
     wrong("source_ports = [32768, 60999]", "source_ports = [32768]", "two numbers");
     wrong("source_ports = [32768, 60999]", "source_ports = [32768, 32900]", "at least 256");
     wrong("mbufs_per_worker = 0", "mbufs_per_worker = 16777216", "memory_mb is 1024");
-    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5\")", "like \"10.0.0.5/24\"");
-    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5/33\")", "prefix length");
-    wrong("addresses = (\"10.0.0.5/24\")", "addresses = (\"10.0.0.5/24\", \"10.0.0.5/16\")", "already");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5\")", "like \"10.0.0.5/24\"");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/33\")", "prefix length");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/24\", \"10.0.0.5/16\")", "already");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/24\", \"2600::5/129\")", "prefix length");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/24\", \"fe80::5/64\")", "made from the port's MAC");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/24\", \"ff02::5/64\")", "no address of a port");
+    wrong(ADDRESSES, "addresses = (\"10.0.0.5/24\", \"::ffff:10.0.0.6/128\")", "must be an IP address");
+    wrong("gateway6 = \"advertised\"", "gateway6 = \"2600::1\"", "lies in no subnet");
+    wrong("gateway6 = \"advertised\"", "gateway6 = \"2600:1f14:0:10::5\"", "of our own");
+    wrong("gateway6 = \"advertised\"", "gateway6 = \"10.0.0.1\"", "must be an IPv6 address");
+    wrong("gateway = \"10.0.0.1\"", "gateway = \"fe80::1\"", "write gateway6");
+    wrong("via = \"fe80::2\"", "via = \"10.0.0.2\"", "other family");
+    wrong("to = \"2600:1f14:40::/48\"", "to = \"2600:1f14:40::1/48\"", "write \"2600:1f14:40::/48\"");
+    wrong("mtu = 1500", "mtu = 9002", "576..9001");
     wrong("gateway = \"10.0.0.1\"", "gateway = \"10.9.0.1\"", "lies in no subnet");
     wrong("gateway = \"10.0.0.1\"", "gateway = \"10.0.0.5\"", "of our own");
-    wrong("gateway = \"10.0.0.1\"", "gateway = \"router\"", "must be an IPv4 address");
+    wrong("gateway = \"10.0.0.1\"", "gateway = \"router\"", "must be an IP address");
     wrong("to = \"10.64.0.0/16\"", "to = \"10.64.1.0/16\"", "write \"10.64.0.0/16\"");
     wrong("via = \"10.0.0.2\"", "via = \"10.1.0.2\"", "lies in no subnet");
     wrong("mtu = 9001", "mtu = 100", "must be 576..61000");
@@ -441,6 +489,10 @@ static const char *diff_of(const char *old, const char *new)
     return diff_log;
 }
 
+#define PORT(gateway)                                                                                        \
+    "eth1: 0000:00:06.0 mtu 9001 10.0.0.5/24 2600:1f14:0:10::5/64 gateway " gateway " gateway6 advertised route " \
+    "10.64.0.0/16 via 10.0.0.2 mtu 1500 route 2600:1f14:40::/48 via fe80::2"
+
 static void differences(void **s)
 {
     assert_string_equal(diff_of("# Headrace's", "# headrace's"), "");
@@ -463,9 +515,7 @@ static void differences(void **s)
                         "b$(nodeId).kafka.example.com:9200+id -> kafka 10.0.0.5:9092 nodes 0..50 at 9200+id, "
                         "advertised b$(nodeId).kafka.example.com:9200+id\n");
     assert_string_equal(diff_of("gateway = \"10.0.0.1\"", "gateway = \"10.0.0.9\""),
-                        "dataplane.ports: eth1: 0000:00:06.0 mtu 9001 10.0.0.5/24 gateway 10.0.0.1 route "
-                        "10.64.0.0/16 via 10.0.0.2 -> eth1: 0000:00:06.0 mtu 9001 10.0.0.5/24 gateway 10.0.0.9 "
-                        "route 10.64.0.0/16 via 10.0.0.2 (restart)\n");
+                        "dataplane.ports: " PORT("10.0.0.1") " -> " PORT("10.0.0.9") " (restart)\n");
     assert_string_equal(diff_of("workers = [1]", "workers = [0, 1]"), "dataplane.workers: 1 -> 0, 1 (restart)\n");
     assert_string_equal(diff_of(", \"b-2.example.internal:9092\"", ""),
                         "cluster.bootstrap: b-1.example.internal:9092, b-2.example.internal:9092 -> "
@@ -476,7 +526,7 @@ static void differences(void **s)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults),
+        cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
         cmocka_unit_test(mistakes),      cmocka_unit_test(missing),             cmocka_unit_test(not_libconfig),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),

@@ -57,9 +57,15 @@ static void HR_PRINTF(2, 3) add(struct text *t, const char *fmt, ...)
 
 static void add_addr(struct text *t, const struct hr_addr *addr)
 {
-    char s[INET_ADDRSTRLEN];
-    uint32_t v4_be = hr_addr_v4_be(addr);
-    add(t, "%s", inet_ntop(AF_INET, &v4_be, s, sizeof(s)));
+    char s[HR_ADDR_STR_MAX];
+    add(t, "%s", hr_addr_format(addr, s));
+}
+
+static void add_hostport(struct text *t, const char *before, const struct hr_config_hostport *hostport)
+{
+    char s[HR_POLICY_HOST_MAX + 8];
+    hr_hostport_format(hostport->host, hostport->port, s, sizeof(s));
+    add(t, "%s%s", before, s);
 }
 
 static void diff_text(const struct diff *d, const char *key, const struct text *from, const struct text *to,
@@ -91,11 +97,19 @@ static void ports_text(const struct hr_config *c, struct text *t)
             add(t, " gateway ");
             add_addr(t, &p->gateway);
         }
+        if (p->has_gateway6) {
+            add(t, " gateway6 ");
+            add_addr(t, &p->gateway6);
+        }
+        if (p->accept_ra)
+            add(t, " gateway6 advertised");
         for (uint32_t j = 0; j < p->n_routes; j++) {
             add(t, " route ");
             add_addr(t, &p->routes[j].to.addr);
             add(t, "/%u via ", p->routes[j].to.prefix);
             add_addr(t, &p->routes[j].via);
+            if (p->routes[j].mtu != 0)
+                add(t, " mtu %u", p->routes[j].mtu);
         }
     }
 }
@@ -104,7 +118,7 @@ static void bootstrap_text(const struct hr_config *c, struct text *t)
 {
     memset(t, 0, sizeof(*t));
     for (uint32_t i = 0; i < c->cluster.n_bootstrap; i++)
-        add(t, "%s%s:%u", i > 0 ? ", " : "", c->cluster.bootstrap[i].host, c->cluster.bootstrap[i].port);
+        add_hostport(t, i > 0 ? ", " : "", &c->cluster.bootstrap[i]);
 }
 
 /* The parts of a listener that are not plain keys. */
@@ -113,13 +127,14 @@ static void listener_text(const struct hr_config_listener *listener, struct text
     const struct hr_policy_listener *l = &listener->policy;
     memset(t, 0, sizeof(*t));
     add(t, "%s ", l->mode == HR_LISTENER_KAFKA ? "kafka" : "tcp");
-    add_addr(t, &l->bind);
-    add(t, ":%u", l->bootstrap_port);
+    char at[HR_ADDR_STR_MAX], text[HR_ADDR_STR_MAX + 8];
+    hr_hostport_format(hr_addr_format(&l->bind, at), l->bootstrap_port, text, sizeof(text));
+    add(t, "%s", text);
     if (l->mode == HR_LISTENER_KAFKA)
         add(t, " nodes %d..%d at %d+id, advertised %s:%d%s", l->node_id_min, l->node_id_max, l->node_port_base,
             l->adv_host, l->adv_port_base, l->adv_port_per_node ? "+id" : "");
     else
-        add(t, " to %s:%u", listener->target.host, listener->target.port);
+        add_hostport(t, " to ", &listener->target);
 }
 
 static const struct hr_config_listener *find_listener(const struct hr_config *c, const char *name)

@@ -8,6 +8,7 @@ static const char *const idles[] = {"adaptive", "busy", NULL};
 static const char *const congestions[] = {"cubic", "reno", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
+static const char *const families[] = {"ipv4", "ipv6", NULL};
 
 #define AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
 #define NUMBER(key, field, lo, hi, default_, apply_)                                                         \
@@ -65,6 +66,7 @@ static const struct hr_cfg_key cluster_keys[] = {
     NUMBER("refresh_ms", cluster.refresh_ms, 1000, 3600000, 30000, LIVE),
     NUMBER("refresh_min_ms", cluster.refresh_min_ms, 50, 60000, 1000, LIVE),
     NUMBER("request_timeout_ms", cluster.request_timeout_ms, 100, 300000, 10000, LIVE),
+    CHOICE("prefer", cluster.prefer_ipv6, families, 0, 0, RESTART),
     {0},
 };
 
@@ -106,7 +108,7 @@ static const struct hr_cfg_key port_keys[] = {
     NUMBER("mtu", mtu, 576, 61000, 1500, RESTART),
     {0},
 };
-static const char *const port_others[] = {"addresses", "gateway", "routes", NULL};
+static const char *const port_others[] = {"addresses", "gateway", "gateway6", "routes", NULL};
 const struct hr_cfg_section hr_cfg_port_section = {"ports", port_keys, port_others};
 
 #undef IN

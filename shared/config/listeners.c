@@ -21,17 +21,17 @@ static void read_advertised_host(struct hr_cfg_reader *reader, const config_sett
 {
     config_setting_t *setting = hr_cfg_member(reader, group, "advertised_host", false);
     if (setting == NULL) {
-        uint32_t v4_be = hr_addr_v4_be(&l->bind);
-        if (v4_be == 0)
+        if (hr_addr_is_any(&l->bind))
             hr_cfg_error(reader, group, "\"advertised_host\" is missing: address = \"0.0.0.0\" is nothing to advertise");
         else
-            inet_ntop(AF_INET, &v4_be, l->adv_host, sizeof(l->adv_host));
+            hr_addr_format(&l->bind, l->adv_host);
         return;
     }
     const char *text = hr_cfg_string(reader, setting, 254);
     if (text == NULL)
         return;
-    for (const char *p = text; *p != '\0';) {
+    struct hr_addr literal;
+    for (const char *p = text; *p != '\0' && !hr_addr_parse(text, &literal);) {
         if (strncmp(p, NODE_ID, strlen(NODE_ID)) == 0) {
             p += strlen(NODE_ID);
         } else if (isalnum((unsigned char)*p) || strchr("-._", *p) != NULL) {

@@ -292,13 +292,11 @@ bool hr_cfg_choice(struct hr_cfg_reader *reader, const config_setting_t *setting
 
 bool hr_cfg_address(struct hr_cfg_reader *reader, const config_setting_t *setting, struct hr_addr *ret_addr)
 {
-    struct in_addr v4;
     const char *string = config_setting_get_string(setting);
-    if (config_setting_type(setting) != CONFIG_TYPE_STRING || string == NULL || inet_pton(AF_INET, string, &v4) != 1) {
-        hr_cfg_error(reader, setting, "must be an IPv4 address like \"10.0.0.5\"");
+    if (config_setting_type(setting) != CONFIG_TYPE_STRING || string == NULL || !hr_addr_parse(string, ret_addr)) {
+        hr_cfg_error(reader, setting, "must be an IP address like \"10.0.0.5\" or \"2600:1f14::5\"");
         return false;
     }
-    *ret_addr = hr_addr_from_v4(v4.s_addr);
     return true;
 }
 
@@ -322,29 +320,28 @@ static bool parse_decimal(const char *text, unsigned long max, unsigned long *re
 bool hr_cfg_prefix(struct hr_cfg_reader *reader, const config_setting_t *setting, bool network,
                    struct hr_config_addr *ret_addr)
 {
-    static const char shape[] = "must be an IPv4 address and a prefix length like \"10.0.0.5/24\"";
+    static const char shape[] = "must be an IP address and a prefix length like \"10.0.0.5/24\" or \"2600:1f14::5/64\"";
     const char *string = hr_cfg_string(reader, setting, 64);
     if (string == NULL)
         return false;
     char text[64];
     unsigned long bits;
-    struct in_addr v4;
+    struct hr_addr addr;
     snprintf(text, sizeof(text), "%s", string);
     char *slash = strchr(text, '/');
     if (slash != NULL)
         *slash = '\0';
-    if (slash == NULL || !parse_decimal(slash + 1, 32, &bits) || inet_pton(AF_INET, text, &v4) != 1) {
+    if (slash == NULL || !hr_addr_parse(text, &addr) ||
+        !parse_decimal(slash + 1, hr_addr_is_v4(&addr) ? 32 : 128, &bits)) {
         hr_cfg_error(reader, setting, "%s", shape);
         return false;
     }
-    uint32_t mask = bits == 0 ? 0 : UINT32_MAX << (32 - bits);
-    if (network && (ntohl(v4.s_addr) & ~mask) != 0) {
-        struct in_addr right = {htonl(ntohl(v4.s_addr) & mask)};
-        inet_ntop(AF_INET, &right, text, sizeof(text));
-        hr_cfg_error(reader, setting, "has bits behind its prefix: write \"%s/%lu\"", text, bits);
+    struct hr_addr right = hr_addr_network(&addr, hr_addr_prefix_bits(&addr, (uint8_t)bits));
+    if (network && !hr_addr_equal(&right, &addr)) {
+        hr_cfg_error(reader, setting, "has bits behind its prefix: write \"%s/%lu\"", hr_addr_format(&right, text), bits);
         return false;
     }
-    ret_addr->addr = hr_addr_from_v4(v4.s_addr);
+    ret_addr->addr = addr;
     ret_addr->prefix = (uint8_t)bits;
     return true;
 }
@@ -359,14 +356,21 @@ bool hr_cfg_hostport(struct hr_cfg_reader *reader, const config_setting_t *setti
     size_t len = colon != NULL ? (size_t)(colon - string) : 0;
     unsigned long port = 0;
     bool ok = len > 0 && len < HR_POLICY_HOST_MAX && parse_decimal(colon + 1, 65535, &port) && port > 0;
-    for (size_t i = 0; ok && i < len; i++)
-        ok = isalnum((unsigned char)string[i]) || strchr("-._", string[i]) != NULL;
+    char host[HR_POLICY_HOST_MAX] = "";
+    if (ok && string[0] == '[' && string[len - 1] == ']') {
+        struct hr_addr addr;
+        memcpy(host, string + 1, len - 2);
+        ok = hr_addr_parse(host, &addr) && !hr_addr_is_v4(&addr);
+    } else if (ok) {
+        memcpy(host, string, len);
+        for (size_t i = 0; ok && i < len; i++)
+            ok = isalnum((unsigned char)string[i]) || strchr("-._", string[i]) != NULL;
+    }
     if (!ok) {
-        hr_cfg_error(reader, setting, "must be a name or IPv4 address and a port like \"broker-1.example.com:9092\"");
+        hr_cfg_error(reader, setting, "must be a name or address and a port like \"broker-1.example.com:9092\" or \"[2600::5]:9092\"");
         return false;
     }
-    memcpy(ret_hostport->host, string, len);
-    ret_hostport->host[len] = '\0';
+    memcpy(ret_hostport->host, host, sizeof(host));
     ret_hostport->port = (uint16_t)port;
     return true;
 }
