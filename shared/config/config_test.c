@@ -360,7 +360,7 @@ static void mistakes(void **s)
     wrong("gateway6 = \"advertised\"", "gateway6 = \"2600:1f14:0:10::5\"", "of our own");
     wrong("gateway6 = \"advertised\"", "gateway6 = \"10.0.0.1\"", "must be an IPv6 address");
     wrong("gateway = \"10.0.0.1\"", "gateway = \"fe80::1\"", "write gateway6");
-    wrong("via = \"fe80::2\"", "via = \"10.0.0.2\"", "other family");
+    wrong("via = \"fe80::2\"", "via = \"10.0.0.3\"", "other family");
     wrong("to = \"2600:1f14:40::/48\"", "to = \"2600:1f14:40::1/48\"", "write \"2600:1f14:40::/48\"");
     wrong("mtu = 1500", "mtu = 9002", "576..9001");
     wrong("gateway = \"10.0.0.1\"", "gateway = \"10.9.0.1\"", "lies in no subnet");
