@@ -7,6 +7,7 @@ A variant is a dictionary of the choices that tests make:
   advertise  host pattern that clients are told
   listener, limits, tcp, dataplane   further settings of these groups, as text
   idle       "adaptive" or "busy"
+  ipv6       both legs over IPv6 alone (one port)
 """
 
 import json
@@ -26,17 +27,17 @@ TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
-            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": ""}
+            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False}
 
 
 def default_workers():
     return [1] if (os.cpu_count() or 1) > 1 else [0]
 
 
-def client_hosts():
+def client_hosts(addr=net.HEADRACE):
     """What clients' /etc/hosts know: Headrace, and nothing of the brokers."""
-    names = [(net.HEADRACE, net.CLIENT_NAME)]
-    return names + [(net.HEADRACE, "b%d.%s" % (kafka.NODE_ID[z], net.CLIENT_NAME)) for z in ZONES]
+    names = [(addr, net.CLIENT_NAME)]
+    return names + [(addr, "b%d.%s" % (kafka.NODE_ID[z], net.CLIENT_NAME)) for z in ZONES]
 
 
 def bootstrap():
@@ -49,9 +50,10 @@ def render(variant=None):
     ports = []
     for b in range(v["ports"]):
         dev, addr = net.PORTS[b]
+        addr = net.HEADRACE6 + "/64" if v["ipv6"] else addr + "/16"
         blocks = ",framesz=16384,blocksz=65536,framecnt=1024" if v["mtu"] > 1500 else ""
         ports.append('    { name = "%s"; device = "net_af_packet%d,iface=%s%s%s"; mtu = %d;\n'
-                     '      addresses = ("%s/16"); }'
+                     '      addresses = ("%s"); }'
                      % (dev, b, dev, blocks, ",qpairs=%d" % len(v["workers"] or default_workers())
                         if len(v["workers"] or default_workers()) > 1 else "", v["mtu"], addr))
     workers = v["workers"] or default_workers()
@@ -91,10 +93,10 @@ log: { level = "info"; format = "text"; };
         "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
-        "addr": net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
+        "addr": net.HEADRACE6 if v["ipv6"] else net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
         "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], 
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
-        "target": net.broker_addr(TCP_ZONE, v["ports"] - 1)}
+        "target": "[%s]" % net.broker_addr6(TCP_ZONE) if v["ipv6"] else net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 
 
 def _bin(name):
@@ -123,7 +125,7 @@ def start(variant=None, config=None, kafka_ready=True, timeout=20):
         with open(CONFIG, "w") as f:
             f.write(render(v))
     net.set_mtu(v["mtu"])
-    net.set_hosts(HUB, kafka.names(v["ports"] - 1))
+    net.set_hosts(HUB, kafka.names(v["ports"] - 1, v["ipv6"]))
     os.makedirs(LIBEXEC, exist_ok=True)
     for name in ("headrace-dataplane", "headrace-controlplane"):
         link = LIBEXEC + "/" + name

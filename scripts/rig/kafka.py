@@ -25,9 +25,9 @@ def broker_name(zone):
     return "brk-secret-%d.rig.internal" % NODE_ID[zone]
 
 
-def names(bridge=0):
+def names(bridge=0, ipv6=False):
     """Hosts entries of the brokers' names on one of the two networks."""
-    return [(net.broker_addr(z, bridge), broker_name(z)) for z in ZONES]
+    return [(net.broker_addr6(z) if ipv6 else net.broker_addr(z, bridge), broker_name(z)) for z in ZONES]
 
 
 def direct_bootstrap():
@@ -128,7 +128,7 @@ def _java(version, args, heap="512m", kind="broker"):
     folder = deps.jars("%s-%s" % (kind, version))
     log = ("-Dlog4j2.configurationFile=%s/%s-log4j2.xml" if version.startswith("4")
            else "-Dlog4j.configuration=file:%s/%s-log4j.properties") % (DATA, kind)
-    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", log,
+    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", log,
             *JVM_OPTIONS, "-cp", folder + "/*"] + args
 
 

@@ -15,6 +15,7 @@ from rig.env import HUB, ZONES, run, zone_ns
 NETS = {0: "10.77", 1: "10.78"}  # bridge number -> first two octets
 PORTS = {0: ("hrx0", "10.77.0.5"), 1: ("hrx1", "10.78.0.5")}
 HEADRACE = PORTS[0][1]
+HEADRACE6 = "fd77::5"  # instead of the above with the variant ipv6, on bridge 0
 CLIENT_NAME = "headrace.test"  # what clients resolve; brokers' names are never in their hosts file
 
 
@@ -24,6 +25,10 @@ def client_addr(zone):
 
 def broker_addr(zone, bridge=0):
     return "%s.%d.10" % (NETS[bridge], zone)
+
+
+def broker_addr6(zone):
+    return "fd77::%d:10" % zone
 
 
 def exists(ns):
@@ -74,6 +79,7 @@ def up(mtu=1500, client_hosts=()):
             lines += ["addr add %s.%d.1/16 dev eth%d" % (net, z, b), "addr add %s.%d.10/16 dev eth%d" % (net, z, b),
                       "link set eth%d up" % b]
         _batch(zone_ns(z), lines)
+        _ipv6(z)
         for b in NETS:
             run(env.in_ns(zone_ns(z), ["ethtool", "-K", "eth%d" % b, "tx", "off"]))
         _etc(zone_ns(z), client_hosts)
@@ -82,6 +88,15 @@ def up(mtu=1500, client_hosts=()):
             run(env.in_ns(HUB, ["ethtool", "-K", dev, "tx", "off"]), check=False)
     _etc(HUB, [])
     set_mtu(mtu)
+
+
+def _ipv6(zone):
+    """Addresses by hand on bridge 0, and nothing that the kernel would say by itself there."""
+    ns = zone_ns(zone)
+    run(["ip", "-n", ns, "link", "set", "eth0", "addrgenmode", "none"])
+    run(env.in_ns(ns, ["sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0", "net.ipv6.conf.eth0.accept_ra=0",
+                       "net.ipv6.conf.eth0.disable_ipv6=0"]))
+    _batch(ns, ["addr add fd77::%d:1/64 dev eth0 nodad" % zone, "addr add %s/64 dev eth0 nodad" % broker_addr6(zone)])
 
 
 def set_mtu(mtu):

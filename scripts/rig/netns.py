@@ -43,7 +43,7 @@ def make(ns, *args):
 
 def connect(ns, addr, timeout=10):
     """A TCP connection from a namespace. Addresses only: names would be looked up outside."""
-    s = make(ns, socket.AF_INET, socket.SOCK_STREAM)
+    s = make(ns, socket.AF_INET6 if ":" in addr[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         s.settimeout(timeout)
         s.connect(addr)

@@ -69,11 +69,12 @@ def iperf_jumbo(ctx):
 class Peer:
     """A server behind the listener, in place of iperf's: each connection is given to a function."""
 
-    def __init__(self, serve):
+    def __init__(self, serve, ipv6=False):
         iperf.stop_server()
-        self.sock = netns.make(zone_ns(headrace.TCP_ZONE), socket.AF_INET, socket.SOCK_STREAM)
+        self.sock = netns.make(zone_ns(headrace.TCP_ZONE), socket.AF_INET6 if ipv6 else socket.AF_INET,
+                               socket.SOCK_STREAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(("0.0.0.0", headrace.TCP_PORT))
+        self.sock.bind(("::" if ipv6 else "0.0.0.0", headrace.TCP_PORT))
         self.sock.listen(256)
         self.serve, self.errors = serve, []
         threading.Thread(target=self._accept, daemon=True).start()

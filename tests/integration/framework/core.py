@@ -99,7 +99,8 @@ class Context:
 
     def connect(self, port=headrace.BOOTSTRAP_PORT, zone=1, timeout=10):
         """A raw TCP connection to Headrace."""
-        return netns.connect(zone_ns(zone), (net.HEADRACE, port), timeout)
+        addr = net.HEADRACE6 if self.spec["variant"].get("ipv6") else net.HEADRACE
+        return netns.connect(zone_ns(zone), (addr, port), timeout)
 
     def counters(self):
         return headrace.counters()
