@@ -28,7 +28,7 @@ ABOUT = {
 
 def _run_part(part, out, budget, plan, quick, needed_after):
     if part == "ring":
-        ring.run(out, quick)
+        ring.run(out, quick, plan.get("ring_rounds"))
     elif part in ("mtu1500", "large"):
         topology.up()
         e2e.run(out, budget, part, plan, quick, needed_after)
@@ -114,7 +114,7 @@ def main(argv):
             p.error("%s: the parts are %s" % (part, ", ".join(ABOUT)))
     plan = dict(PLANS[mode])
     if a.rounds:
-        plan["rounds"] = a.rounds
+        plan["rounds"] = plan["ring_rounds"] = a.rounds
     if a.seconds:
         plan["seconds"] = a.seconds
 
