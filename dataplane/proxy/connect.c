@@ -1,38 +1,39 @@
-/* The broker leg: which broker, from which source port, and what to do when it does not answer. */
+/* The broker leg: whether it may be opened now, to which broker, and what to do when that does not answer. */
 #include "dataplane/proxy/impl.h"
 
 #include <string.h>
 
-/* Source ports are tried in sequence from a random start (RFC 6056 3.3.1 with a per-process offset); this
- * many occupied ones in a row mean that the range is exhausted towards this broker, and the next source
- * address is tried. */
-#define HR_PORT_TRIES 512
-#define HR_SOURCE_ADDRS 8
+#include "shared/base/siphash.h"
 
-int hr_proxy_connect(struct hr_proxy *proxy, const struct hr_addr *remote, uint16_t port, uint32_t timeout_us,
-                     struct hr_tcp_conn **ret_conn)
+/* A bucket that holds a tenth of a second's tokens (GCRA): theoretical_ns is when the next one would be due if
+ * none had come early. */
+static bool conforms(uint64_t theoretical_ns, uint64_t now_ns)
 {
-    struct hr_flow flow = {.remote = *remote, .remote_port = port};
-    uint32_t range = (uint32_t)proxy->cfg.source_port_max - proxy->cfg.source_port_min + 1;
-    uint32_t tries = range < HR_PORT_TRIES ? range : HR_PORT_TRIES;
+    return theoretical_ns <= now_ns + HR_RATE_BURST_NS;
+}
 
-    struct hr_addr locals[HR_SOURCE_ADDRS];
-    uint32_t n_locals = proxy->cfg.source_addrs(proxy->cfg.owner, remote, locals, HR_SOURCE_ADDRS);
+static void take_token(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate)
+{
+    *theoretical_ns = (*theoretical_ns > now_ns ? *theoretical_ns : now_ns) + 1000000000u / rate;
+}
 
-    if (n_locals == 0)
-        return HR_E_NOT_FOUND;
-    for (uint32_t a = 0; a < n_locals; a++) {
-        flow.local = locals[a];
-        for (uint32_t i = 0; i < tries; i++) {
-            flow.local_port = (uint16_t)(proxy->cfg.source_port_min + proxy->next_port++ % range);
-            if (proxy->cfg.arrives_here && !proxy->cfg.arrives_here(proxy->cfg.owner, &flow))
-                continue;
-            int err = hr_tcp_connect(proxy->cfg.tcp, &flow, timeout_us, ret_conn);
-            if (err != HR_E_EXISTS)
-                return err == HR_E_FULL ? HR_E_NOMEM : err;
-        }
-    }
-    return HR_E_FULL;
+/* May this client cause one more open towards a broker? Half of the rate is the most that one address gets, so a
+ * single one that connects in a loop leaves room for the others. */
+static bool rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us)
+{
+    uint32_t rate = proxy->cfg.connect_rate;
+    uint64_t now_ns = now_us * 1000;
+
+    if (rate == 0)
+        return true;
+    const struct hr_addr *from = &hr_tcp_flow(s->client.conn)->remote;
+    uint64_t hash = hr_siphash(proxy->cfg.port_key, from, sizeof(*from));
+    uint64_t *of_client = &proxy->rate_of_clients[hash % HR_RATE_CLIENTS];
+    if (!conforms(proxy->rate_of_all, now_ns) || !conforms(*of_client, now_ns))
+        return false;
+    take_token(&proxy->rate_of_all, now_ns, rate);
+    take_token(of_client, now_ns, rate > 1 ? rate / 2 : 1);
+    return true;
 }
 
 static bool suspect(const struct hr_proxy *proxy, int32_t node_id, uint64_t now_us)
@@ -118,6 +119,10 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
         addr = broker->addr;
         port = broker->port;
         s->node_id = broker->node_id;
+    }
+    if (!rate_allows(proxy, s, now_us)) {
+        reason = HR_DROP_connect_rate;
+        goto refuse;
     }
     if (s->tries < HR_SESSION_MAX_TRIES)
         s->tried[s->tries] = s->node_id;

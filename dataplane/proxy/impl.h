@@ -2,7 +2,8 @@
  *
  *   proxy.c    creation, the session table, listing
  *   accept.c   SYN policy, opening a session
- *   connect.c  choice of broker, source ports
+ *   connect.c  choice of broker, rate of opens
+ *   ports.c    source ports
  *   relay.c    moving bytes, ends of legs
  *   sweep.c    timeouts and drain */
 #pragma once
@@ -21,6 +22,12 @@
 /* Places that one call of hr_proxy_list() looks at. */
 #define HR_LIST_SCAN 4096
 
+/* Counters of RFC 6056 3.3.4. */
+#define HR_PORT_COUNTERS 64
+/* Opens towards brokers are limited in all and by client address, hashed; so much time's worth may come at once. */
+#define HR_RATE_CLIENTS 256
+#define HR_RATE_BURST_NS 100000000u
+
 struct hr_suspect {
     int32_t node_id;
     uint64_t until_us;
@@ -37,7 +44,8 @@ struct hr_proxy {
     struct hr_session *run_first, *run_last;
     struct hr_suspect suspects[HR_MAX_SUSPECTS];
     uint32_t next_suspect;
-    uint32_t next_port; /* offset in the source port range */
+    uint32_t next_port[HR_PORT_COUNTERS];
+    uint64_t rate_of_all, rate_of_clients[HR_RATE_CLIENTS]; /* ns, see connect.c */
     uint64_t rng;
     uint32_t sweep_index;
     uint64_t next_sweep_us;

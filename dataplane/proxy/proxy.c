@@ -36,7 +36,8 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
         proxy->free = s;
     }
     proxy->rng = now_us ^ ((uint64_t)cfg->worker_id << 56);
-    proxy->next_port = (uint32_t)hr_proxy_random(proxy);
+    for (uint32_t i = 0; i < HR_PORT_COUNTERS; i++)
+        proxy->next_port[i] = (uint32_t)hr_proxy_random(proxy);
     proxy->next_sweep_us = now_us;
     hr_pieceq_init(&proxy->out);
     *ret_proxy = proxy;

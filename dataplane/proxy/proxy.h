@@ -30,6 +30,8 @@ struct hr_proxy_config {
     int socket_id;
     uint32_t max_sessions;
     uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
+    uint8_t port_key[16];      /* random per process: source ports, client addresses */
+    uint32_t connect_rate;     /* opens towards brokers per second; 0: not limited */
     struct hr_tcp *tcp;
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;

@@ -12,12 +12,8 @@
 
 struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *flow)
 {
-    if (tcp->free_head == 0) { /* the oldest entry in TIME-WAIT gives way */
-        struct hr_tcp_conn *old = TAILQ_FIRST(&tcp->time_wait);
-        if (old == NULL)
-            return NULL;
-        hr_tcp_closed(tcp, old);
-    }
+    if (tcp->free_head == 0)
+        return NULL;
     struct hr_tcp_conn *c = &tcp->conns[tcp->free_head - 1];
     tcp->free_head = c->hash;
 
@@ -64,14 +60,6 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (c->state == HR_TCP_SYN_RECEIVED && !c->active) {
         tcp->n_half_open--;
         HR_GAUGE_SET(tcp->stats, tcp_half_open, tcp->n_half_open);
-    }
-    if (c->state == HR_TCP_TIME_WAIT) {
-        tcp->n_time_wait--;
-        HR_GAUGE_SET(tcp->stats, tcp_time_wait, tcp->n_time_wait);
-    }
-    if (c->time_wait_listed) {
-        TAILQ_REMOVE(&tcp->time_wait, c, time_wait_link);
-        c->time_wait_listed = false;
     }
     hr_tcp_flow_remove(tcp, c);
     hr_tcp_timer_stop(tcp, c);
@@ -231,36 +219,19 @@ void hr_tcp_fail(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_failure 
 
 void hr_tcp_closed(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    bool told = c->state == HR_TCP_TIME_WAIT;
-
     leave(tcp, c);
-    if (!told)
-        HR_COUNT(tcp->stats, tcp_closed);
+    HR_COUNT(tcp->stats, tcp_closed);
     if (c->released || !c->announced)
         hr_tcp_conn_free(tcp, c);
-    else if (!told)
+    else
         hr_tcp_post(tcp, c, HR_TCP_EV_CLOSED);
-}
-
-static void list_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
-{
-    c->time_wait_listed = true;
-    TAILQ_INSERT_TAIL(&tcp->time_wait, c, time_wait_link);
 }
 
 void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     hr_tcp_set_state(tcp, c, HR_TCP_TIME_WAIT);
-    HR_COUNT(tcp->stats, tcp_closed);
-    tcp->n_time_wait++;
-    HR_GAUGE_SET(tcp->stats, tcp_time_wait, tcp->n_time_wait);
-    hr_tcp_timer_stop(tcp, c);
-    c->end_at = tcp->now_us + 2ULL * tcp->cfg.msl_us;
-    hr_tcp_timer_arm(tcp, c);
-    if (c->released)
-        list_time_wait(tcp, c);
-    else
-        hr_tcp_post(tcp, c, HR_TCP_EV_CLOSED);
+    hr_tcp_time_wait_add(tcp, c);
+    hr_tcp_closed(tcp, c);
 }
 
 /* ---- the owner's calls ---- */
@@ -268,24 +239,25 @@ void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 int hr_tcp_connect(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t timeout_us,
                    struct hr_tcp_conn **ret_conn)
 {
-    struct hr_tcp_conn *old = hr_tcp_flow_find(tcp, flow, hr_tcp_flow_hash(tcp, flow));
-    uint32_t after = 0;
-    bool reuse = false;
+    uint32_t hash = hr_tcp_flow_hash(tcp, flow), after = 0;
 
-    if (old != NULL) {
-        /* RFC 6191 2: with timestamps the peer can tell the two apart. */
-        if (old->state != HR_TCP_TIME_WAIT || !old->released || !old->ts_on)
+    if (hr_tcp_flow_find(tcp, flow, hash) != NULL)
+        return HR_E_EXISTS;
+    struct hr_tcp_time_wait *tw = hr_tcp_time_wait_find(tcp, flow, hash);
+    if (tw != NULL) {
+        if (!tw->ts_on) /* RFC 6191 2: with timestamps the peer can tell the two apart */
             return HR_E_EXISTS;
-        after = old->snd_nxt + 65536;
-        reuse = true;
-        HR_COUNT(tcp->stats, tcp_time_wait_reused);
-        hr_tcp_closed(tcp, old);
+        after = tw->snd_nxt + 65536;
     }
     struct hr_tcp_conn *c = hr_tcp_conn_new(tcp, flow);
     if (c == NULL)
         return HR_E_FULL;
-    if (reuse && hr_seq_leq(c->iss, after))
-        c->iss = c->snd_una = c->snd_nxt = after + 1;
+    if (tw != NULL) {
+        HR_COUNT(tcp->stats, tcp_time_wait_reused);
+        hr_tcp_time_wait_remove(tcp, tw);
+        if (hr_seq_leq(c->iss, after))
+            c->iss = c->snd_una = c->snd_nxt = after + 1;
+    }
     c->active = c->announced = true;
     hr_tcp_set_state(tcp, c, HR_TCP_SYN_SENT);
     if (timeout_us != 0) {
@@ -358,7 +330,7 @@ void hr_tcp_shutdown(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_abort(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     /* RFC 9293 3.10.5: where the peer believes in a connection it is told. */
-    if (c->state != HR_TCP_CLOSED && c->state != HR_TCP_SYN_SENT && c->state != HR_TCP_TIME_WAIT)
+    if (c->state != HR_TCP_CLOSED && c->state != HR_TCP_SYN_SENT)
         hr_tcp_send_conn_rst(tcp, c);
     hr_tcp_conn_free(tcp, c);
 }
@@ -395,9 +367,7 @@ void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return;
     }
     leave_owner(tcp, c);
-    if (c->state == HR_TCP_TIME_WAIT) {
-        list_time_wait(tcp, c);
-    } else if (c->state == HR_TCP_FIN_WAIT_2) {
+    if (c->state == HR_TCP_FIN_WAIT_2) {
         c->end_at = tcp->now_us + tcp->cfg.fin_wait_2_us;
         hr_tcp_timer_arm(tcp, c);
     } else {

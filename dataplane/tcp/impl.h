@@ -5,6 +5,7 @@
  *   flow.c      the keyed flow table, initial sequence numbers, timestamp offsets
  *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
  *   syncookie.c handshakes without memory, above the backlog's mark
+ *   time_wait.c what is left of a connection that we closed first
  *   ack.c       what an acknowledgement does
  *   sack.c      the SACK option as it arrives
  *   xmit.c      what was sent when, and what became of it: the scoreboard
@@ -23,7 +24,7 @@
  *   hystart.c   when the first slow start ends
  *   options.c, wheel.c, seqtree.c, seq.h  without any of the above
  *
- * A connection is in the flow table from its SYN until CLOSED. While it has something to send it is in the
+ * A connection is in the flow table from its SYN until CLOSED (or TIME-WAIT, for which there is another table). While it has something to send it is in the
  * dirty list, while it has news for its owner in the event list, and its one timer entry stands in the wheel
  * at or before the earliest of its deadlines. */
 #pragma once
@@ -194,7 +195,6 @@ struct hr_tcp_conn {
     bool dirty : 1;          /* has something to send, perhaps */
     bool dirty_queued : 1;   /* stands in that FIFO, also when it has been freed meanwhile */
     bool event_queued : 1;   /* likewise */
-    bool time_wait_listed : 1;
     bool rack_reordering : 1; /* segments were seen to overtake each other (RFC 8985 6.2 step 3) */
     bool tlp_out : 1;        /* a tail loss probe is not accounted for; it ended at tlp_end */
     bool tlp_again : 1;      /* it repeated a segment */
@@ -224,10 +224,7 @@ struct hr_tcp_conn {
 
     /* Congestion, and what else sending reads. */
     uint32_t cwnd, ssthresh; /* bytes */
-    union {
-        struct hr_tcp_cong cong;
-        TAILQ_ENTRY(hr_tcp_conn) time_wait_link; /* TIME-WAIT, once released */
-    };
+    struct hr_tcp_cong cong;
     uint32_t ts_offset;
     uint16_t mss;            /* of the path and the peer, options not deducted */
     uint16_t smss;           /* payload of a full segment */
@@ -254,7 +251,7 @@ struct hr_tcp_conn {
     uint64_t rtx_at;         /* SYN, persist; else the first of the flight's */
     uint64_t ack_at;         /* delayed ACK */
     uint64_t ka_at;          /* keepalive */
-    uint64_t end_at;         /* connect timeout, FIN-WAIT-2, TIME-WAIT */
+    uint64_t end_at;         /* connect timeout, FIN-WAIT-2 */
     uint64_t last_rx_us;
     uint64_t last_tx_us;     /* data; during the handshake: the first SYN */
     struct hr_wheel_entry timer;
@@ -282,8 +279,6 @@ _Static_assert(sizeof(struct hr_tcp_conn) <= 384, "a connection block is six cac
 _Static_assert(offsetof(struct hr_tcp_conn, snd_nxt) == 64 && offsetof(struct hr_tcp_conn, cwnd) == 128,
                "lookup, acceptance and ACK in two lines");
 
-TAILQ_HEAD(hr_tcp_conn_list, hr_tcp_conn);
-
 /* Flow table: eight connections in a cache line, found by sixteen bits of their hash. */
 #define HR_TCP_BUCKET_WAYS 8
 struct hr_tcp_bucket {
@@ -291,6 +286,28 @@ struct hr_tcp_bucket {
     uint32_t conn[HR_TCP_BUCKET_WAYS]; /* index + 1, 0 = free */
     uint32_t passed; /* connections that belong here and found it full: they stand in a following bucket */
 } __attribute__((aligned(64)));
+
+/* A connection in TIME-WAIT. Links are index + 1, 0 = none. */
+#define HR_TCP_TIME_WAIT_MAX 0xffffffu
+struct hr_tcp_time_wait {
+    struct hr_flow flow;
+    uint32_t snd_nxt, rcv_nxt;
+    uint32_t ts_recent;
+    uint32_t next, prev;      /* in order of expiry; next: of the free list */
+    uint32_t hash_next : 24;
+    uint32_t answers : 7;     /* ACKs sent from here */
+    uint32_t ts_on : 1;
+    uint16_t until;           /* in ticks, see time_wait.c */
+    uint16_t wnd;             /* as the last segment said it */
+};
+_Static_assert(sizeof(struct hr_tcp_time_wait) == 64, "a cache line, as promised");
+
+struct hr_tcp_time_waits {
+    struct hr_tcp_time_wait *entries;
+    uint32_t *buckets;        /* index + 1 */
+    uint32_t bucket_mask;
+    uint32_t first, last, free;
+};
 
 /* The two keys in use, by parity of their epoch. */
 struct hr_tcp_syncookies {
@@ -315,7 +332,7 @@ struct hr_tcp {
     uint32_t n_buckets;
 
     struct hr_tcp_fifo fifo[HR_TCP_FIFO_MAX];
-    struct hr_tcp_conn_list time_wait;
+    struct hr_tcp_time_waits time_wait;
     struct hr_wheel wheel;
     struct hr_tcp_slab ooo_slab, gaps_slab, xmit_slab, flight_slab;
 
@@ -352,6 +369,7 @@ void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events);
 void hr_tcp_fail(struct hr_tcp *tcp, struct hr_tcp_conn *c, enum hr_tcp_failure failure);
 /* Ends it in good order; c may be freed by this. */
 void hr_tcp_closed(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Both halves are closed and we were first: c ends here, an entry of the other table stays; c may be freed. */
 void hr_tcp_enter_time_wait(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* The handshake is complete. */
 void hr_tcp_established(struct hr_tcp *tcp, struct hr_tcp_conn *c);
@@ -428,6 +446,20 @@ void hr_tcp_syncookie_send(struct hr_tcp *tcp, const struct hr_flow *flow, const
 /* Is this the ACK of a cookie? Then *ret_syn is the SYN that it answered, as far as it is known. */
 bool hr_tcp_syncookie_check(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *seg,
                             struct hr_tcp_seg *ret_syn);
+
+/* time_wait.c */
+HR_MUST_CHECK int hr_tcp_time_wait_init(struct hr_tcp *tcp);
+void hr_tcp_time_wait_fini(struct hr_tcp *tcp);
+struct hr_tcp_time_wait *hr_tcp_time_wait_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
+/* c is about to be CLOSED. */
+void hr_tcp_time_wait_add(struct hr_tcp *tcp, const struct hr_tcp_conn *c);
+void hr_tcp_time_wait_remove(struct hr_tcp *tcp, struct hr_tcp_time_wait *tw);
+/* RFC 6191: may this SYN begin a new connection? */
+bool hr_tcp_time_wait_reusable(const struct hr_tcp_time_wait *tw, const struct hr_tcp_seg *seg);
+/* Any other segment. */
+void hr_tcp_time_wait_input(struct hr_tcp *tcp, struct hr_tcp_time_wait *tw, const struct hr_tcp_seg *seg);
+/* Entries whose time is over go; returns when the next one's is, UINT64_MAX if there is none. */
+uint64_t hr_tcp_time_wait_advance(struct hr_tcp *tcp);
 
 /* ack.c: false: the segment is to be dropped (c may be gone if it returns false) */
 bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old);

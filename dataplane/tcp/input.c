@@ -84,6 +84,11 @@ static void syn_sent_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
     if (ack && seg->ack != c->iss + 1) { /* first: nothing but our SYN can be acknowledged */
         HR_DROP(tcp->stats, tcp_bad_ack);
         refuse(tcp, &c->flow, seg);
+        /* The peer still has a connection from before our restart, which this reset ends: ask again soon. */
+        if (!(seg->flags & RTE_TCP_RST_FLAG) && c->retries == 0 && c->rtx_at > tcp->now_us + tcp->cfg.rto_min_us) {
+            c->rtx_at = tcp->now_us + tcp->cfg.rto_min_us;
+            hr_tcp_timer_arm(tcp, c);
+        }
         return;
     }
     if (seg->flags & RTE_TCP_RST_FLAG) {
@@ -130,15 +135,13 @@ static void reset_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct 
         else
             hr_tcp_closed(tcp, c);
         break;
-    case HR_TCP_TIME_WAIT:
-        hr_tcp_closed(tcp, c);
-        break;
     case HR_TCP_ESTABLISHED:
     case HR_TCP_FIN_WAIT_1:
     case HR_TCP_FIN_WAIT_2:
     case HR_TCP_CLOSE_WAIT:
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_RESET);
         break;
+    case HR_TCP_TIME_WAIT: /* no connection block is in that state: see time_wait.c */
     case HR_TCP_CLOSED:
     case HR_TCP_SYN_SENT:
     case HR_TCP_STATE_MAX:
@@ -263,7 +266,7 @@ static bool fin_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return true;
     case HR_TCP_CLOSING:
         hr_tcp_enter_time_wait(tcp, c);
-        return true;
+        return false;
     case HR_TCP_LAST_ACK:
         hr_tcp_closed(tcp, c);
         return false;
@@ -396,13 +399,6 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         return;
     if (c->fin_sent && c->snd_una == c->snd_nxt && !fin_acked(tcp, c))
         return;
-    if (c->state == HR_TCP_TIME_WAIT) {
-        if (verdict == OLD) { /* the peer has not seen our last ACK: 2 MSL from here */
-            c->end_at = tcp->now_us + 2ULL * tcp->cfg.msl_us;
-            hr_tcp_timer_arm(tcp, c);
-        }
-        return;
-    }
     text_input(tcp, c, seg);
 }
 
@@ -437,38 +433,42 @@ static bool cookie_input(struct hr_tcp *tcp, const struct hr_flow *flow, struct 
     return true;
 }
 
-/* RFC 6191, RFC 9293 3.6.1: may this SYN begin a new connection on a tuple in TIME-WAIT? */
-static bool may_reuse(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+/* No connection block has this tuple. True: an entry in TIME-WAIT has. */
+static bool time_wait_input(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash, const struct hr_tcp_seg *seg)
 {
-    if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG)) != RTE_TCP_SYN_FLAG ||
-        c->state != HR_TCP_TIME_WAIT || !c->released)
+    struct hr_tcp_time_wait *tw = tcp->n_time_wait == 0 ? NULL : hr_tcp_time_wait_find(tcp, flow, hash);
+
+    if (tw == NULL)
         return false;
-    if (c->ts_on && seg->opts.has_ts && seg->opts.tsval != c->ts_recent)
-        return hr_seq_gt(seg->opts.tsval, c->ts_recent);
-    return hr_seq_gt(seg->seq, c->rcv_nxt);
+    if (hr_tcp_time_wait_reusable(tw, seg)) {
+        uint32_t after = tw->snd_nxt + 65536; /* beyond any window of the old connection's */
+        HR_COUNT(tcp->stats, tcp_time_wait_reused);
+        hr_tcp_time_wait_remove(tcp, tw);
+        listen_input(tcp, flow, seg, &after);
+    } else {
+        hr_tcp_time_wait_input(tcp, tw, seg);
+    }
+    return true;
 }
 
 static void dispatch(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_tcp_seg *seg)
 {
-    struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, flow, hr_tcp_flow_hash(tcp, flow));
+    uint32_t hash = hr_tcp_flow_hash(tcp, flow);
+    struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, flow, hash);
     uint8_t kind = seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_FIN_FLAG);
 
-    if (c != NULL && may_reuse(c, seg)) {
-        uint32_t after = c->snd_nxt + 65536; /* beyond any window of the old connection's */
-        HR_COUNT(tcp->stats, tcp_time_wait_reused);
-        hr_tcp_closed(tcp, c);
-        listen_input(tcp, flow, seg, &after);
-    } else if (c == NULL && kind == RTE_TCP_SYN_FLAG) {
-        listen_input(tcp, flow, seg, NULL);
-    } else if (c == NULL) {
-        if (cookie_input(tcp, flow, seg))
-            return;
-        HR_DROP(tcp->stats, tcp_no_conn);
-        refuse(tcp, flow, seg);
-    } else if (c->state == HR_TCP_SYN_SENT) {
-        syn_sent_input(tcp, c, seg);
-    } else {
-        conn_input(tcp, c, seg);
+    if (c != NULL) {
+        if (c->state == HR_TCP_SYN_SENT)
+            syn_sent_input(tcp, c, seg);
+        else
+            conn_input(tcp, c, seg);
+    } else if (!time_wait_input(tcp, flow, hash, seg)) {
+        if (kind == RTE_TCP_SYN_FLAG) {
+            listen_input(tcp, flow, seg, NULL);
+        } else if (!cookie_input(tcp, flow, seg)) {
+            HR_DROP(tcp->stats, tcp_no_conn);
+            refuse(tcp, flow, seg);
+        }
     }
 }
 

@@ -374,7 +374,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             return n;
         n++;
     }
-    bool may_send = c->state != HR_TCP_TIME_WAIT && c->state != HR_TCP_FIN_WAIT_2;
+    bool may_send = c->state != HR_TCP_FIN_WAIT_2;
     uint32_t pipe = may_send ? hr_tcp_recovery_pipe(c) : 0;
     if (may_send)
         c->cwnd_limited = false;

@@ -30,6 +30,7 @@ void hr_tcp_config_default(struct hr_tcp_config *cfg)
     *cfg = (struct hr_tcp_config){
         .socket_id = SOCKET_ID_ANY,
         .max_conns = 4096,
+        .max_time_wait = 4096,
         .max_half_open = 1024,
         .rcv_wnd_initial = 64 << 10,
         .rcv_wnd_max = 4 << 20,
@@ -97,8 +98,9 @@ bool hr_tcp_slabs_full(const struct hr_tcp *tcp)
 
 static bool config_ok(const struct hr_tcp_config *cfg)
 {
-    return cfg->max_conns > 0 && cfg->max_conns < UINT32_MAX / 4 && cfg->max_tx_segs >= 2 && cfg->bufs != NULL &&
-           cfg->stats != NULL && cfg->on_syn != NULL && cfg->path_mss != NULL && cfg->emit_take != NULL &&
+    return cfg->max_conns > 0 && cfg->max_conns < UINT32_MAX / 4 && cfg->max_time_wait > 0 &&
+           cfg->max_time_wait < HR_TCP_TIME_WAIT_MAX && cfg->msl_us <= 120000000 && cfg->max_tx_segs >= 2 &&
+           cfg->bufs != NULL && cfg->stats != NULL && cfg->on_syn != NULL && cfg->path_mss != NULL && cfg->emit_take != NULL &&
            cfg->ooo_max_pieces <= UINT16_MAX && cfg->rcv_wnd_max <= 1u << 30 && cfg->initial_cwnd_segs > 0 &&
            (unsigned)cfg->cong < HR_TCP_CONG_MAX;
 }
@@ -114,7 +116,6 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->bufs = cfg->bufs;
     tcp->stats = cfg->stats;
     tcp->cong = hr_tcp_cong_find(cfg->cong);
-    TAILQ_INIT(&tcp->time_wait);
 
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
     uint32_t n_gaps = RTE_MIN(cfg->max_conns, n_ooo);
@@ -127,7 +128,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
                                       RTE_CACHE_LINE_SIZE, cfg->socket_id);
     tcp->conns = rte_zmalloc_socket("hr_tcp_conns", (size_t)cfg->max_conns * sizeof(*tcp->conns),
                                     RTE_CACHE_LINE_SIZE, cfg->socket_id);
-    if (tcp->buckets == NULL || tcp->conns == NULL ||
+    if (tcp->buckets == NULL || tcp->conns == NULL || hr_tcp_time_wait_init(tcp) != 0 ||
         slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
         slab_init(&tcp->gaps_slab, "hr_tcp_gaps", n_gaps, sizeof(struct hr_tcp_gaps), cfg->socket_id) != 0 ||
         slab_init(&tcp->xmit_slab, "hr_tcp_xmit", n_xmit, sizeof(struct hr_txrec), cfg->socket_id) != 0 ||
@@ -157,6 +158,7 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
         if (tcp->conns[i].in_use)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
+    hr_tcp_time_wait_fini(tcp);
     rte_free(tcp->flight_slab.mem);
     rte_free(tcp->xmit_slab.mem);
     rte_free(tcp->gaps_slab.mem);

@@ -87,7 +87,8 @@ struct hr_tcp_accept {
 struct hr_tcp_config {
     unsigned worker_id;
     int socket_id;
-    uint32_t max_conns;        /* connection blocks, TIME-WAIT included; allocated at creation */
+    uint32_t max_conns;        /* connection blocks; allocated at creation */
+    uint32_t max_time_wait;    /* connections in TIME-WAIT, 64 bytes each; beyond, the oldest gives way */
     uint32_t max_half_open;    /* SYN-RECEIVED at once; further SYNs are answered by cookies */
     uint32_t rcv_wnd_initial;  /* bytes offered at first (default 64 KiB) */
     uint32_t rcv_wnd_max;      /* bytes offered at most per connection */

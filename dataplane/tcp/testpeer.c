@@ -86,6 +86,8 @@ int teardown(void **state)
         if (tcp->conns[i].in_use)
             hr_tcp_conn_free(tcp, &tcp->conns[i]);
     }
+    while (tcp->time_wait.first != 0)
+        hr_tcp_time_wait_remove(tcp, &tcp->time_wait.entries[tcp->time_wait.first - 1]);
     bad += tcp->n_conns + tcp->wheel.armed + tcp->n_half_open + tcp->n_time_wait + tcp->offered_bufs != 0;
     bad += !hr_tcp_slabs_full(tcp);
     hr_tcp_destroy(tcp);

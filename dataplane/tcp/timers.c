@@ -81,8 +81,6 @@ static bool fire_end(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
         return false;
     case HR_TCP_TIME_WAIT:
-        hr_tcp_closed(tcp, c);
-        return false;
     case HR_TCP_CLOSED:
     case HR_TCP_ESTABLISHED:
     case HR_TCP_FIN_WAIT_1:
@@ -205,7 +203,7 @@ uint64_t hr_tcp_advance(struct hr_tcp *tcp)
         struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
         if (e == NULL) {
             uint64_t next = hr_wheel_next(&tcp->wheel);
-            return next == UINT64_MAX ? next : next * 1000;
+            return RTE_MIN(next == UINT64_MAX ? next : next * 1000, hr_tcp_time_wait_advance(tcp));
         }
         fire(tcp, (struct hr_tcp_conn *)(void *)((char *)e - offsetof(struct hr_tcp_conn, timer)));
     }

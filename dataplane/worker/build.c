@@ -17,6 +17,8 @@
 #define HDR_MBUFS 16384u
 #define HDR_SPARE_CHUNKS 8192u
 #define OTHERS_MIN (16u << 20) /* bytes */
+/* Legs without a session that finish what is queued. */
+#define LINGERING_MAX 8192u
 
 /* ---- joining the layers ---------------------------------------------------------------------------- */
 
@@ -235,8 +237,10 @@ static int build_tcp(struct hr_worker *w)
     hr_tcp_config_default(&cfg);
     cfg.worker_id = w->id;
     cfg.socket_id = w->socket_id;
-    /* Two legs each, the control plane's, and as many again in TIME-WAIT. */
-    cfg.max_conns = config->limits.max_connections * 3 + HR_CONTROL_MAX_CONNS;
+    /* Two legs each, the control plane's, handshakes under way, and legs that end on their own. */
+    cfg.max_conns = config->limits.max_connections * 2 + HR_CONTROL_MAX_CONNS + config->limits.max_half_open +
+                    RTE_MIN(config->limits.max_connections, LINGERING_MAX);
+    cfg.max_time_wait = config->limits.max_time_wait;
     cfg.max_half_open = config->limits.max_half_open;
     cfg.rcv_wnd_initial = config->tcp.rcv_wnd_initial;
     cfg.rcv_wnd_max = config->tcp.rcv_wnd_max;
@@ -282,6 +286,7 @@ static int build_proxy(struct hr_worker *w)
         .n_workers = w->group->n_workers,
         .counts = w->group->open_counts,
         .max_sessions = config->limits.max_connections,
+        .connect_rate = config->limits.connect_rate,
         .tcp = w->tcp,
         .bufs = &w->bufs,
         .stats = w->stats,
@@ -292,6 +297,7 @@ static int build_proxy(struct hr_worker *w)
         .hint = hint,
         .log = log_event,
     };
+    memcpy(cfg.port_key, w->group->isn_key, sizeof(cfg.port_key));
     hr_steer_ports(&w->group->steer, w->id, &cfg.source_port_min, &cfg.source_port_max);
     return hr_proxy_create(&cfg, w->now_us, &w->proxy);
 }

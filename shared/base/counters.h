@@ -57,6 +57,7 @@
     X(tcp_connect_failed, "active opens refused, reset or timed out")                                        \
     X(tcp_closed, "connections that ended by FIN on both sides")                                             \
     X(tcp_time_wait_reused, "TIME-WAIT entries reused by a new connection (RFC 6191)")                       \
+    X(tcp_time_wait_recycled, "TIME-WAIT entries given up early because their table was full")               \
     X(payload_copied_bytes, "payload bytes copied from contiguous pieces above the copy-break: must stay 0") \
     X(coalesced_bytes, "payload bytes copied because the piece was smaller than the copy-break")             \
     X(edited_bytes, "protocol bytes written by Headrace itself into forwarded frames")                       \
@@ -89,7 +90,7 @@
 /* X(name, meaning): levels; peaks say so in their names. */
 #define HR_GAUGES(X)                                                                                         \
     X(sessions, "sessions open now")                                                                         \
-    X(tcp_conns, "TCP connections in the table, TIME-WAIT included")                                         \
+    X(tcp_conns, "TCP connections in the table, TIME-WAIT not included")                                     \
     X(tcp_half_open, "passive opens not completed yet")                                                      \
     X(tcp_time_wait, "connections in TIME-WAIT")                                                             \
     X(mbufs_total, "packet buffers in the worker's receive pool")                                            \
@@ -137,6 +138,7 @@
     X(tcp_rcv_pool, "segment dropped because receive buffers are short", "raise memory_mb or mbufs, or lower windows") \
     X(tcp_syn_backlog, "SYN dropped above the backlog's mark: no timestamps, and its tuple is in TIME-WAIT", "SYN flood or very slow clients; raise limits.max_half_open") \
     X(tcp_cookie_bad, "ACK for no connection, and not of a SYN cookie that is valid now (answered by RST)", "late or forged ACKs during a SYN flood") \
+    X(tcp_time_wait, "segment for a connection in TIME-WAIT that is neither its last FIN nor a SYN that may reuse it", "late duplicates and resets are normal (RFC 1337)") \
     X(tcp_conn_limit, "SYN dropped: connection table full", "raise limits.max_connections")                  \
     X(tcp_retries, "connection dropped after too many retransmissions", "peer or path is dead")              \
     X(tcp_keepalive, "connection dropped: keepalive probes unanswered", "peer or path is dead")              \
@@ -152,6 +154,7 @@
     X(listener_limit, "connection refused: the listener's connection limit is reached", "raise the listener's max_connections") \
     X(no_broker, "connection refused: no live broker to send it to", "see headracectl brokers")              \
     X(unknown_node, "connection refused: no broker with that node id", "stale client metadata, or a broker that was removed") \
+    X(connect_rate, "connection refused: more opens towards brokers than limits.connect_rate, in all or for its address", "clients that connect in a loop; raise limits.connect_rate") \
     X(no_source_port, "broker leg not opened: source ports exhausted", "add addresses to the port in the config") \
     X(broker_refused, "session closed: the broker refused the connection", "broker down or port wrong: see headracectl brokers") \
     X(broker_timeout, "session closed: the broker did not answer the connection attempt in time", "broker or path down; limits.connect_timeout_ms") \

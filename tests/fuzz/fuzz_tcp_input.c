@@ -284,7 +284,7 @@ static void sound(bool settled)
         fprintf(stderr, "%s\n", what);
         abort();
     }
-    must(tcp->illegal_transitions == 0);
+    must(tcp->illegal_transitions == 0 && tcp->n_time_wait <= tcp->cfg.max_time_wait);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -295,6 +295,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hr_tcp_config_default(&cfg);
     cfg.max_conns = 6;
     cfg.max_half_open = 3;
+    cfg.max_time_wait = 4;
     cfg.ooo_max_pieces = 8;
     cfg.rx_pool_reserve = 100;
     cfg.conn_bufs_max = 60;

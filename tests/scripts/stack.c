@@ -274,8 +274,11 @@ static const char *stack_failure(void)
 
 static const char *stack_state(void)
 {
-    struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, &last_flow, hr_tcp_flow_hash(tcp, &last_flow));
-    return c == NULL ? "CLOSED" : hr_tcp_state_name(c->state);
+    uint32_t hash = hr_tcp_flow_hash(tcp, &last_flow);
+    struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, &last_flow, hash);
+    if (c != NULL)
+        return hr_tcp_state_name(c->state);
+    return hr_tcp_time_wait_find(tcp, &last_flow, hash) != NULL ? "TIME_WAIT" : "CLOSED";
 }
 
 static const struct ps_backend backend = {
