@@ -52,10 +52,10 @@ static const struct row rows[] = {
 
     {SILENCE, CLIENT, IDLE, SEES_FIN, HR_DROP_tcp_keepalive, 6 * M},
     {SILENCE, CLIENT, MID_FRAME, SEES_RST, HR_DROP_tcp_keepalive, 6 * M},
-    {SILENCE, CLIENT, QUEUED, SEES_FIN, HR_DROP_tcp_retries, 20 * M},
+    {SILENCE, CLIENT, QUEUED, SEES_FIN, HR_DROP_tcp_user_timeout, 20 * M},
     {SILENCE, BROKER, IDLE, SEES_FIN, HR_DROP_tcp_keepalive, 6 * M},
     {SILENCE, BROKER, MID_FRAME, SEES_RST, HR_DROP_tcp_keepalive, 6 * M},
-    {SILENCE, BROKER, QUEUED, SEES_FIN, HR_DROP_tcp_retries, 20 * M},
+    {SILENCE, BROKER, QUEUED, SEES_FIN, HR_DROP_tcp_user_timeout, 20 * M},
 
     {ZERO_WINDOW, CLIENT, IDLE, LIVES, HR_DROP_MAX, 20 * M},
     {ZERO_WINDOW, CLIENT, MID_FRAME, LIVES, HR_DROP_MAX, 20 * M},

@@ -20,8 +20,10 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
         f->rtx_it.chunk = NULL;
     hr_tcp_xmit_acked(&f->xmit, c->snd_una, d);
     d->highest = hr_seq_max(d->highest, c->snd_una);
+    hr_tcp_pmtu_acked(tcp, c);
     c->backoff = 0;
     c->retries = 0;
+    c->stalled_since_ms = tcp->now_ms;
     if (bytes > 0)
         hr_tcp_post(tcp, c, HR_TCP_EV_ACKED);
     hr_tcp_mark_dirty(tcp, c);

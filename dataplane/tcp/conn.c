@@ -168,7 +168,7 @@ void hr_tcp_apply_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     c->snd_wnd = c->snd_wnd_max = seg->wnd; /* never scaled in a SYN */
     c->snd_wl1 = seg->seq;
     c->snd_wl2 = seg->ack;
-    hr_tcp_set_mss(c, RTE_MIN(peer_mss, c->adv_mss));
+    hr_tcp_pmtu_open(tcp, c, RTE_MIN(peer_mss, c->adv_mss));
     hr_tcp_window_account(tcp, c);
 }
 
@@ -368,7 +368,7 @@ void hr_tcp_release(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     }
     leave_owner(tcp, c);
     if (c->state == HR_TCP_FIN_WAIT_2) {
-        c->end_at = tcp->now_us + tcp->cfg.fin_wait_2_us;
+        c->end_at = tcp->now_us + tcp->cfg.half_close_us;
         hr_tcp_timer_arm(tcp, c);
     } else {
         tcp->n_lingering += fin_unacked(c->state);

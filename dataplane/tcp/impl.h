@@ -14,6 +14,7 @@
  *   prr.c       how fast the window falls (RFC 9937)
  *   undo.c      F-RTO (RFC 5682) and DSACK: what was lost was not
  *   recovery.c  what an ACK or a timer means for what is in flight; NewReno (RFC 6582)
+ *   pmtu.c      the largest segment that the path carries
  *   reass.c     payload in order, and out of order until it is
  *   ackpolicy.c when what was received is acknowledged
  *   window.c    the receive window
@@ -140,6 +141,8 @@ struct hr_tcp_flight {
     struct hr_tcp_cong_saved undo; /* the window before the recovery that began at undo_una */
     uint32_t undo_una;
     uint32_t undo_bytes;     /* sent again since, and not reported as duplicate yet */
+    uint32_t mtu_probe_end;  /* a larger segment ends here, if mtu_probe_on */
+    bool mtu_probe_on;
     bool undo_on;
     bool undo_timeout;       /* it began, or went on, with a timeout */
     bool dsack_round_on;
@@ -201,6 +204,7 @@ struct hr_tcp_conn {
     bool rtt_fresh : 1;      /* RTT was measured since the last probe */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
     bool in_use : 1;
+    uint8_t mtu_probe_min : 6; /* when to try mss_full again: minutes, modulo 64 */
 
     uint32_t rcv_nxt;
     uint32_t rcv_adv;        /* right edge offered; never moves back */
@@ -262,16 +266,18 @@ struct hr_tcp_conn {
     uint32_t iss, irs;
     uint32_t rcv_fin_seq;
     uint32_t snd_buf_max;
-    uint32_t challenge_ms;
-    uint32_t persist_since_ms;
+    uint32_t stalled_since_ms; /* SND.UNA has not moved, or the window has been closed */
     uint32_t min_rtt_us;     /* smallest of late, 0: none */
     uint32_t min_rtt_ms;     /* when it was seen */
     uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
     uint16_t adv_mss;        /* our MSS option */
+    uint16_t mss_full;       /* what mss was before the path's MTU lowered it; 0: it did not */
+    uint16_t challenge_s;    /* the second in which challenges and answers were counted */
     uint8_t dupacks;
     uint8_t rack_mult;       /* the reordering window is this much, plus one, times a quarter of min_rtt_us */
     uint8_t rack_persist;    /* for so many recoveries more */
-    uint8_t challenges;      /* challenge ACKs sent in the second that starts at challenge_ms */
+    uint8_t challenges : 4; /* challenge ACKs sent in that second */
+    uint8_t answers : 4;    /* and answers to probes */
 } __attribute__((aligned(64)));
 
 /* There is one for each leg, idle or not; a field more is a decision. */
@@ -309,6 +315,14 @@ struct hr_tcp_time_waits {
     uint32_t first, last, free;
 };
 
+/* What is known of the path to an address; mss 0: nothing. */
+#define HR_TCP_PMTU_ENTRIES 256
+struct hr_tcp_pmtu {
+    struct hr_addr remote;
+    uint32_t until_ms;
+    uint16_t mss;
+};
+
 /* The two keys in use, by parity of their epoch. */
 struct hr_tcp_syncookies {
     uint64_t epoch[2];
@@ -337,6 +351,11 @@ struct hr_tcp {
     struct hr_tcp_slab ooo_slab, gaps_slab, xmit_slab, flight_slab;
 
     struct hr_tcp_syncookies cookies;
+    struct hr_tcp_pmtu pmtu[HR_TCP_PMTU_ENTRIES];
+    struct { /* the search for the connection that has been stalled longest */
+        uint32_t at, oldest; /* indices + 1 */
+        uint32_t oldest_ms;
+    } stalled;
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
     uint32_t offered_bufs; /* windows offered, in buffers */
     uint8_t rcv_wscale;
@@ -436,7 +455,8 @@ void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t *ret_iss,
                          uint32_t *ret_ts_offset);
 
-/* input.c: an ACK that may answer an attack; a few per second and connection (RFC 5961 7). */
+/* input.c: an ACK that may answer an attack; a few per second and connection (RFC 5961 7). There is no limit over all
+ * connections that one of them could be seen to use up (CVE-2016-5696). */
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* syncookie.c */
@@ -446,6 +466,19 @@ void hr_tcp_syncookie_send(struct hr_tcp *tcp, const struct hr_flow *flow, const
 /* Is this the ACK of a cookie? Then *ret_syn is the SYN that it answered, as far as it is known. */
 bool hr_tcp_syncookie_check(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *seg,
                             struct hr_tcp_seg *ret_syn);
+
+/* pmtu.c */
+/* The peer and the route allow for mss; sets what the path is known to carry. */
+void hr_tcp_pmtu_open(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint16_t mss);
+/* ICMP names an MTU, about what is in flight. False: it makes nothing smaller. */
+bool hr_tcp_pmtu_told(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint16_t mtu);
+/* A retransmission timeout. */
+void hr_tcp_pmtu_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* SND.UNA has moved; retries are not forgotten yet, recovery has not been told yet. */
+void hr_tcp_pmtu_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* Bytes of a larger segment that is to be tried now, 0: none; only where mss_full is set. */
+uint32_t hr_tcp_pmtu_probe(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t pipe);
+void hr_tcp_pmtu_probe_sent(struct hr_tcp_conn *c);
 
 /* time_wait.c */
 HR_MUST_CHECK int hr_tcp_time_wait_init(struct hr_tcp *tcp);

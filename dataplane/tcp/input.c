@@ -9,16 +9,33 @@
 /* RFC 7323 5.5: after 24 days without a segment ts_recent says nothing any more. */
 #define TS_RECENT_VALID_MS (24u * 24 * 3600 * 1000)
 
+static void new_second(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    uint16_t second = (uint16_t)(tcp->now_ms / 1000);
+    if (second == c->challenge_s)
+        return;
+    c->challenge_s = second;
+    c->challenges = c->answers = 0;
+}
+
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (tcp->now_ms - c->challenge_ms >= 1000) {
-        c->challenge_ms = tcp->now_ms;
-        c->challenges = 0;
-    }
+    new_second(tcp, c);
     if (c->challenges >= CHALLENGES_PER_S)
         return;
     c->challenges++;
     HR_COUNT(tcp->stats, tcp_challenge_ack);
+    hr_tcp_ack_soon(tcp, c);
+}
+
+/* A keepalive or window probe is answered from an allowance of its own, or who spends the challenges by blind
+ * segments could let the peer's probes die. */
+static void answer_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    new_second(tcp, c);
+    if (c->answers >= CHALLENGES_PER_S)
+        return;
+    c->answers++;
     hr_tcp_ack_soon(tcp, c);
 }
 
@@ -178,8 +195,8 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
     if (seg->len + fin == 0) {
         if (hr_seq_geq(seg->seq, c->rcv_nxt) && hr_seq_leq(seg->seq, c->rcv_adv))
             return IN_WINDOW;
-        if (seg->seq == c->rcv_nxt - 1 && !(seg->flags & RTE_TCP_RST_FLAG)) { /* a keepalive or window probe */
-            hr_tcp_challenge_ack(tcp, c);
+        if (seg->seq == c->rcv_nxt - 1 && !(seg->flags & RTE_TCP_RST_FLAG)) { 
+            answer_probe(tcp, c);
             return OLD;
         }
         if (!(seg->flags & RTE_TCP_RST_FLAG)) {
@@ -259,10 +276,8 @@ static bool fin_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     switch ((enum hr_tcp_state)c->state) {
     case HR_TCP_FIN_WAIT_1:
         hr_tcp_set_state(tcp, c, HR_TCP_FIN_WAIT_2);
-        if (c->released) {
-            c->end_at = tcp->now_us + tcp->cfg.fin_wait_2_us;
-            hr_tcp_timer_arm(tcp, c);
-        }
+        c->end_at = tcp->now_us + tcp->cfg.half_close_us;
+        hr_tcp_timer_arm(tcp, c);
         return true;
     case HR_TCP_CLOSING:
         hr_tcp_enter_time_wait(tcp, c);
@@ -339,6 +354,8 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
             c->rcv_fin_seq = at;
         }
     }
+    if (seg->len > 0 && c->state == HR_TCP_FIN_WAIT_2) /* not silent */
+        c->end_at = tcp->now_us + tcp->cfg.half_close_us;
     if (seg->len > 0)
         hr_tcp_reass_input(tcp, c, seg);
     if (c->rcv_fin_known) {
@@ -525,13 +542,6 @@ void hr_tcp_icmp_error(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t 
             hr_tcp_fail(tcp, c, HR_TCP_FAIL_UNREACHABLE);
         return;
     }
-    if (mtu == 0)
-        return; /* RFC 5927 5.2: soft, retransmission decides */
-    uint16_t headers = 20 + (hr_addr_is_v4(&c->flow.remote) ? 20 : 40);
-    uint16_t mss = mtu > headers + HR_TCP_MSS_MIN ? (uint16_t)(mtu - headers) : HR_TCP_MSS_MIN;
-    if (mss < c->mss && hr_tcp_synchronized(c)) {
-        hr_tcp_set_mss(c, mss);
-        hr_tcp_recovery_resend(c);
-        hr_tcp_mark_dirty(tcp, c);
-    }
+    if (mtu != 0 && !hr_tcp_pmtu_told(tcp, c, mtu)) /* any other is soft: retransmission decides (RFC 5927 5.2) */
+        HR_DROP(tcp->stats, icmp_ignored);
 }

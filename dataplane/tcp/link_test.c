@@ -180,7 +180,10 @@ static void test_half_close(void **state)
     A->app.shutdown_when_sent = true;
     check(tl_run(&link_, 1 * S, b_got_fin));
     check(B->app.received == 1000);
-    tl_run(&link_, 90 * S, tl_never); /* longer than fin_wait_2_us: the owner still reads */
+    for (unsigned i = 0; i < 3; i++) { /* who still sends is waited for */
+        tl_run(&link_, 50 * S, tl_never);
+        B->app.to_send += 10;
+    }
     check(A->app.conn != NULL && A->app.conn->state == HR_TCP_FIN_WAIT_2);
     check(B->app.conn->state == HR_TCP_CLOSE_WAIT);
     B->app.to_send = 300000;
@@ -188,6 +191,23 @@ static void test_half_close(void **state)
     check(!A->app.corrupt);
     check(hr_tcp_send_bytes_copy(A->tcp, A->app.conn, "x", 1) == HR_E_CLOSED);
     close_both();
+    finish();
+}
+
+/* A peer that neither closes nor sends, towards an owner who still listens. */
+static void test_half_close_timeout(void **state)
+{
+    (void)state;
+    tl_open(&link_, 28, NULL);
+    A->app.shutdown_when_sent = true;
+    tl_connect(&link_);
+    check(tl_run(&link_, 1 * S, b_got_fin));
+    B->app.to_send = 10;
+    tl_run(&link_, 59 * S, tl_never);
+    check(A->app.received == 10 && A->app.conn != NULL);
+    tl_run(&link_, 2 * S, tl_never);
+    check(A->app.failed && A->app.failure == HR_TCP_FAIL_HALF_CLOSE && B->app.failed);
+    check(A->stats.drops[HR_DROP_tcp_fin_wait] == 1);
     finish();
 }
 
@@ -442,6 +462,7 @@ int main(void)
         T(test_connect_unanswered),
         T(test_simultaneous_open),
         T(test_half_close),
+        T(test_half_close_timeout),
         T(test_simultaneous_close),
         T(test_abort),
         T(test_release_early),

@@ -305,7 +305,7 @@ static void arm_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return;
     c->persist = true;
     c->backoff = 0;
-    c->persist_since_ms = tcp->now_ms;
+    c->stalled_since_ms = tcp->now_ms;
     c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
     hr_tcp_timer_arm(tcp, c);
 }
@@ -395,6 +395,12 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             if (!send_again(tcp, c, &r))
                 break;
             pipe += r.end - r.start;
+        } else if (c->mss_full != 0 && (len = hr_tcp_pmtu_probe(tcp, c, pipe)) > 0) {
+            if (!send_new(tcp, c, len, false))
+                break;
+            hr_tcp_pmtu_probe_sent(c);
+            pipe += len;
+            fresh = true;
         } else if ((len = new_data(c, pipe, &fin)) > 0 || fin) {
             if (!send_new(tcp, c, len, fin))
                 break;

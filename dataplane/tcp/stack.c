@@ -47,9 +47,9 @@ void hr_tcp_config_default(struct hr_tcp_config *cfg)
         .keepalive_interval_us = 15000000,
         .keepalive_probes = 4,
         .syn_retries = 5,
-        .data_retries = 12,
-        .fin_wait_2_us = 60000000,
-        .persist_max_us = 600000000,
+        .user_timeout_us = 30000000,
+        .zero_window_us = 600000000,
+        .half_close_us = 60000000,
         .max_tx_segs = 16,
     };
 }

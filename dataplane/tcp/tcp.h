@@ -55,6 +55,7 @@ enum hr_tcp_event {
     X(TIMEOUT, "retransmissions unanswered")                                                                 \
     X(KEEPALIVE, "keepalive probes unanswered")                                                              \
     X(PERSIST, "zero window for too long")                                                                   \
+    X(HALF_CLOSE, "half-closed and silent for too long")                                                                   \
     X(UNREACHABLE, "destination unreachable")                                                                \
     X(ABORTED, "aborted by the owner")
 
@@ -106,9 +107,9 @@ struct hr_tcp_config {
     uint32_t keepalive_interval_us; /* between probes; 15 s */
     uint8_t keepalive_probes;  /* unanswered probes before the connection fails; 4 */
     uint8_t syn_retries;       /* 5 */
-    uint8_t data_retries;      /* 12 */
-    uint32_t fin_wait_2_us;    /* a peer that never closes its half, once the owner has released; 60 s */
-    uint32_t persist_max_us;   /* a zero window for longer fails the connection; 10 min */
+    uint32_t user_timeout_us;  /* sent data that is not acknowledged for longer fails the connection; 30 s */
+    uint32_t zero_window_us;   /* a zero window for longer does too; 10 min, less where buffers are short */
+    uint32_t half_close_us;    /* our half is closed, the peer's is open and silent for longer; 60 s */
     uint8_t hash_key[16];      /* flow table; random per process */
     uint8_t isn_key[16];       /* RFC 6528, SYN cookies; random per process, shared by workers */
     uint16_t max_tx_segs;      /* mbufs per packet that the port takes, header mbuf included; >= 2 */

@@ -33,7 +33,7 @@ static const char *timers(const struct hr_tcp_conn *c)
     if (at != 0 && (!hr_wheel_armed(&c->timer) || c->timer.tick > (at + 999) / 1000))
         return wrong(c, "the wheel would miss a deadline");
     if (c->state == HR_TCP_TIME_WAIT)
-        return c->end_at == 0 ? wrong(c, "TIME-WAIT without end") : NULL;
+        return wrong(c, "a connection block in TIME-WAIT");
     if (!hr_tcp_synchronized(c))
         return c->rtx_at == 0 && !c->syn_due ? wrong(c, "a handshake without timer") : NULL;
     if (c->snd_una != c->snd_nxt && c->rtx_at == 0)
@@ -135,7 +135,7 @@ static const char *closed(const struct hr_tcp_conn *c)
 
 const char *tc_check(struct hr_tcp *tcp, struct tc_memory *memory)
 {
-    uint32_t used = 0, half_open = 0, time_wait = 0, armed = 0, offered = 0, pieces = 0, flights = 0, n_gaps = 0;
+    uint32_t used = 0, half_open = 0, armed = 0, offered = 0, pieces = 0, flights = 0, n_gaps = 0;
     uint32_t n_records = 0, held = 0;
     const char *what = NULL;
 
@@ -154,7 +154,6 @@ const char *tc_check(struct hr_tcp *tcp, struct tc_memory *memory)
             continue;
         }
         half_open += c->state == HR_TCP_SYN_RECEIVED && !c->active;
-        time_wait += c->state == HR_TCP_TIME_WAIT;
         armed += hr_wheel_armed(&c->timer);
         offered += c->offered_bufs;
         flights += c->flight != NULL;
@@ -166,7 +165,15 @@ const char *tc_check(struct hr_tcp *tcp, struct tc_memory *memory)
     }
     if (what != NULL)
         return what;
-    if (used != tcp->n_conns || half_open != tcp->n_half_open || time_wait != tcp->n_time_wait)
+    uint32_t time_wait = 0, last = 0;
+    for (uint32_t i = tcp->time_wait.first; i != 0 && time_wait <= tcp->n_time_wait; i = tcp->time_wait.entries[i - 1].next) {
+        if (tcp->time_wait.entries[i - 1].prev != last)
+            return wrong(NULL, "the list of TIME-WAIT is broken");
+        last = i;
+        time_wait++;
+    }
+    if (used != tcp->n_conns || half_open != tcp->n_half_open || time_wait != tcp->n_time_wait ||
+        last != tcp->time_wait.last)
         return wrong(NULL, "%u connections, %u half open, %u in TIME-WAIT; counted %u, %u, %u", used, half_open, time_wait,
                      tcp->n_conns, tcp->n_half_open, tcp->n_time_wait);
     if (armed != tcp->wheel.armed)

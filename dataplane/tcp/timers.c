@@ -7,6 +7,9 @@
 
 /* Entries fired per call of hr_tcp_advance(). */
 #define FIRE_MAX 512
+/* Where buffers are short: connections looked at per call, and how long a window has to be closed, ms. */
+#define STALLED_STEP 16
+#define STALLED_MIN_MS 1000
 
 static bool due(const struct hr_tcp *tcp, uint64_t at)
 {
@@ -35,6 +38,25 @@ void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_wheel_disarm(&tcp->wheel, &c->timer);
 }
 
+/* How long the peer may leave things as they are: its window may be closed for longer than its ACKs may be missing,
+ * also when it was closed upon what is in flight. */
+static uint64_t stall_limit_us(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    return c->snd_wnd == 0 ? tcp->cfg.zero_window_us : tcp->cfg.user_timeout_us;
+}
+
+static uint64_t stalled_us(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    return (tcp->now_ms - c->stalled_since_ms) * 1000ULL;
+}
+
+/* The next timeout, not after the limit. */
+static uint64_t next_rto(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    uint64_t limit = stall_limit_us(tcp, c), stalled = stalled_us(tcp, c), rto = hr_tcp_rto(tcp, c);
+    return tcp->now_us + (stalled < limit ? RTE_MIN(rto, limit - stalled) : rto);
+}
+
 void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     if (c->persist) {
@@ -45,7 +67,7 @@ void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->rtx_at = 0;
         return;
     }
-    c->flight->rto_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    c->flight->rto_at = next_rto(tcp, c);
     hr_tcp_tlp_schedule(tcp, c);
     hr_tcp_rtx_sync(tcp, c);
 }
@@ -78,7 +100,8 @@ static bool fire_end(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return false;
     case HR_TCP_FIN_WAIT_2:
         HR_DROP(tcp->stats, tcp_fin_wait);
-        hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
+        hr_tcp_send_conn_rst(tcp, c);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_HALF_CLOSE);
         return false;
     case HR_TCP_TIME_WAIT:
     case HR_TCP_CLOSED:
@@ -110,7 +133,7 @@ static bool fire_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (tcp->now_ms - c->persist_since_ms >= tcp->cfg.persist_max_us / 1000) {
+    if (stalled_us(tcp, c) >= tcp->cfg.zero_window_us) {
         HR_DROP(tcp->stats, tcp_persist);
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
@@ -119,24 +142,27 @@ static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (c->backoff < UINT8_MAX)
         c->backoff++;
     c->probe_due = true;
-    c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    c->rtx_at = RTE_MIN(tcp->now_us + hr_tcp_rto(tcp, c), tcp->now_us + tcp->cfg.zero_window_us - stalled_us(tcp, c));
     hr_tcp_mark_dirty(tcp, c);
     return true;
 }
 
 static bool fire_rto(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (c->retries >= tcp->cfg.data_retries) {
-        HR_DROP(tcp->stats, tcp_retries);
+    if (stalled_us(tcp, c) >= stall_limit_us(tcp, c)) {
+        HR_DROP(tcp->stats, tcp_user_timeout);
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
         return false;
     }
     HR_COUNT(tcp->stats, tcp_rto);
     hr_tcp_recovery_timeout(tcp, c);
-    c->retries++;
-    c->backoff++;
-    c->flight->rto_at = tcp->now_us + hr_tcp_rto(tcp, c);
+    if (c->retries < UINT8_MAX)
+        c->retries++;
+    if (c->backoff < UINT8_MAX)
+        c->backoff++;
+    hr_tcp_pmtu_timeout(tcp, c);
+    c->flight->rto_at = next_rto(tcp, c);
     hr_tcp_mark_dirty(tcp, c);
     return true;
 }
@@ -197,8 +223,38 @@ static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_timer_arm(tcp, c);
 }
 
+/* Buffers are short: of the connections that hold some because their peer does not read, the one that has been at it
+ * longest goes, one at a time. The search takes a step per call, so it costs nothing per connection. */
+static void end_stalled(struct hr_tcp *tcp)
+{
+    if (tcp->pool_free > tcp->cfg.rx_pool_reserve) {
+        tcp->stalled.at = tcp->stalled.oldest = 0;
+        return;
+    }
+    for (unsigned i = 0; i < STALLED_STEP && tcp->stalled.at < tcp->cfg.max_conns; i++, tcp->stalled.at++) {
+        const struct hr_tcp_conn *c = &tcp->conns[tcp->stalled.at];
+        if (!c->in_use || !c->persist || c->snd_wnd != 0 || c->sndq.n_pieces == 0)
+            continue;
+        uint32_t ms = tcp->now_ms - c->stalled_since_ms;
+        if (ms >= STALLED_MIN_MS && (tcp->stalled.oldest == 0 || ms > tcp->stalled.oldest_ms)) {
+            tcp->stalled.oldest = tcp->stalled.at + 1;
+            tcp->stalled.oldest_ms = ms;
+        }
+    }
+    if (tcp->stalled.at < tcp->cfg.max_conns)
+        return;
+    struct hr_tcp_conn *c = tcp->stalled.oldest == 0 ? NULL : &tcp->conns[tcp->stalled.oldest - 1];
+    tcp->stalled.at = tcp->stalled.oldest = 0;
+    if (c == NULL || !c->in_use || !c->persist || c->snd_wnd != 0)
+        return;
+    HR_DROP(tcp->stats, tcp_stalled);
+    hr_tcp_send_conn_rst(tcp, c);
+    hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
+}
+
 uint64_t hr_tcp_advance(struct hr_tcp *tcp)
 {
+    end_stalled(tcp);
     for (unsigned i = 0; i < FIRE_MAX; i++) {
         struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
         if (e == NULL) {

@@ -250,6 +250,9 @@ static int build_tcp(struct hr_worker *w)
     cfg.keepalive_us = config->tcp.keepalive_s * 1000000u;
     cfg.rto_min_us = config->tcp.rto_min_ms * 1000u;
     cfg.msl_us = config->tcp.msl_ms * 1000u;
+    cfg.user_timeout_us = config->tcp.user_timeout_ms * 1000u;
+    cfg.zero_window_us = config->tcp.zero_window_timeout_ms * 1000u;
+    cfg.half_close_us = config->tcp.half_close_timeout_ms * 1000u;
     cfg.rx_pool_reserve = w->bufs.rx_pool->size / 8;
     cfg.max_tx_segs = UINT16_MAX;
     for (uint32_t i = 0; i < w->group->n_ports; i++)

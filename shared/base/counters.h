@@ -58,6 +58,9 @@
     X(tcp_closed, "connections that ended by FIN on both sides")                                             \
     X(tcp_time_wait_reused, "TIME-WAIT entries reused by a new connection (RFC 6191)")                       \
     X(tcp_time_wait_recycled, "TIME-WAIT entries given up early because their table was full")               \
+    X(tcp_pmtu_told, "segment sizes lowered by ICMP (RFC 1191)")                                             \
+    X(tcp_pmtu_guess, "segment sizes lowered after two timeouts in a row (RFC 4821)")                        \
+    X(tcp_pmtu_restored, "segment sizes restored after a larger one was acknowledged (RFC 4821)")            \
     X(payload_copied_bytes, "payload bytes copied from contiguous pieces above the copy-break: must stay 0") \
     X(coalesced_bytes, "payload bytes copied because the piece was smaller than the copy-break")             \
     X(edited_bytes, "protocol bytes written by Headrace itself into forwarded frames")                       \
@@ -140,10 +143,11 @@
     X(tcp_cookie_bad, "ACK for no connection, and not of a SYN cookie that is valid now (answered by RST)", "late or forged ACKs during a SYN flood") \
     X(tcp_time_wait, "segment for a connection in TIME-WAIT that is neither its last FIN nor a SYN that may reuse it", "late duplicates and resets are normal (RFC 1337)") \
     X(tcp_conn_limit, "SYN dropped: connection table full", "raise limits.max_connections")                  \
-    X(tcp_retries, "connection dropped after too many retransmissions", "peer or path is dead")              \
+    X(tcp_user_timeout, "connection dropped: what was sent to it was not acknowledged for tcp.user_timeout_ms", "peer or path is dead") \
+    X(tcp_stalled, "connection dropped: buffers were short and it had not read for longest", "readers that stop; raise memory_mb") \
     X(tcp_keepalive, "connection dropped: keepalive probes unanswered", "peer or path is dead")              \
-    X(tcp_persist, "connection dropped: zero window for too long", "the reader has stopped reading")         \
-    X(tcp_fin_wait, "connection dropped: the peer did not close its half in time", "client or broker bug; harmless") \
+    X(tcp_persist, "connection dropped: zero window for tcp.zero_window_timeout_ms", "the reader has stopped reading")         \
+    X(tcp_fin_wait, "connection dropped: half-closed, and the peer was silent for tcp.half_close_timeout_ms", "client or broker bug; harmless") \
     X(tx_full, "packet dropped because the port's transmit queue was full", "the port is the bottleneck: more queues, larger MTU") \
     X(tx_refused, "packet longer than the MTU, or refused by the driver", "a bug: report it, with the port's driver and MTU") \
     X(tx_nombuf, "packet not sent because no header buffer was free", "raise memory_mb")                     \

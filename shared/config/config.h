@@ -79,6 +79,7 @@ struct hr_config_tcp {
     uint32_t keepalive_s;
     uint32_t rto_min_ms;
     uint32_t msl_ms;
+    uint32_t user_timeout_ms, zero_window_timeout_ms, half_close_timeout_ms;
 };
 
 struct hr_config_limits {

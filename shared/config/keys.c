@@ -51,6 +51,9 @@ static const struct hr_cfg_key tcp_keys[] = {
     NUMBER("keepalive_s", tcp.keepalive_s, 0, 7200, 240, RESTART),
     NUMBER("rto_min_ms", tcp.rto_min_ms, 1, 1000, 200, RESTART),
     NUMBER("msl_ms", tcp.msl_ms, 100, 120000, 5000, RESTART),
+    NUMBER("user_timeout_ms", tcp.user_timeout_ms, 1000, 3600000, 30000, RESTART),
+    NUMBER("zero_window_timeout_ms", tcp.zero_window_timeout_ms, 1000, 3600000, 600000, RESTART),
+    NUMBER("half_close_timeout_ms", tcp.half_close_timeout_ms, 1000, 3600000, 60000, RESTART),
     {0},
 };
 
