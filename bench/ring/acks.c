@@ -11,7 +11,7 @@
 #include "bench/ring/scenario.h"
 
 #define WARM_UP 8 /* requests per client before the first round */
-#define GATHER_US 20000 /* long enough for delayed acknowledgements, too short for retransmissions */
+#define GATHER_US 20000 /* and less than any retransmission timeout */
 #define TCP_AT 34 /* in a frame */
 
 /* One broker leg, found by the proxy's port. */
@@ -69,15 +69,19 @@ static void finish(struct acks *x)
     }
 }
 
-/* Clients send a request each, which congestion windows have room for by now; brokers say nothing. */
-static void gather(struct acks *x)
+/* Clients send a request each, which congestion windows have room for by now; brokers say nothing. Time stands still as
+ * far as pacing lets it: probes of the tail (RFC 8985 7) would come soon. */
+static void gather(struct acks *x, const struct rb_options *o)
 {
     struct rb_loop *l = &x->loop;
+    uint64_t bytes = l->tally.bytes_out + (uint64_t)o->conns * o->request;
     uint64_t until_ns = l->now_ns + GATHER_US * 1000;
-    x->holding = l->peers.brokers_mute = true;
+    x->holding = l->peers.brokers_mute = l->still = true;
     ask_all(x);
-    while (l->now_ns < until_ns)
-        rb_loop_step(l);
+    while (l->tally.bytes_out < bytes)
+        if (rb_loop_step(l), l->now_ns > until_ns)
+            die("requests do not get through at once: they are too long for the congestion window");
+    rb_loop_step(l); /* the brokers' last acknowledgements */
     x->holding = false;
 }
 
@@ -138,7 +142,7 @@ void rb_scenario_acks(const struct rb_options *o)
     struct rb_metric answers = {"sent_per_ack", "ratio", "segments that the proxy sent meanwhile, per ACK"};
     uint64_t n_acks = 0;
     for (uint32_t round = 0; round < o->rounds; round++) {
-        gather(&x);
+        gather(&x, o);
         if (rb_queue_n(&l->peers.out) > 0)
             die("something besides acknowledgements is under way");
         uint32_t n = script(&x, 2 * (o->mtu - 52));
@@ -146,7 +150,7 @@ void rb_scenario_acks(const struct rb_options *o)
         l->frozen = true;
         while (rb_queue_n(&l->peers.out) > 0)
             rb_loop_step(l);
-        l->frozen = false;
+        l->frozen = l->still = false;
         rb_loop_measure(l, false);
         n_acks += n;
         rb_metric_add(&per_ack, (double)l->tally.cycles / n);

@@ -211,7 +211,7 @@ void rb_loop_step(struct rb_loop *l)
     }
     if (!busy)
         l->now_ns = jump(l);
-    else if (!l->cfg.cycles_clock)
+    else if (!l->cfg.cycles_clock && !l->still)
         l->now_ns += RTE_MAX(RTE_MAX(bytes_in, bytes_out) * 8u / LINK_GBIT, (uint32_t)STEP_NS);
 }
 

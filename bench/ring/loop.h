@@ -52,7 +52,8 @@ struct rb_loop {
     bool measuring;
     bool smooth_gaps;     /* an interrupted turn moves the clock by no more than the last undisturbed one */
     bool gap;             /* the last turn was interrupted */
-    bool frozen;          /* the generator stands still, and time with it */
+    bool frozen;          /* the generator does nothing */
+    bool still;           /* time passes only while there is nothing to do */
     uint64_t last_cycles; /* of the last turn, as the clock sees it */
     uint64_t calm_cycles; /* of the last undisturbed one */
     /* Sees each frame from the generator; true: it keeps the frame. NULL: none. */
