@@ -47,19 +47,26 @@ struct hr_tcp_slab {
     uint32_t n_free, n;
 };
 
-/* A piece received out of order, in a list sorted by seq; pieces do not overlap. */
+/* A piece received out of order. */
 struct hr_tcp_ooo {
     struct hr_tcp_ooo *next;
     struct rte_mbuf *mbuf;
-    uint32_t seq;
     uint16_t off, len; /* as struct hr_piece */
+};
+
+/* A contiguous range behind a gap. */
+struct hr_tcp_island {
+    struct hr_seqnode node; /* by the first byte; first member */
+    uint32_t end;
+    struct hr_tcp_ooo *first, *last; /* pieces without a gap or overlap */
+    TAILQ_ENTRY(hr_tcp_island) link; /* the one that changed last in front */
 };
 
 /* What a connection needs only while it holds bytes behind a gap, or has a duplicate to report. */
 struct hr_tcp_gaps {
-    struct hr_tcp_ooo *first, *last; /* sorted by seq */
-    uint32_t n;                      /* pieces */
-    uint32_t recent[HR_TCP_SACK_BLOCKS - 1]; /* starts of the pieces received last, newest first */
+    struct hr_seqtree tree; /* islands, which do not touch */
+    TAILQ_HEAD(, hr_tcp_island) recent;
+    uint32_t n;             /* pieces */
     struct hr_tcp_range dsack;
     bool dsack_due; /* RFC 2883: dsack is to be reported */
 };
@@ -348,7 +355,7 @@ struct hr_tcp {
     struct hr_tcp_fifo fifo[HR_TCP_FIFO_MAX];
     struct hr_tcp_time_waits time_wait;
     struct hr_wheel wheel;
-    struct hr_tcp_slab ooo_slab, gaps_slab, xmit_slab, flight_slab;
+    struct hr_tcp_slab ooo_slab, island_slab, gaps_slab, xmit_slab, flight_slab;
 
     struct hr_tcp_syncookies cookies;
     struct hr_tcp_pmtu pmtu[HR_TCP_PMTU_ENTRIES];
@@ -558,6 +565,8 @@ static inline uint32_t hr_tcp_reass_pieces(const struct hr_tcp_conn *c)
 {
     return c->gaps == NULL ? 0 : c->gaps->n;
 }
+/* Where the last of them ends; RCV.NXT if there is none. */
+uint32_t hr_tcp_reass_end(const struct hr_tcp_conn *c);
 /* The blocks to report, newest first; returns how many (at most max). */
 uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max);
 /* Cuts bytes off a chain; returns the chain that is left. */

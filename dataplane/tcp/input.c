@@ -348,8 +348,7 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         }
     } else if (seg->flags & RTE_TCP_FIN_FLAG) {
         uint32_t at = seg->seq + seg->len;
-        const struct hr_tcp_ooo *last = c->gaps == NULL ? NULL : c->gaps->last;
-        if (last == NULL || hr_seq_leq(last->seq + last->len, at)) {
+        if (hr_seq_leq(hr_tcp_reass_end(c), at)) {
             c->rcv_fin_known = true;
             c->rcv_fin_seq = at;
         }

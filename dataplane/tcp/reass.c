@@ -1,5 +1,8 @@
-/* Payload into the receive queue. Out of order it waits in a sorted list of pieces without overlap, at most
- * ooo_max_pieces per connection; what arrived first wins where bytes overlap. */
+/* Payload into the receive queue. What is out of order waits in islands, the contiguous ranges that SACK blocks
+ * report: a set by sequence number (seqtree.h), so that ten thousand gaps do not slow a segment, and a list by
+ * the time of their last change, which is the order of the blocks (RFC 2018 4). An island holds its pieces in a
+ * list that is only ever extended at its ends. At most ooo_max_pieces wait per connection; what arrived first
+ * wins where bytes overlap. */
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
@@ -71,15 +74,18 @@ static struct hr_tcp_gaps *gaps_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c
 {
     if (c->gaps == NULL) {
         c->gaps = hr_tcp_slab_get(&tcp->gaps_slab);
-        if (c->gaps != NULL)
+        if (c->gaps != NULL) {
             memset(c->gaps, 0, sizeof(*c->gaps));
+            hr_seqtree_init(&c->gaps->tree, c->hash + (uint32_t)tcp->now_us); /* keyed: see recovery.c */
+            TAILQ_INIT(&c->gaps->recent);
+        }
     }
     return c->gaps;
 }
 
 static void gaps_detach_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (c->gaps == NULL || c->gaps->first != NULL || c->gaps->dsack_due)
+    if (c->gaps == NULL || c->gaps->tree.n > 0 || c->gaps->dsack_due)
         return;
     hr_tcp_slab_put(&tcp->gaps_slab, c->gaps);
     c->gaps = NULL;
@@ -103,33 +109,46 @@ void hr_tcp_reass_reported(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     gaps_detach_idle(tcp, c);
 }
 
-static void ooo_put(struct hr_tcp_gaps *g, struct hr_tcp_ooo *prev, struct hr_tcp_ooo *n)
+static struct hr_tcp_island *island_of(struct hr_seqnode *node)
 {
-    struct hr_tcp_ooo **link = prev == NULL ? &g->first : &prev->next;
-    n->next = *link;
-    *link = n;
-    if (n->next == NULL)
-        g->last = n;
-    g->n++;
+    return (struct hr_tcp_island *)(void *)node;
 }
 
-/* Takes the first piece off the list; its buffer has gone elsewhere. */
-static void ooo_pop(struct hr_tcp *tcp, struct hr_tcp_gaps *g)
+/* It changed last. */
+static void touch(struct hr_tcp_gaps *g, struct hr_tcp_island *i)
 {
-    struct hr_tcp_ooo *n = g->first;
-    g->first = n->next;
-    if (g->first == NULL)
-        g->last = NULL;
+    TAILQ_REMOVE(&g->recent, i, link);
+    TAILQ_INSERT_HEAD(&g->recent, i, link);
+}
+
+static void island_free(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct hr_tcp_island *i)
+{
+    TAILQ_REMOVE(&g->recent, i, link);
+    hr_seqtree_remove(&g->tree, &i->node);
+    hr_tcp_slab_put(&tcp->island_slab, i);
+}
+
+/* Takes the first piece off an island; its buffer goes elsewhere. The island may be gone then. */
+static struct hr_piece pop(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct hr_tcp_island *i)
+{
+    struct hr_tcp_ooo *p = i->first;
+    struct hr_piece piece = {.mbuf = p->mbuf, .off = p->off, .len = p->len};
+
+    i->first = p->next;
+    i->node.seq += p->len;
     g->n--;
-    hr_tcp_slab_put(&tcp->ooo_slab, n);
+    hr_tcp_slab_put(&tcp->ooo_slab, p);
+    if (i->first == NULL)
+        island_free(tcp, g, i);
+    return piece;
 }
 
 /* Crumbs go into the buffer of the piece that they continue, where that is ours and has room. */
-static bool ooo_coalesce(struct hr_tcp *tcp, struct hr_tcp_ooo *prev, const struct rte_mbuf *m, uint32_t seq,
-                         uint16_t off, uint16_t len)
+static bool coalesce(struct hr_tcp *tcp, struct hr_tcp_ooo *prev, const struct rte_mbuf *m, uint16_t off,
+                     uint16_t len)
 {
-    if (prev == NULL || len >= HR_COPY_BREAK || prev->seq + prev->len != seq ||
-        !hr_buf_writable(prev->mbuf) || prev->off + prev->len + len > prev->mbuf->buf_len)
+    if (len >= HR_COPY_BREAK || !hr_buf_writable(prev->mbuf) ||
+        prev->off + prev->len + len > prev->mbuf->buf_len)
         return false;
     memcpy((uint8_t *)prev->mbuf->buf_addr + prev->off + prev->len, (const uint8_t *)m->buf_addr + off, len);
     prev->len = (uint16_t)(prev->len + len);
@@ -137,69 +156,93 @@ static bool ooo_coalesce(struct hr_tcp *tcp, struct hr_tcp_ooo *prev, const stru
     return true;
 }
 
+/* Keeps a piece of m that stands at seq, behind at and before next (either may be NULL) and overlaps neither.
+ * Returns its island; NULL: a limit stopped it. */
+static struct hr_tcp_island *keep(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct hr_tcp_island *at,
+                                  struct hr_tcp_island *next, struct rte_mbuf *m, uint32_t seq, uint16_t off,
+                                  uint16_t len)
+{
+    bool joins_next = next != NULL && seq + len == next->node.seq;
+    bool joins_at = at != NULL && at->end == seq;
+
+    if (!joins_at || !coalesce(tcp, at->last, m, off, len)) {
+        struct hr_tcp_ooo *p = g->n < tcp->cfg.ooo_max_pieces ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
+        if (p == NULL)
+            return NULL;
+        *p = (struct hr_tcp_ooo){.mbuf = m, .off = off, .len = len};
+        if (joins_at) {
+            at->last->next = p;
+            at->last = p;
+        } else if (joins_next) {
+            p->next = next->first;
+            next->first = p;
+            next->node.seq = seq;
+            at = next;
+        } else {
+            struct hr_tcp_island *i = hr_tcp_slab_get(&tcp->island_slab);
+            if (i == NULL) {
+                hr_tcp_slab_put(&tcp->ooo_slab, p);
+                return NULL;
+            }
+            i->node.seq = seq;
+            i->end = seq + len;
+            i->first = i->last = p;
+            hr_seqtree_insert(&g->tree, at == NULL ? NULL : &at->node, &i->node);
+            TAILQ_INSERT_HEAD(&g->recent, i, link);
+            at = i;
+        }
+        rte_mbuf_refcnt_update(m, 1);
+        g->n++;
+    }
+    if (joins_at) {
+        at->end += len;
+        if (joins_next) {
+            at->last->next = next->first;
+            at->last = next->last;
+            at->end = next->end;
+            island_free(tcp, g, next);
+        }
+    }
+    return at;
+}
+
 /* Keeps bytes [seq, seq+len) of one mbuf where they are new; *dup grows by the first that are not, in a row.
  * Takes m; false when a limit stopped it. */
-static bool ooo_insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rte_mbuf *m, uint32_t seq,
-                            struct hr_tcp_range *dup)
+static bool insert_mbuf(struct hr_tcp *tcp, struct hr_tcp_gaps *g, struct rte_mbuf *m, uint32_t seq,
+                        struct hr_tcp_range *dup)
 {
-    uint32_t end = seq + m->data_len;
-    uint16_t base = m->data_off;
-    uint32_t base_seq = seq;
-    struct hr_tcp_ooo *prev = NULL, *next = g->first;
+    const uint32_t base = seq, end = seq + m->data_len;
+    struct hr_tcp_island *at = island_of(hr_seqtree_floor(&g->tree, seq));
     bool all = true;
 
-    if (g->last != NULL && hr_seq_leq(g->last->seq, seq)) { /* the usual place is the end */
-        prev = g->last;
-        next = NULL;
-    }
-    while (next != NULL && hr_seq_leq(next->seq, seq)) {
-        prev = next;
-        next = next->next;
-    }
-    /* Walk the gaps that the range covers; each gets a piece of its own. */
     while (hr_seq_lt(seq, end)) {
-        if (prev != NULL && hr_seq_gt(prev->seq + prev->len, seq)) {
-            uint32_t again = hr_seq_min(prev->seq + prev->len, end);
+        if (at != NULL && hr_seq_gt(at->end, seq)) {
+            uint32_t again = hr_seq_min(at->end, end);
             if (dup->start == dup->end)
                 dup->start = seq;
             if (dup->start == seq || dup->end == seq)
                 dup->end = again;
             seq = again;
-            if (seq == end)
-                break;
+            continue;
         }
-        uint32_t stop = next == NULL ? end : hr_seq_min(end, next->seq);
-        if (hr_seq_lt(seq, stop)) {
-            uint16_t off = (uint16_t)(base + (seq - base_seq)), len = (uint16_t)(stop - seq);
-            if (!ooo_coalesce(tcp, prev, m, seq, off, len)) {
-                struct hr_tcp_ooo *n =
-                    g->n < tcp->cfg.ooo_max_pieces ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
-                if (n == NULL) {
-                    HR_DROP(tcp->stats, tcp_ooo_limit);
-                    all = false;
-                    break;
-                }
-                *n = (struct hr_tcp_ooo){.mbuf = m, .seq = seq, .off = off, .len = len};
-                rte_mbuf_refcnt_update(m, 1);
-                ooo_put(g, prev, n);
-                prev = n;
-            }
-            seq = stop;
+        struct hr_tcp_island *next = island_of(at == NULL ? g->tree.first : hr_seqtree_next(&at->node));
+        uint32_t stop = next == NULL ? end : hr_seq_min(end, next->node.seq);
+        if (seq == stop) {
+            at = next;
+            continue;
         }
-        if (next == NULL)
+        at = keep(tcp, g, at, next, m, seq, (uint16_t)(m->data_off + (seq - base)), (uint16_t)(stop - seq));
+        if (at == NULL) {
+            HR_DROP(tcp->stats, tcp_ooo_limit);
+            all = false;
             break;
-        prev = next;
-        next = next->next;
+        }
+        seq = stop;
     }
+    if (at != NULL)
+        touch(g, at);
     rte_pktmbuf_free_seg(m); /* the reference that came in */
     return all;
-}
-
-/* Remembers which piece arrived last, for the order of SACK blocks (RFC 2018 4). */
-static void note_recent(struct hr_tcp_gaps *g, uint32_t seq)
-{
-    memmove(&g->recent[1], &g->recent[0], sizeof(g->recent) - sizeof(g->recent[0]));
-    g->recent[0] = seq;
 }
 
 static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
@@ -215,13 +258,12 @@ static void insert_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
         return;
     }
     seg->m = NULL;
-    note_recent(g, seq);
     while (m != NULL) {
         struct rte_mbuf *next = m->next;
         uint16_t len = m->data_len;
         m->next = NULL;
         m->nb_segs = 1;
-        if (!ooo_insert_mbuf(tcp, g, m, seq, &dup)) {
+        if (!insert_mbuf(tcp, g, m, seq, &dup)) {
             rte_pktmbuf_free(next);
             break;
         }
@@ -249,22 +291,19 @@ static bool deliver(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_piece p
 static void deliver_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     struct hr_tcp_gaps *g = c->gaps;
-    struct hr_tcp_ooo *n;
+    struct hr_seqnode *first;
+    bool ok = true;
 
-    while ((n = g->first) != NULL && hr_seq_leq(n->seq, c->rcv_nxt)) {
-        uint32_t skip = c->rcv_nxt - n->seq; /* received again meanwhile */
-        struct hr_piece piece = {.mbuf = n->mbuf};
-        bool ok = true;
-        if (skip >= n->len) {
-            rte_pktmbuf_free_seg(n->mbuf);
+    while (ok && (first = g->tree.first) != NULL && hr_seq_leq(first->seq, c->rcv_nxt)) {
+        uint32_t skip = c->rcv_nxt - first->seq; /* received again meanwhile */
+        struct hr_piece piece = pop(tcp, g, island_of(first));
+        if (skip >= piece.len) {
+            rte_pktmbuf_free_seg(piece.mbuf);
         } else {
-            piece.off = (uint16_t)(n->off + skip);
-            piece.len = (uint16_t)(n->len - skip);
+            piece.off = (uint16_t)(piece.off + skip);
+            piece.len = (uint16_t)(piece.len - skip);
             ok = deliver(tcp, c, piece);
         }
-        ooo_pop(tcp, g);
-        if (!ok)
-            break;
     }
     gaps_detach_idle(tcp, c);
 }
@@ -272,13 +311,18 @@ static void deliver_ooo(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_reass_clear(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     struct hr_tcp_gaps *g = c->gaps;
+
     if (g == NULL)
         return;
-    while (g->first != NULL) {
-        rte_pktmbuf_free_seg(g->first->mbuf);
-        ooo_pop(tcp, g);
-    }
+    while (g->tree.first != NULL)
+        rte_pktmbuf_free_seg(pop(tcp, g, island_of(g->tree.first)).mbuf);
     gaps_detach_idle(tcp, c);
+}
+
+uint32_t hr_tcp_reass_end(const struct hr_tcp_conn *c)
+{
+    const struct hr_tcp_gaps *g = c->gaps;
+    return g == NULL || g->tree.last == NULL ? c->rcv_nxt : island_of(g->tree.last)->end;
 }
 
 static void deliver_segment(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
@@ -339,54 +383,20 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
     }
 }
 
-/* The contiguous range around seq, if any piece holds it. */
-static bool range_around(const struct hr_tcp_conn *c, uint32_t seq, struct hr_tcp_range *ret)
-{
-    for (const struct hr_tcp_ooo *n = c->gaps->first; n != NULL;) {
-        struct hr_tcp_range r = {n->seq, n->seq + n->len};
-        for (n = n->next; n != NULL && n->seq == r.end; n = n->next)
-            r.end += n->len;
-        if (hr_seq_leq(r.start, seq) && hr_seq_lt(seq, r.end)) {
-            *ret = r;
-            return true;
-        }
-        if (hr_seq_gt(r.start, seq))
-            return false;
-    }
-    return false;
-}
-
-static bool listed(const struct hr_tcp_range *list, uint32_t n, uint32_t start)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (list[i].start == start)
-            return true;
-    }
-    return false;
-}
-
 uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max)
 {
     const struct hr_tcp_gaps *g = c->gaps;
-    uint32_t n = 0, first;
-    struct hr_tcp_range r;
+    const struct hr_tcp_island *i;
+    uint32_t n = 0;
 
     if (g == NULL)
         return 0;
     if (g->dsack_due && max > 0)
         ret[n++] = g->dsack; /* RFC 2883 4: it comes first */
-    first = n;
-    for (uint32_t i = 0; i < RTE_DIM(g->recent) && n < max; i++) {
-        if (range_around(c, g->recent[i], &r) && !listed(ret + first, n - first, r.start))
-            ret[n++] = r;
-    }
-    /* Fill up with the lowest. */
-    for (const struct hr_tcp_ooo *o = g->first; o != NULL && n < max;) {
-        r = (struct hr_tcp_range){o->seq, o->seq + o->len};
-        for (o = o->next; o != NULL && o->seq == r.end; o = o->next)
-            r.end += o->len;
-        if (!listed(ret + first, n - first, r.start))
-            ret[n++] = r;
+    TAILQ_FOREACH(i, &g->recent, link) {
+        if (n == max)
+            break;
+        ret[n++] = (struct hr_tcp_range){i->node.seq, i->end};
     }
     return n;
 }

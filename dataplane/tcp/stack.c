@@ -91,7 +91,7 @@ static bool full(const struct hr_tcp_slab *s)
 
 bool hr_tcp_slabs_full(const struct hr_tcp *tcp)
 {
-    return full(&tcp->ooo_slab) && full(&tcp->gaps_slab) && full(&tcp->xmit_slab) && full(&tcp->flight_slab);
+    return full(&tcp->ooo_slab) && full(&tcp->island_slab) && full(&tcp->gaps_slab) && full(&tcp->xmit_slab) && full(&tcp->flight_slab);
 }
 
 /* ---- the stack ---- */
@@ -118,6 +118,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->cong = hr_tcp_cong_find(cfg->cong);
 
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
+    uint32_t n_islands = RTE_MAX(n_ooo / 4, 64u); /* most gaps are followed by more than one buffer */
     uint32_t n_gaps = RTE_MIN(cfg->max_conns, n_ooo);
     /* What is in flight stands in buffers, so there is one for each of them at most; and a transmit record beyond
      * the first of a flight for each receive buffer (xmit.h says who may take how many). */
@@ -130,6 +131,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
                                     RTE_CACHE_LINE_SIZE, cfg->socket_id);
     if (tcp->buckets == NULL || tcp->conns == NULL || hr_tcp_time_wait_init(tcp) != 0 ||
         slab_init(&tcp->ooo_slab, "hr_tcp_ooo", n_ooo, sizeof(struct hr_tcp_ooo), cfg->socket_id) != 0 ||
+        slab_init(&tcp->island_slab, "hr_tcp_islands", n_islands, sizeof(struct hr_tcp_island), cfg->socket_id) != 0 ||
         slab_init(&tcp->gaps_slab, "hr_tcp_gaps", n_gaps, sizeof(struct hr_tcp_gaps), cfg->socket_id) != 0 ||
         slab_init(&tcp->xmit_slab, "hr_tcp_xmit", n_xmit, sizeof(struct hr_txrec), cfg->socket_id) != 0 ||
         slab_init(&tcp->flight_slab, "hr_tcp_flight", n_flight, sizeof(struct hr_tcp_flight), cfg->socket_id) != 0) {
@@ -162,6 +164,7 @@ void hr_tcp_destroy(struct hr_tcp *tcp)
     rte_free(tcp->flight_slab.mem);
     rte_free(tcp->xmit_slab.mem);
     rte_free(tcp->gaps_slab.mem);
+    rte_free(tcp->island_slab.mem);
     rte_free(tcp->ooo_slab.mem);
     rte_free(tcp->conns);
     rte_free(tcp->buckets);

@@ -68,18 +68,30 @@ static const char *numbers(const struct hr_tcp_conn *c, struct tc_edge *e)
 static const char *gaps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t *ret_pieces)
 {
     const struct hr_tcp_gaps *g = c->gaps;
-    uint32_t n = 0;
+    uint32_t n = 0, islands = 0, end = c->rcv_nxt;
 
     if (g == NULL)
         return NULL;
-    for (const struct hr_tcp_ooo *o = g->first; o != NULL; o = o->next, n++) {
-        if (o->len == 0 || !hr_seq_gt(o->seq, c->rcv_nxt) || !hr_seq_leq(o->seq + o->len, c->rcv_adv))
-            return wrong(c, "a piece out of order is out of the window");
-        if (o->next != NULL && !hr_seq_leq(o->seq + o->len, o->next->seq))
-            return wrong(c, "pieces out of order overlap");
-        if (o->next == NULL && o != g->last)
-            return wrong(c, "the last piece is not the last");
+    for (const struct hr_seqnode *s = g->tree.first; s != NULL; s = hr_seqtree_next(s)) {
+        const struct hr_tcp_island *i = (const struct hr_tcp_island *)(const void *)s;
+        uint32_t at = s->seq;
+        if (!hr_seq_gt(at, end) || !hr_seq_leq(i->end, c->rcv_adv))
+            return wrong(c, "an island touches the one before, or is out of the window");
+        for (const struct hr_tcp_ooo *o = i->first; o != NULL; o = o->next, n++) {
+            at += o->len;
+            if (o->len == 0 || (o->next == NULL && o != i->last))
+                return wrong(c, "an empty piece, or the last is not the last");
+        }
+        if (at != i->end)
+            return wrong(c, "the pieces do not fill their island");
+        end = at;
+        islands++;
     }
+    const struct hr_tcp_island *i;
+    TAILQ_FOREACH(i, &g->recent, link)
+        islands--;
+    if (islands != 0 || end != hr_tcp_reass_end(c))
+        return wrong(c, "the list of islands differs from the set");
     if (n != g->n || n > tcp->cfg.ooo_max_pieces)
         return wrong(c, "%u pieces out of order, counted %u", n, g->n);
     if (n == 0 && !g->dsack_due)
