@@ -18,13 +18,10 @@ struct hr_seqnode *hr_seqtree_floor(struct hr_seqtree *t, uint32_t seq)
         found = t->last;
     }
     while (at != NULL) {
+        bool right = hr_seq_leq(at->seq, seq);
+        found = right ? at : found;
+        at = right ? at->right : at->left;
         steps++;
-        if (hr_seq_leq(at->seq, seq)) {
-            found = at;
-            at = at->right;
-        } else {
-            at = at->left;
-        }
     }
     t->visited += steps;
     return found;

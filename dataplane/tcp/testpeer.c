@@ -50,11 +50,11 @@ static void emit_take(void *owner, const struct hr_flow *flow, struct rte_mbuf *
     rte_pktmbuf_free(m);
 }
 
-int setup(void **state)
+int setup_with(void **state, uint32_t rx_mbufs, void (*tweak)(struct hr_tcp_config *cfg))
 {
     (void)state;
     memset(&stats, 0, sizeof(stats));
-    struct hr_buf_config b = {.socket_id = SOCKET_ID_ANY, .rx_mbufs = 2048,
+    struct hr_buf_config b = {.socket_id = SOCKET_ID_ANY, .rx_mbufs = rx_mbufs,
                               .rx_data_room = RTE_PKTMBUF_HEADROOM + 2048, .hdr_mbufs = 1024, .chunks = 256};
     assert_int_equal(hr_buf_ctx_init(&bufs, &b, &stats), 0);
     us = hr_addr_from_v4(htonl(0x0a000001));
@@ -69,6 +69,8 @@ int setup(void **state)
     cfg.on_syn = on_syn;
     cfg.path_mss = path_mss;
     cfg.emit_take = emit_take;
+    if (tweak != NULL)
+        tweak(&cfg);
     assert_int_equal(hr_tcp_create(&cfg, now, &tcp), 0);
     n_out = 0;
     refuse_syns = false;
@@ -76,6 +78,11 @@ int setup(void **state)
     conn = NULL;
     memset(&opts, 0, sizeof(opts));
     return 0;
+}
+
+int setup(void **state)
+{
+    return setup_with(state, 2048, NULL);
 }
 
 int teardown(void **state)
@@ -113,7 +120,7 @@ void pass(uint64_t us_)
     flush();
 }
 
-void feed_wnd(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd)
+struct rte_mbuf *make(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(bufs.rx_pool);
     assert_non_null(m);
@@ -132,7 +139,12 @@ void feed_wnd(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd)
         p[i] = (uint8_t)(s + i);
     m->data_len = (uint16_t)(m->data_len + len);
     m->pkt_len = m->data_len;
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    return m;
+}
+
+void feed_wnd(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd)
+{
+    hr_tcp_input_take(tcp, &peer, &us, make(s, a, flags, len, wnd));
 }
 
 void feed(uint32_t s, uint32_t a, uint8_t flags, uint32_t len)

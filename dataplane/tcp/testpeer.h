@@ -37,11 +37,15 @@ extern struct hr_tcp_opts opts;  /* on every segment that the peer sends */
 
 /* For cmocka; the second fails if anything is left. */
 int setup(void **state);
+/* With a pool of another size and changes to the configuration. */
+int setup_with(void **state, uint32_t rx_mbufs, void (*tweak)(struct hr_tcp_config *cfg));
 int teardown(void **state);
 
 void flush(void);
 /* Time passes; timers fire. */
 void pass(uint64_t us_);
+/* A segment of the peer's. */
+struct rte_mbuf *make(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd);
 /* The peer sends; its bytes count up with the sequence number. */
 void feed_wnd(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd);
 void feed(uint32_t s, uint32_t a, uint8_t flags, uint32_t len);

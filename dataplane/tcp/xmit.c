@@ -297,12 +297,17 @@ static bool mark(struct hr_tcp_xmit *x, struct hr_txrec *r, uint32_t lo, uint32_
 
 void hr_tcp_xmit_sacked(struct hr_tcp_xmit *x, uint32_t start, uint32_t end, struct hr_tcp_delivered *d)
 {
+    struct hr_txrec *r = NULL;
+
     while (hr_seq_lt(start, end)) {
-        struct hr_txrec *r = hr_txrec_of(hr_seqtree_floor(&x->tree, start));
+        if (r == NULL)
+            r = hr_txrec_of(hr_seqtree_floor(&x->tree, start));
         if (r == NULL || hr_seq_leq(r->end, start))
             return;
         uint32_t stop = hr_seq_min(end, r->end);
-        if (r->state != HR_TXREC_SACKED) {
+        if (r->state == HR_TXREC_SACKED) {
+            r = stop == end ? NULL : next_of(r);
+        } else {
             struct hr_txrec was = *r;
             if (!mark(x, r, start, stop))
                 return; /* the peer keeps saying it */
@@ -311,6 +316,7 @@ void hr_tcp_xmit_sacked(struct hr_tcp_xmit *x, uint32_t start, uint32_t end, str
             x->lost_bytes -= was.state == HR_TXREC_LOST ? len : 0;
             d->sacked += len;
             deliver(d, &was, stop, false);
+            r = NULL; /* may be gone */
         }
         start = stop;
     }
