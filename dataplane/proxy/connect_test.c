@@ -380,24 +380,30 @@ static int setup_relay(void **state)
     return err;
 }
 
-/* One open, for 10 ms, by a client of this address; true: it reached its broker. */
-static bool open_from(uint32_t client)
+static uint16_t client_port = 1024;
+
+/* One open by a client of this address, which stays for 10 ms, or for good; true: it reached its broker. */
+static bool open_for(uint32_t client, bool stay)
 {
-    static uint16_t port = 1024;
     uint32_t before = n_reached;
     struct hr_tcp_conn *c;
     struct hr_flow flow = {.local = hr_addr_from_v4(htonl(0x0a000064 + client)),
                            .remote = hr_addr_from_v4(htonl(0x0a000005)),
-                           .local_port = ++port,
+                           .local_port = ++client_port,
                            .remote_port = 5201};
     assert_int_equal(hr_tcp_connect(stack[1], &flow, 0, &c), 0);
     for (unsigned i = 0; i < 20; i++, now += MS) {
         turn(relay);
         hr_proxy_run(proxy, now);
-        if (i == 9 && hr_tcp_flow_exists(stack[1], &flow))
+        if (i == 9 && !stay && hr_tcp_flow_find(stack[1], &flow, hr_tcp_flow_hash(stack[1], &flow)) != NULL)
             hr_tcp_release(stack[1], c);
     }
     return n_reached > before;
+}
+
+static bool open_from(uint32_t client)
+{
+    return open_for(client, false);
 }
 
 static void test_connect_rate_of_a_client(void **state)
@@ -429,6 +435,31 @@ static void test_connect_rate_of_all(void **state)
         assert_true(open_from(i));
 }
 
+/* Source ports for four sessions: the fifth is refused and counted, the four go on, and when one ends another
+ * may come. */
+static void test_out_of_ports(void **state)
+{
+    (void)state;
+    hr_proxy_destroy(proxy);
+    open_proxy(20000, 20003, 9);
+    hr_proxy_set_policy(proxy, &policy);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(open_for(i, true));
+    for (unsigned i = 4; i < 10; i++)
+        assert_false(open_from(i));
+    assert_int_equal(stats[0].drops[HR_DROP_no_source_port], 6);
+    assert_int_equal(hr_proxy_sessions(proxy), 4);
+    struct hr_flow flow = {.local = hr_addr_from_v4(htonl(0x0a000064)), .remote = hr_addr_from_v4(htonl(0x0a000005)),
+                           .local_port = (uint16_t)(client_port - 9), .remote_port = 5201};
+    struct hr_tcp_conn *c = hr_tcp_flow_find(stack[1], &flow, hr_tcp_flow_hash(stack[1], &flow));
+    assert_non_null(c);
+    hr_tcp_abort(stack[1], c);
+    for (unsigned i = 0; i < 10; i++, now += MS)
+        turn(relay);
+    assert_int_equal(hr_proxy_sessions(proxy), 3);
+    assert_true(open_from(4));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -441,6 +472,7 @@ int main(void)
         T(test_restart_over_living_connections),
         cmocka_unit_test_setup_teardown(test_connect_rate_of_a_client, setup_relay, teardown),
         cmocka_unit_test_setup_teardown(test_connect_rate_of_all, setup_relay, teardown),
+        cmocka_unit_test_setup_teardown(test_out_of_ports, setup_relay, teardown),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,29 @@ static void test_out_of_connections(void **state)
     exchange();
 }
 
+/* Receive buffers down to half of the reserve: what is in order is taken, the rest is dropped and counted. */
+static void test_out_of_receive_buffers(void **state)
+{
+    static struct rte_mbuf *held[2048];
+    unsigned n = 0;
+    (void)state;
+    establish(true, true, true);
+    while (rte_mempool_avail_count(bufs.rx_pool) > cfg.rx_pool_reserve / 2)
+        assert_non_null(held[n++] = rte_pktmbuf_alloc(bufs.rx_pool));
+    pass(1000);
+    for (unsigned i = 0; i < 100; i++) {
+        feed(seq + 1000, ack, ACK, 100);
+        exchange();
+    }
+    assert_int_equal(stats.drops[HR_DROP_tcp_rcv_pool], 100);
+    assert_null(conn->gaps);
+    while (n > 0)
+        rte_pktmbuf_free(held[--n]);
+    pass(1000);
+    feed(seq + 1000, ack, ACK, 100);
+    assert_non_null(conn->gaps);
+}
+
 static struct hr_tcp_conn *hoard(uint16_t port, unsigned n_bufs)
 {
     struct hr_pieceq q;
@@ -329,6 +352,7 @@ int main(void)
         T(test_challenges_are_not_shared),
         T(test_probes_are_answered),
         T(test_out_of_connections),
+        T(test_out_of_receive_buffers),
         T(test_zero_window_hoarding),
     };
     hr_test_eal_init();
