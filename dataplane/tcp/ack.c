@@ -21,7 +21,8 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
     hr_tcp_xmit_acked(&f->xmit, c->snd_una, d);
     d->highest = hr_seq_max(d->highest, c->snd_una);
     hr_tcp_pmtu_acked(tcp, c);
-    c->backoff = 0;
+    if (!HR_MUTANT(BACKOFF_KEPT))
+        c->backoff = 0;
     c->retries = 0;
     c->stalled_since_ms = tcp->now_ms;
     if (bytes > 0)
@@ -47,7 +48,7 @@ static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
         c->rtx_at = 0;
         hr_tcp_rtx_restart(tcp, c);
     }
-    if (opened)
+    if (opened && !HR_MUTANT(WINDOW_UPDATE_DEAF))
         hr_tcp_mark_dirty(tcp, c);
 }
 
@@ -57,7 +58,8 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     if (hr_seq_gt(seg->ack, c->snd_nxt) ||
         hr_seq_lt(seg->ack, c->snd_una - RTE_MAX(c->snd_wnd_max, 65535u))) {
         HR_DROP(tcp->stats, tcp_bad_ack);
-        hr_tcp_challenge_ack(tcp, c);
+        if (!HR_MUTANT(ACK_OF_NOTHING))
+            hr_tcp_challenge_ack(tcp, c);
         return false;
     }
 

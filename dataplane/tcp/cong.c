@@ -20,7 +20,7 @@ static uint32_t initial_cwnd(const struct hr_tcp *tcp, const struct hr_tcp_conn 
 {
     /* RFC 6928 2: ten segments, and at most 14600 bytes or two segments where those are larger. */
     uint32_t limit = RTE_MAX(2u * c->smss, 1460u * tcp->cfg.initial_cwnd_segs);
-    return RTE_MIN(tcp->cfg.initial_cwnd_segs * (uint32_t)c->smss, limit);
+    return RTE_MIN(tcp->cfg.initial_cwnd_segs * (uint32_t)c->smss, limit) * (HR_MUTANT(LARGE_INITIAL_WINDOW) ? 10 : 1);
 }
 
 void hr_tcp_cong_init(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -44,7 +44,7 @@ void hr_tcp_cong_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked
 {
     if (c->recovery == HR_TCP_RECOVERY_FAST)
         return;
-    bool in_use = c->cwnd_limited || c->recovery == HR_TCP_RECOVERY_RTO;
+    bool in_use = HR_MUTANT(GROWTH_UNUSED) || c->cwnd_limited || c->recovery == HR_TCP_RECOVERY_RTO;
 
     if (c->cwnd < c->ssthresh) {
         if (c->cong.phase != HR_TCP_CONG_LATER)
@@ -90,6 +90,8 @@ static uint32_t reduce(const struct hr_tcp *tcp, struct hr_tcp_conn *c, bool tim
     hr_tcp_cong_leave_start(c);
     c->cong.acked = 0;
     c->cong.running = false;
+    if (HR_MUTANT(NO_REDUCTION))
+        return c->cwnd;
     return RTE_MAX(tcp->cong->reduce(c, flight, timeout), 2u * c->smss);
 }
 
@@ -105,7 +107,8 @@ void hr_tcp_cong_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     if (c->retries == 0) /* not again for a retransmission of the same segment (RFC 5681 3.1) */
         c->ssthresh = reduce(tcp, c, true);
-    c->cwnd = c->smss;
+    if (!HR_MUTANT(NO_COLLAPSE))
+        c->cwnd = c->smss;
     c->cong.acked = 0;
 }
 
@@ -136,7 +139,7 @@ void hr_tcp_cong_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     /* RFC 5681 4.1: after a pause of an RTO the ACK clock is gone. What was reached is the place to be careful
      * from again (RFC 2861 3.2). */
-    if (tcp->now_us - c->last_tx_us <= c->rto_us)
+    if (tcp->now_us - c->last_tx_us <= c->rto_us || HR_MUTANT(NO_IDLE_RESTART))
         return;
     uint32_t restart = initial_cwnd(tcp, c);
     c->cong.running = false;

@@ -146,13 +146,13 @@ struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events)
 void hr_tcp_set_mss(struct hr_tcp_conn *c, uint16_t mss)
 {
     c->mss = mss;
-    c->smss = (uint16_t)(mss - (c->ts_on ? HR_TCP_TS_OPT_BYTES : 0)); /* RFC 6691 */
+    c->smss = (uint16_t)(mss - (c->ts_on && !HR_MUTANT(TIMESTAMPS_FREE) ? HR_TCP_TS_OPT_BYTES : 0)); /* RFC 6691 */
 }
 
 void hr_tcp_apply_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
     const struct hr_tcp_opts *o = &seg->opts;
-    uint16_t peer_mss = o->has_mss ? RTE_MAX(o->mss, HR_TCP_MSS_MIN) : HR_TCP_MSS_DEFAULT;
+    uint16_t peer_mss = o->has_mss ? RTE_MAX(o->mss, HR_MUTANT(TINY_MSS) ? 40 : HR_TCP_MSS_MIN) : HR_TCP_MSS_DEFAULT;
 
     c->irs = seg->seq;
     c->rcv_nxt = c->last_ack_sent = seg->seq + 1;

@@ -108,7 +108,7 @@ void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, u
                          uint32_t *ret_ts_offset)
 {
     uint64_t h = hr_siphash(tcp->cfg.isn_key, flow, sizeof(*flow));
-    *ret_iss = (uint32_t)h + (uint32_t)(tcp->now_us / 4); /* M is a timer of 4 us (RFC 6528 3) */
+    *ret_iss = (HR_MUTANT(ISN_WITHOUT_KEY) ? 0 : (uint32_t)h) + (uint32_t)(tcp->now_us / 4); /* M is a timer of 4 us (RFC 6528 3) */
     *ret_ts_offset = (uint32_t)(h >> 32);                 /* RFC 7323 7.1: fixed for a tuple */
 }
 

@@ -34,6 +34,7 @@
 #include <stddef.h>
 #include <sys/queue.h>
 
+#include "dataplane/tcp/mutant.h"
 #include "dataplane/tcp/options.h"
 #include "dataplane/tcp/seq.h"
 #include "dataplane/tcp/tcp.h"

@@ -21,7 +21,7 @@ static void new_second(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     new_second(tcp, c);
-    if (c->challenges >= CHALLENGES_PER_S)
+    if (c->challenges >= CHALLENGES_PER_S && !HR_MUTANT(CHALLENGE_UNLIMITED))
         return;
     c->challenges++;
     HR_COUNT(tcp->stats, tcp_challenge_ack);
@@ -47,7 +47,7 @@ static uint32_t sequence_length(const struct hr_tcp_seg *seg)
 /* RFC 9293 3.10.7.1: what belongs to no connection is answered by a reset, unless it is one. */
 static void refuse(struct hr_tcp *tcp, const struct hr_flow *flow, const struct hr_tcp_seg *seg)
 {
-    if (seg->flags & RTE_TCP_RST_FLAG)
+    if (seg->flags & RTE_TCP_RST_FLAG || HR_MUTANT(NO_REFUSAL))
         return;
     if (seg->flags & RTE_TCP_ACK_FLAG)
         hr_tcp_send_rst(tcp, flow, seg->ack, 0, false);
@@ -98,7 +98,7 @@ static void syn_sent_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
 {
     bool ack = seg->flags & RTE_TCP_ACK_FLAG;
 
-    if (ack && seg->ack != c->iss + 1) { /* first: nothing but our SYN can be acknowledged */
+    if (ack && seg->ack != c->iss + 1 && !HR_MUTANT(ANY_SYN_ACK)) { /* first: nothing but our SYN can be acknowledged */
         HR_DROP(tcp->stats, tcp_bad_ack);
         refuse(tcp, &c->flow, seg);
         /* The peer still has a connection from before our restart, which this reset ends: ask again soon. */
@@ -109,7 +109,7 @@ static void syn_sent_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
         return;
     }
     if (seg->flags & RTE_TCP_RST_FLAG) {
-        if (ack && c->snd_nxt != c->iss) {
+        if ((ack || HR_MUTANT(BLIND_RST_IN_SYN_SENT)) && c->snd_nxt != c->iss) {
             HR_COUNT(tcp->stats, tcp_rst_rx);
             hr_tcp_fail(tcp, c, HR_TCP_FAIL_REFUSED);
         }
@@ -136,7 +136,7 @@ static void syn_sent_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
 /* RFC 9293 3.10.7.4, second, with RFC 5961 3.2; seg->seq is in the window. True: c is gone or going. */
 static void reset_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
-    if (seg->seq != c->rcv_nxt) {
+    if (seg->seq != c->rcv_nxt && !HR_MUTANT(RST_ANYWHERE)) {
         hr_tcp_challenge_ack(tcp, c);
         return;
     }
@@ -169,7 +169,7 @@ static void reset_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct 
 /* RFC 7323 5.3 R1. True: too old, to be dropped. */
 static bool paws(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
-    if (!c->ts_on || (seg->flags & RTE_TCP_RST_FLAG))
+    if (!c->ts_on || (seg->flags & RTE_TCP_RST_FLAG) || HR_MUTANT(NO_PAWS))
         return false;
     if (!seg->opts.has_ts) { /* RFC 7323 3.2: not a segment of this connection's */
         HR_DROP(tcp->stats, tcp_paws);
@@ -224,7 +224,7 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
         seg->flags &= (uint8_t)~RTE_TCP_FIN_FLAG;
         return OLD;
     }
-    if (hr_seq_lt(seg->seq, c->rcv_nxt)) {
+    if (hr_seq_lt(seg->seq, c->rcv_nxt) && !HR_MUTANT(NO_LEFT_TRIM)) {
         uint32_t cut = c->rcv_nxt - seg->seq;
         hr_tcp_reass_duplicate(tcp, c, seg->seq, c->rcv_nxt);
         seg->m = hr_tcp_trim_head(seg->m, cut);
@@ -232,7 +232,7 @@ static enum verdict trim(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tc
         seg->len -= RTE_MIN(seg->len, cut);
         hr_tcp_ack_soon(tcp, c);
     }
-    if (hr_seq_gt(end, c->rcv_adv)) {
+    if (hr_seq_gt(end, c->rcv_adv) && !HR_MUTANT(NO_RIGHT_TRIM)) {
         uint32_t keep = c->rcv_adv - seg->seq;
         if (keep < seg->len) {
             if (keep == 0)
@@ -334,7 +334,7 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
 {
     if (!hr_tcp_can_receive(c) || c->reset_at_end)
         return;
-    if (seg->len > 0 && c->released) { /* nobody will read it, and the peer must know (RFC 2525 2.17) */
+    if (seg->len > 0 && c->released && !HR_MUTANT(DATA_TO_NOBODY)) { /* nobody will read it, and the peer must know (RFC 2525 2.17) */
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_ABORTED);
         return;
@@ -358,7 +358,7 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     if (seg->len > 0)
         hr_tcp_reass_input(tcp, c, seg);
     if (c->rcv_fin_known) {
-        if (c->rcv_nxt == c->rcv_fin_seq)
+        if (c->rcv_nxt == c->rcv_fin_seq || HR_MUTANT(FIN_EARLY))
             fin_input(tcp, c);
         else
             hr_tcp_ack_soon(tcp, c);
@@ -393,14 +393,14 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
             reset_input(tcp, c, seg);
         return;
     }
-    if (seg->flags & RTE_TCP_SYN_FLAG) { /* RFC 5961 4.2 */
+    if (seg->flags & RTE_TCP_SYN_FLAG && !HR_MUTANT(SYN_UNCHALLENGED)) { /* RFC 5961 4.2 */
         hr_tcp_challenge_ack(tcp, c);
         return;
     }
     if (!(seg->flags & RTE_TCP_ACK_FLAG))
         return;
     /* RFC 7323 4.3 (2) */
-    if (c->ts_on && hr_seq_leq(seg->seq, c->last_ack_sent) && !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
+    if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) && !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
         c->ts_recent = seg->opts.tsval;
         c->ts_recent_ms = tcp->now_ms;
     }

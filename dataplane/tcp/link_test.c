@@ -369,6 +369,32 @@ static void test_zero_window(void **state)
     finish();
 }
 
+/* RFC 9293 3.8.6.2.2: a reader of crumbs does not make a sender of crumbs. */
+static void test_silly_window(void **state)
+{
+    (void)state;
+    tl_open(&link_, 38, NULL);
+    A->app.to_send = 400000;
+    B->app.read_paused = true;
+    tl_connect(&link_);
+    check(tl_run(&link_, 10 * S, a_stuck));
+    uint32_t edge = B->app.conn->rcv_adv, taken = 0;
+    for (; taken < 1400; taken += 100) {
+        hr_pieceq_drop(&B->bufs, hr_tcp_rcvq(B->app.conn), 100);
+        hr_tcp_consumed(B->tcp, B->app.conn, 100, 0, 0);
+        tl_run(&link_, 2 * S, tl_never); /* a probe is answered meanwhile */
+        check(B->app.conn->rcv_adv == edge);
+    }
+    hr_pieceq_drop(&B->bufs, hr_tcp_rcvq(B->app.conn), 100);
+    hr_tcp_consumed(B->tcp, B->app.conn, 100, 0, 0);
+    tl_run(&link_, 2 * S, tl_never);
+    check(hr_seq_geq(B->app.conn->rcv_adv, edge + 1460));
+    hr_tcp_abort(A->tcp, A->app.conn);
+    A->app.conn = NULL;
+    tl_run(&link_, 1 * S, tl_never);
+    finish();
+}
+
 static void test_persist_gives_up(void **state)
 {
     (void)state;
@@ -469,6 +495,7 @@ int main(void)
         T(test_time_wait_reuse),
         T(test_time_wait_recycled),
         T(test_zero_window),
+        T(test_silly_window),
         T(test_persist_gives_up),
         T(test_want),
         T(test_downstream),

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "dataplane/tcp/mutant.h"
+
 static uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -30,7 +32,7 @@ static int parse_one(uint8_t kind, const uint8_t *p, uint32_t len, struct hr_tcp
         if (len != 3)
             return HR_E_INVALID;
         o->has_wscale = true;
-        o->wscale = p[2] > HR_TCP_WSCALE_MAX ? HR_TCP_WSCALE_MAX : p[2]; /* RFC 7323 2.3 */
+        o->wscale = p[2] > HR_TCP_WSCALE_MAX && !HR_MUTANT(SCALE_OF_15) ? HR_TCP_WSCALE_MAX : p[2]; /* RFC 7323 2.3 */
         return 0;
     case HR_TCP_OPT_SACK_OK:
         if (len != 2)

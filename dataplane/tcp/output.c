@@ -89,7 +89,7 @@ static uint16_t window_field(const struct hr_tcp_conn *c)
 
 static void timestamps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct hr_tcp_opts *o)
 {
-    o->has_ts = c->ts_on;
+    o->has_ts = c->ts_on && (!hr_tcp_synchronized(c) || !HR_MUTANT(NO_TIMESTAMPS_LATER));
     o->tsval = tcp->now_ms + c->ts_offset;
     o->tsecr = c->ts_recent;
 }
@@ -108,6 +108,8 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (!reply)
         o.tsecr = 0;
     uint32_t wnd = RTE_MIN(c->rcv_adv - c->rcv_nxt, 65535u); /* not scaled (RFC 7323 2.2) */
+    if (HR_MUTANT(SYN_WINDOW_SCALED))
+        wnd >>= c->rcv_wscale;
     struct rte_mbuf *m = header(tcp, &c->flow, c->iss, reply ? c->rcv_nxt : 0,
                                 RTE_TCP_SYN_FLAG | (reply ? RTE_TCP_ACK_FLAG : 0), (uint16_t)wnd, &o);
     if (m == NULL)
@@ -187,7 +189,7 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
     uint8_t flags = RTE_TCP_ACK_FLAG;
     if (fin && sent == len)
         flags |= RTE_TCP_FIN_FLAG;
-    if (sent > 0 && seq + sent == queue_end)
+    if (sent > 0 && seq + sent == queue_end && !HR_MUTANT(NO_PSH))
         flags |= RTE_TCP_PSH_FLAG;
     struct hr_tcp_opts o = {0};
     timestamps(tcp, c, &o);
@@ -220,7 +222,7 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
 {
     struct hr_tcp_flight *f = c->flight;
     uint32_t queue_end = c->snd_una + c->sndq.bytes;
-    bool fin = c->fin_sent && r->end == c->snd_nxt;
+    bool fin = c->fin_sent && r->end == c->snd_nxt && !HR_MUTANT(FIN_LOST_ONCE);
     uint32_t len = hr_seq_min(r->end, queue_end) - r->start;
     uint32_t sent = send_data(tcp, c, r->start, len, fin);
 
@@ -277,19 +279,19 @@ static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
     uint32_t cwnd = c->cwnd;
 
     *ret_fin = false;
-    if (c->recovery == HR_TCP_RECOVERY_NONE && !c->sack_on)
+    if (c->recovery == HR_TCP_RECOVERY_NONE && !c->sack_on && !HR_MUTANT(NO_LIMITED_TRANSMIT))
         cwnd += RTE_MIN(c->dupacks, 2u) * c->smss; /* limited transmit, RFC 3042; with SACK pipe shrinks */
     uint32_t credit = cwnd > pipe ? cwnd - pipe : 0;
     uint32_t len = RTE_MIN(unsent, (uint32_t)c->smss);
     if (c->flight != NULL && c->flight->force_new > 0)
         credit = len;
 
-    if (len > credit) {
+    if (len > credit && !HR_MUTANT(CWND_IGNORED)) {
         c->cwnd_limited = true;
         return 0;
     }
-    if (len > wnd) {
-        if (wnd == 0 || wnd < c->snd_wnd_max / 2)
+    if (len > wnd && !HR_MUTANT(WINDOW_IGNORED)) {
+        if (wnd == 0 || (wnd < c->snd_wnd_max / 2 && !HR_MUTANT(SILLY_SENDER)))
             return 0;
         return wnd;
     }
@@ -301,7 +303,7 @@ static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
 static void arm_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     bool waiting = hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
-    if (!waiting || c->snd_nxt != c->snd_una || c->persist)
+    if (!waiting || c->snd_nxt != c->snd_una || c->persist || HR_MUTANT(NO_PERSIST))
         return;
     c->persist = true;
     c->backoff = 0;

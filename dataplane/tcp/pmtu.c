@@ -79,7 +79,7 @@ void hr_tcp_pmtu_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint32_t flight = c->snd_nxt - c->snd_una;
 
     c->flight->mtu_probe_on = false;
-    for (unsigned i = 0; i < RTE_DIM(guesses) && c->retries >= TIMEOUTS + i; i++) {
+    for (unsigned i = 0; i < RTE_DIM(guesses) && !HR_MUTANT(NO_BLACK_HOLE) && c->retries >= TIMEOUTS + i; i++) {
         if (guesses[i] < c->mss && guesses[i] < flight) {
             HR_COUNT(tcp->stats, tcp_pmtu_guess);
             lower(c, guesses[i], now_min(tcp));

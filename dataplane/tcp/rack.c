@@ -61,7 +61,7 @@ static uint32_t reo_wnd(const struct hr_tcp_conn *c)
             return 0;
     }
     uint64_t wnd = (uint64_t)(c->min_rtt_us / 4) * (c->rack_mult + 1u);
-    return (uint32_t)RTE_MIN(wnd, (uint64_t)c->srtt_us);
+    return HR_MUTANT(NO_REORDERING_WINDOW) ? 0 : (uint32_t)RTE_MIN(wnd, (uint64_t)c->srtt_us);
 }
 
 /* Step 5. The timer is set for the time at which all that was sent before the newest delivered segment is due. */
@@ -72,7 +72,7 @@ bool hr_tcp_rack_detect(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     bool any = false;
 
     f->reo_at = 0;
-    if (f->rack_xmit_us == 0)
+    if (f->rack_xmit_us == 0 || HR_MUTANT(NO_RACK))
         return false;
     uint64_t after = (uint64_t)f->rack_rtt_us + reo_wnd(c);
     while ((r = TAILQ_FIRST(&f->xmit.in_time)) != NULL &&

@@ -58,12 +58,12 @@ static bool admit(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp
     uint32_t reserve = tcp->cfg.rx_pool_reserve;
 
     /* Near the end of the pool only what moves a connection forward is kept. */
-    if (tcp->pool_free < (in_order ? reserve / 4 : reserve) ||
+    if ((tcp->pool_free < (in_order ? reserve / 4 : reserve) && !HR_MUTANT(NO_POOL_RESERVE)) ||
         (bufs_held(c) >= 2 * tcp->cfg.conn_bufs_max && c->want == 0)) {
         HR_DROP(tcp->stats, tcp_rcv_pool);
         return false;
     }
-    if (!in_order && hr_tcp_reass_pieces(c) >= tcp->cfg.ooo_max_pieces) {
+    if (!in_order && hr_tcp_reass_pieces(c) >= tcp->cfg.ooo_max_pieces && !HR_MUTANT(GAPS_WITHOUT_LIMIT)) {
         HR_DROP(tcp->stats, tcp_ooo_limit);
         return false;
     }
@@ -93,7 +93,7 @@ static void gaps_detach_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 void hr_tcp_reass_duplicate(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t start, uint32_t end)
 {
-    if (!c->sack_on || start == end)
+    if (!c->sack_on || start == end || HR_MUTANT(NO_DSACK))
         return;
     struct hr_tcp_gaps *g = gaps_attach(tcp, c);
     if (g == NULL)
@@ -117,6 +117,8 @@ static struct hr_tcp_island *island_of(struct hr_seqnode *node)
 /* It changed last. */
 static void touch(struct hr_tcp_gaps *g, struct hr_tcp_island *i)
 {
+    if (HR_MUTANT(SACK_ORDER))
+        return;
     TAILQ_REMOVE(&g->recent, i, link);
     TAILQ_INSERT_HEAD(&g->recent, i, link);
 }
@@ -166,7 +168,8 @@ static struct hr_tcp_island *keep(struct hr_tcp *tcp, struct hr_tcp_gaps *g, str
     bool joins_at = at != NULL && at->end == seq;
 
     if (!joins_at || !coalesce(tcp, at->last, m, off, len)) {
-        struct hr_tcp_ooo *p = g->n < tcp->cfg.ooo_max_pieces ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
+        bool room = g->n < tcp->cfg.ooo_max_pieces || HR_MUTANT(GAPS_WITHOUT_LIMIT);
+        struct hr_tcp_ooo *p = room ? hr_tcp_slab_get(&tcp->ooo_slab) : NULL;
         if (p == NULL)
             return NULL;
         *p = (struct hr_tcp_ooo){.mbuf = m, .off = off, .len = len};
@@ -389,7 +392,7 @@ uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret
     const struct hr_tcp_island *i;
     uint32_t n = 0;
 
-    if (g == NULL)
+    if (g == NULL || HR_MUTANT(NO_SACK_BLOCKS))
         return 0;
     if (g->dsack_due && max > 0)
         ret[n++] = g->dsack; /* RFC 2883 4: it comes first */

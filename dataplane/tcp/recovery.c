@@ -86,7 +86,8 @@ static void leave(struct hr_tcp_conn *c)
 /* RFC 6582 3.2 step 3, partial ACK: the next segment is lost too, and the window is deflated. */
 static void partial_ack(struct hr_tcp_conn *c, uint32_t acked)
 {
-    lose_first(c);
+    if (!HR_MUTANT(NO_PARTIAL_ACK))
+        lose_first(c);
     c->cwnd -= RTE_MIN(acked, c->cwnd);
     if (acked >= c->smss)
         c->cwnd += c->smss;
@@ -108,7 +109,7 @@ static void count_dupacks(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
         return;
     if (c->dupacks < UINT8_MAX)
         c->dupacks++;
-    if (c->dupacks >= DUP_THRESH && hr_seq_geq(c->snd_una, f->recover))
+    if (!HR_MUTANT(NO_FAST_RETRANSMIT) && c->dupacks >= DUP_THRESH && hr_seq_geq(c->snd_una, f->recover))
         enter_fast(tcp, c, d);
     hr_tcp_mark_dirty(tcp, c); /* limited transmit (RFC 3042) */
 }
@@ -209,10 +210,11 @@ void hr_tcp_recovery_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     /* RFC 2018 8: the peer may throw away what it has SACKed. A gap never ends up at SND.UNA while it keeps it. */
     if (first->state == HR_TXREC_SACKED)
         HR_COUNT(tcp->stats, tcp_reneged);
-    hr_tcp_xmit_unsack(&f->xmit);
+    if (!HR_MUTANT(NO_UNSACK))
+        hr_tcp_xmit_unsack(&f->xmit);
     resend(c);
     /* RFC 5682 step 1: not where losses are being repaired already. */
-    f->frto = fresh ? HR_TCP_FRTO_FIRST : HR_TCP_FRTO_OFF;
+    f->frto = fresh && !HR_MUTANT(NO_FRTO) ? HR_TCP_FRTO_FIRST : HR_TCP_FRTO_OFF;
     if (fresh)
         hr_tcp_xmit_lose_first(&f->xmit, c->smss);
     else

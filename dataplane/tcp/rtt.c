@@ -33,7 +33,7 @@ void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t
             c->srtt_us = 1;
     }
     uint64_t rto = c->srtt_us + RTE_MAX((uint64_t)GRANULARITY_US, 4ULL * c->rttvar_us);
-    rto = RTE_MAX(rto, (uint64_t)tcp->cfg.rto_min_us);
+    rto = RTE_MAX(rto, HR_MUTANT(NO_RTO_MINIMUM) ? 0 : (uint64_t)tcp->cfg.rto_min_us);
     c->rto_us = (uint32_t)RTE_MIN(rto, (uint64_t)tcp->cfg.rto_max_us);
 }
 
@@ -50,7 +50,7 @@ void hr_tcp_rtt_acked(const struct hr_tcp *tcp, struct hr_tcp_conn *c, const str
         note_min(tcp, c, RTE_MAX(1u, since(tcp, d->xmit_us)));
     if (d->acked == 0)
         return;
-    if (!d->ambiguous) {
+    if (!d->ambiguous || HR_MUTANT(NO_KARN)) {
         hr_tcp_cong_rtt(c, since(tcp, d->xmit_us));
         if (hr_seq_lt(c->snd_una, f->rtt_seq))
             return;

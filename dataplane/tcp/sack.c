@@ -21,7 +21,7 @@ bool hr_tcp_sack_take(struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, struc
         struct hr_tcp_range r = o->sack[i];
         if (!hr_seq_lt(r.start, r.end))
             continue;
-        if (i == 0 && is_duplicate(o, seg->ack)) {
+        if (i == 0 && is_duplicate(o, seg->ack) && !HR_MUTANT(DSACK_AS_SACK)) {
             /* Of what was sent, and not long ago. */
             dsack = hr_seq_leq(r.end, c->snd_nxt) && hr_seq_diff(c->snd_nxt, r.start) < (1 << 30);
             *ret_dsack = r;
@@ -29,7 +29,7 @@ bool hr_tcp_sack_take(struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, struc
         }
         /* What is not in flight says nothing (an old or forged block); nor does one that begins where the peer
          * says that it has a gap. */
-        if (d == NULL || hr_seq_leq(r.start, base) || hr_seq_gt(r.end, c->snd_nxt))
+        if (d == NULL || hr_seq_leq(r.start, base) || (hr_seq_gt(r.end, c->snd_nxt) && !HR_MUTANT(SACK_BEYOND)))
             continue;
         hr_tcp_xmit_sacked(&c->flight->xmit, r.start, r.end, d);
         d->highest = hr_seq_max(d->highest, r.end);

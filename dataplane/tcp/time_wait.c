@@ -62,7 +62,7 @@ static void append(struct hr_tcp *tcp, struct hr_tcp_time_wait *tw)
 {
     struct hr_tcp_time_waits *t = &tcp->time_wait;
 
-    tw->until = (uint16_t)(ticks(tcp->now_us + 2ULL * tcp->cfg.msl_us) + 1);
+    tw->until = (uint16_t)(ticks(tcp->now_us + (HR_MUTANT(SHORT_TIME_WAIT) ? 1ULL : 2ULL) * tcp->cfg.msl_us) + 1);
     tw->next = 0;
     tw->prev = t->last;
     t->last = index1_of(tcp, tw);
@@ -166,6 +166,8 @@ bool hr_tcp_time_wait_reusable(const struct hr_tcp_time_wait *tw, const struct h
 {
     if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG)) != RTE_TCP_SYN_FLAG)
         return false;
+    if (HR_MUTANT(TIME_WAIT_ANY_SYN))
+        return true;
     if (seg->opts.has_ts) {
         if (!tw->ts_on)
             return true;

@@ -67,7 +67,8 @@ void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->rtx_at = 0;
         return;
     }
-    c->flight->rto_at = next_rto(tcp, c);
+    if (!HR_MUTANT(RTO_NOT_RESTARTED) || c->flight->rto_at == 0)
+        c->flight->rto_at = next_rto(tcp, c);
     hr_tcp_tlp_schedule(tcp, c);
     hr_tcp_rtx_sync(tcp, c);
 }
@@ -118,12 +119,12 @@ static bool fire_end(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 static bool fire_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (c->retries >= tcp->cfg.syn_retries) {
+    if (c->retries >= tcp->cfg.syn_retries && !HR_MUTANT(SYN_WITHOUT_END)) {
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
         return false;
     }
     c->retries++;
-    c->backoff++;
+    c->backoff += !HR_MUTANT(NO_SYN_BACKOFF);
     c->syn_lost = true;
     c->syn_due = true;
     c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
@@ -139,7 +140,7 @@ static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
         return false;
     }
-    if (c->backoff < UINT8_MAX)
+    if (c->backoff < UINT8_MAX && !HR_MUTANT(NO_PERSIST_BACKOFF))
         c->backoff++;
     c->probe_due = true;
     c->rtx_at = RTE_MIN(tcp->now_us + hr_tcp_rto(tcp, c), tcp->now_us + tcp->cfg.zero_window_us - stalled_us(tcp, c));
@@ -149,7 +150,7 @@ static bool fire_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 static bool fire_rto(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    if (stalled_us(tcp, c) >= stall_limit_us(tcp, c)) {
+    if (stalled_us(tcp, c) >= stall_limit_us(tcp, c) && !HR_MUTANT(RETRIES_WITHOUT_END)) {
         HR_DROP(tcp->stats, tcp_user_timeout);
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_TIMEOUT);
@@ -159,7 +160,7 @@ static bool fire_rto(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_recovery_timeout(tcp, c);
     if (c->retries < UINT8_MAX)
         c->retries++;
-    if (c->backoff < UINT8_MAX)
+    if (c->backoff < UINT8_MAX && !HR_MUTANT(NO_BACKOFF))
         c->backoff++;
     hr_tcp_pmtu_timeout(tcp, c);
     c->flight->rto_at = next_rto(tcp, c);
@@ -198,7 +199,7 @@ static bool fire_keepalive(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->ka_at = tcp->now_us + tcp->cfg.keepalive_interval_us;
     if (c->snd_una != c->snd_nxt || c->persist) /* those timers find out by themselves */
         return true;
-    if (c->ka_probes >= tcp->cfg.keepalive_probes) {
+    if (c->ka_probes >= tcp->cfg.keepalive_probes && !HR_MUTANT(KEEPALIVE_WITHOUT_END)) {
         HR_DROP(tcp->stats, tcp_keepalive);
         hr_tcp_send_conn_rst(tcp, c);
         hr_tcp_fail(tcp, c, HR_TCP_FAIL_KEEPALIVE);

@@ -17,7 +17,7 @@ void hr_tcp_tlp_schedule(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
     f->pto_at = 0;
     /* 7.3 would skip the probe: one is out, or no round trip was measured since the last. */
-    if (!c->sack_on || c->recovery != HR_TCP_RECOVERY_NONE || f->xmit.sacked_bytes > 0 || f->xmit.lost_bytes > 0 ||
+    if (HR_MUTANT(NO_TLP) || !c->sack_on || c->recovery != HR_TCP_RECOVERY_NONE || f->xmit.sacked_bytes > 0 || f->xmit.lost_bytes > 0 ||
         c->tlp_out || !c->rtt_fresh)
         return;
     uint64_t pto = c->srtt_us == 0 ? PTO_WITHOUT_RTT_US : RTE_MAX(2ULL * c->srtt_us, (uint64_t)PTO_MIN_US);

@@ -42,7 +42,7 @@ void hr_tcp_undo_dsack(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
 {
     struct hr_tcp_flight *f = c->flight;
 
-    if (!f->undo_on || f->undo_bytes == 0 || hr_seq_lt(r->start, f->undo_una))
+    if (HR_MUTANT(NO_DSACK_UNDO) || !f->undo_on || f->undo_bytes == 0 || hr_seq_lt(r->start, f->undo_una))
         return;
     f->undo_bytes -= RTE_MIN(f->undo_bytes, r->end - r->start);
     if (f->undo_bytes > 0)

@@ -24,7 +24,7 @@ static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
     if (tcp->pool_free <= tcp->cfg.rx_pool_reserve)
         return RTE_MAX(old, RTE_MIN(c->want, (uint32_t)c->rcv_seg));
 
-    uint32_t used = c->rcvq.bytes + c->down_bytes;
+    uint32_t used = HR_MUTANT(WINDOW_WITHOUT_LIMIT) ? 0 : c->rcvq.bytes + c->down_bytes;
     uint32_t target = c->taken ? c->rcv_target : RTE_MIN(c->rcv_target, WND_UNTAKEN);
     uint32_t bytes = target > used ? target - used : 0;
 
@@ -62,10 +62,12 @@ void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint32_t old = offered(c);
     uint32_t wnd = representable(c, room(tcp, c));
 
+    if (HR_MUTANT(WINDOW_RETRACTED) && wnd < old)
+        c->rcv_adv = c->rcv_nxt + wnd;
     if (wnd <= old)
         return;
     /* Receiver side of the silly window (RFC 9293 3.8.6.2.2): by a segment or half the buffer at least. */
-    if (wnd - old < RTE_MIN((uint32_t)c->adv_mss, c->rcv_target / 2) && c->want <= old)
+    if (wnd - old < RTE_MIN((uint32_t)c->adv_mss, c->rcv_target / 2) && c->want <= old && !HR_MUTANT(SILLY_RECEIVER))
         return;
     c->rcv_adv = c->rcv_nxt + wnd;
     hr_tcp_window_account(tcp, c);
@@ -83,7 +85,7 @@ void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint32_t step = RTE_MIN((uint32_t)c->adv_mss, c->rcv_target / 2);
     bool large = more >= 2 * step && more >= c->rcv_target / 4;
     bool stuck = old < step && more >= step; /* the peer may be waiting */
-    if (large || stuck || c->want > old)
+    if ((large || stuck || c->want > old) && !HR_MUTANT(NO_WINDOW_UPDATE))
         hr_tcp_ack_soon(tcp, c);
 }
 

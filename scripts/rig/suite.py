@@ -81,6 +81,27 @@ def conformance(tally):
     tally.add("conformance", res.returncode == 0)
 
 
+def mutants(tally):
+    """Do the tests notice each of the faults that dataplane/tcp/mutant.h lists?"""
+    print("--- mutants", flush=True)
+    res = subprocess.run([sys.executable, ROOT + "/tests/mutants/run.py", env.BUILD], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = res.stdout.strip().splitlines() or ["no output"]
+    print("\n".join(line for line in lines if not line.startswith("killed")), flush=True)
+    tally.add("mutants", res.returncode == 0)
+
+
+def storms(tally):
+    """More seeds of the TCP link than the unit tests take."""
+    print("--- seeded link, 30,000 seeds", flush=True)
+    res = subprocess.run([env.BUILD + "/tests/test-tcp-loss"], env=dict(os.environ, HR_TCP_STORMS="30000"),
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                         errors="replace")
+    if res.returncode != 0:
+        print(res.stdout[-4000:])
+    tally.add("seeded link", res.returncode == 0)
+
+
 def unit(tally):
     build_gcc()
     _meson_test(env.BUILD, "gcc", tally)
@@ -181,17 +202,23 @@ def main(argv):
             unit(tally)
         elif part == "instructions":
             instructions(tally)
+        elif part == "mutants":
+            build_gcc()
+            mutants(tally)
         elif part == "fuzz":
             fuzz(tally, int(argv[1]) if len(argv) > 1 else FUZZ_SECONDS)
         elif part == "integration":
             integration(tally, argv[1:])
         elif part in ("default", "all"):
             unit(tally)
+            mutants(tally)
+            if part == "all":
+                storms(tally)
             instructions(tally)
             fuzz(tally)
             integration(tally, ["--all"] if part == "all" else [])
         else:
-            raise RigError("%s: the parts are unit, instructions, fuzz, integration and all" % part)
+            raise RigError("%s: the parts are unit, mutants, instructions, fuzz, integration and all" % part)
     except RigError as err:
         print("error: %s" % err, file=sys.stderr)
         tally.failed.append("error")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import socket
 import struct
 import threading
@@ -166,6 +167,104 @@ def tcp_loss(ctx):
         net.loss(0)
     again = ctx.counters()["tcp_retransmit_segs"] - before
     check(again > 10, "only %d retransmissions: was there loss?" % again)
+
+
+def _echo_server(c):
+    """Requests of 4 bytes of length and so much data; each answer is the digest and the data backwards."""
+    def exactly(n):
+        got = bytearray()
+        while len(got) < n:
+            more = c.recv(n - len(got))
+            if not more:
+                return None
+            got += more
+        return bytes(got)
+    while True:
+        head = exactly(4)
+        if head is None:
+            return
+        data = exactly(struct.unpack(">I", head)[0])
+        c.sendall(head + hashlib.sha256(data).digest() + data[::-1])
+
+
+def _requests(ctx, n, sizes, seed):
+    rng = random.Random(seed)
+    with ctx.connect(headrace.TCP_PORT, timeout=120) as c:
+        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(n):
+            data = rng.randbytes(rng.choice(sizes))
+            c.sendall(struct.pack(">I", len(data)) + data)
+            want = struct.pack(">I", len(data)) + hashlib.sha256(data).digest() + data[::-1]
+            got = bytearray()
+            while len(got) < len(want):
+                more = c.recv(len(want) - len(got))
+                check(more, "request %d: closed after %d of %d bytes" % (i, len(got), len(want)))
+                got += more
+            check(bytes(got) == want, "request %d of %d bytes: the answer differs" % (i, len(data)))
+
+
+def _one_way(ctx, size, up):
+    """Bulk in one direction, each byte compared; the other direction carries a word."""
+    data = random.Random(size).randbytes(size)
+    seen = {}
+
+    def server(c):
+        if up:
+            seen["digest"], seen["n"] = read_all(c)
+            c.sendall(b"done")
+        else:
+            c.recv(4)
+            c.sendall(data)
+    with Peer(server) as peer:
+        with ctx.connect(headrace.TCP_PORT, timeout=120) as c:
+            c.sendall(data if up else b"give")
+            if up:
+                c.shutdown(socket.SHUT_WR)
+                check(c.recv(4) == b"done", "no answer to the upload")
+            else:
+                seen["digest"], seen["n"] = read_all(c)
+        check(not peer.errors, peer.errors)
+    check(seen["n"] == size and seen["digest"] == hashlib.sha256(data).digest(), "%d of %d bytes, or others" % (
+        seen["n"], size))
+
+
+def _under_loss(ctx, percent, bulk, requests):
+    before = ctx.counters()
+    net.loss(percent)
+    try:
+        start = time.monotonic()
+        for up in (True, False):
+            _one_way(ctx, bulk, up)
+        middle = time.monotonic()
+        with Peer(_echo_server) as peer:
+            _requests(ctx, requests, (1, 200, 1448, 5000, 60000), percent)
+            check(not peer.errors, peer.errors)
+        ctx.note("%d KB each way in %.1f s, %d requests in %.1f s" % (bulk >> 10, middle - start, requests,
+                                                                    time.monotonic() - middle))
+    finally:
+        net.loss(0)
+    after = ctx.counters()
+    again = after["tcp_retransmit_segs"] - before["tcp_retransmit_segs"]
+    check(again > 10, "only %d retransmissions: was there loss?" % again)
+    check(after["tcp_ooo_rx"] > before["tcp_ooo_rx"], "nothing arrived out of order: was there loss?")
+
+
+@test("tcp/loss-1-percent", needs=NEEDS, scan=False)
+def tcp_loss_1(ctx):
+    """1 % loss each way on both legs, the kernel at both ends: bulk up, bulk down, requests, each byte compared."""
+    _under_loss(ctx, 1, 8000000, 150)
+
+
+@test("tcp/loss-10-percent", needs=NEEDS, scan=False)
+def tcp_loss_10(ctx):
+    """10 % loss each way on both legs, as above."""
+    _under_loss(ctx, 10, 600000, 25)
+
+
+@test("tcp/loss-20-percent", needs=NEEDS, suite="all", scan=False)
+def tcp_loss_20(ctx):
+    """20 % loss each way on both legs, as above."""
+    _under_loss(ctx, 20, 150000, 8)
 
 
 @test("tcp/refused", needs=NEEDS, scan=False)
