@@ -54,7 +54,7 @@ static void received(struct rb_peers *p, struct rb_peer *peer)
     struct hr_pieceq *q = hr_tcp_rcvq(peer->conn);
     const struct rb_frame *expected = peer->client ? &p->response : &p->request;
     uint32_t n = q->bytes;
-    if (n == 0)
+    if (n == 0 || peer->stalled)
         return;
     if (p->verify && !rb_frame_equal(expected, peer->got, q, n))
         die("a byte arrived that was not sent");
@@ -253,7 +253,7 @@ void rb_peers_open(struct rb_peers *p, const struct rb_peers_config *cfg, uint32
     /* What is queued towards the wire are references; what comes from it is read in the same turn. */
     const struct hr_buf_config buf_cfg = {.worker_id = 100,
                                           .socket_id = SOCKET_ID_ANY,
-                                          .rx_mbufs = 4096,
+                                          .rx_mbufs = cfg->rx_mbufs ? cfg->rx_mbufs : 4096,
                                           .rx_data_room = data_room,
                                           .hdr_mbufs = 2 * RB_QUEUE,
                                           .chunks = cfg->max_peers + 4096};

@@ -41,6 +41,7 @@ struct rb_peer {
     bool up;
     bool wants;         /* stands in the list of those that have something to send */
     bool closing;       /* FIN queued */
+    bool stalled;       /* does not read */
     uint32_t got;       /* bytes of the frame that is being received */
     uint32_t owed;      /* frames to be sent */
     uint32_t in_flight; /* client: requests without answer, owed ones included */
@@ -53,6 +54,7 @@ struct rb_peers_config {
     bool cksum;          /* offloaded */
     uint32_t max_peers;
     uint32_t request_bytes, response_bytes;
+    uint32_t rx_mbufs;   /* receive buffers; 0: 4096, enough for those who read at once */
     uint16_t port;       /* of the proxy's listener */
     uint16_t broker_port;
     void *owner;
