@@ -360,9 +360,10 @@ struct hr_tcp {
 
     struct hr_tcp_syncookies cookies;
     struct hr_tcp_pmtu pmtu[HR_TCP_PMTU_ENTRIES];
-    struct { /* the search for the connection that has been stalled longest */
-        uint32_t at, oldest; /* indices + 1 */
-        uint32_t oldest_ms;
+    struct { /* the search for connections that have been stalled longest */
+        uint32_t at;        /* the round has come so far */
+        uint32_t oldest_ms; /* seen in it */
+        uint32_t limit_ms;  /* from the round before; 0: not known yet */
     } stalled;
     uint32_t pool_free;    /* receive buffers free, about: taken at hr_tcp_set_now() */
     uint32_t offered_bufs; /* windows offered, in buffers */

@@ -8,8 +8,9 @@
 /* Entries fired per call of hr_tcp_advance(). */
 #define FIRE_MAX 512
 /* Where buffers are short: connections looked at per call, and how long a window has to be closed, ms. */
-#define STALLED_STEP 16
-#define STALLED_MIN_MS 1000
+#define STALLED_STEP 256
+#define STALLED_PAUSE_US 1000
+#define STALLED_MIN_MS 500
 
 static bool due(const struct hr_tcp *tcp, uint64_t at)
 {
@@ -224,43 +225,51 @@ static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_timer_arm(tcp, c);
 }
 
-/* Buffers are short: of the connections that hold some because their peer does not read, the one that has been at it
- * longest goes, one at a time. The search takes a step per call, so it costs nothing per connection. */
-static void end_stalled(struct hr_tcp *tcp)
+/* Is it a connection that holds buffers because its peer does not read, and for how long? */
+static bool is_stalled(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t *ret_ms)
 {
-    if (tcp->pool_free > tcp->cfg.rx_pool_reserve) {
-        tcp->stalled.at = tcp->stalled.oldest = 0;
-        return;
+    *ret_ms = tcp->now_ms - c->stalled_since_ms;
+    return c->in_use && c->persist && c->snd_wnd == 0 && c->sndq.n_pieces > 0 && *ret_ms >= STALLED_MIN_MS;
+}
+
+/* Buffers are short: of the connections that hold some because their peer does not read, those go that have been at
+ * it longest, until there are enough again. One round over the table finds how long that is, the next ends who comes
+ * near it. A round takes some calls, so it costs little per turn. Returns when to be called again. */
+static uint64_t end_stalled(struct hr_tcp *tcp)
+{
+    uint32_t reserve = tcp->cfg.rx_pool_reserve, freed = 0, ms;
+    if (tcp->pool_free > reserve) {
+        tcp->stalled.at = tcp->stalled.oldest_ms = tcp->stalled.limit_ms = 0;
+        return UINT64_MAX;
     }
     for (unsigned i = 0; i < STALLED_STEP && tcp->stalled.at < tcp->cfg.max_conns; i++, tcp->stalled.at++) {
-        const struct hr_tcp_conn *c = &tcp->conns[tcp->stalled.at];
-        if (!c->in_use || !c->persist || c->snd_wnd != 0 || c->sndq.n_pieces == 0)
+        struct hr_tcp_conn *c = &tcp->conns[tcp->stalled.at];
+        if (!is_stalled(tcp, c, &ms))
             continue;
-        uint32_t ms = tcp->now_ms - c->stalled_since_ms;
-        if (ms >= STALLED_MIN_MS && (tcp->stalled.oldest == 0 || ms > tcp->stalled.oldest_ms)) {
-            tcp->stalled.oldest = tcp->stalled.at + 1;
-            tcp->stalled.oldest_ms = ms;
-        }
+        tcp->stalled.oldest_ms = RTE_MAX(tcp->stalled.oldest_ms, ms);
+        if (tcp->stalled.limit_ms == 0 || ms < tcp->stalled.limit_ms || tcp->pool_free + freed > reserve + reserve / 4)
+            continue;
+        freed += c->sndq.n_pieces;
+        HR_DROP(tcp->stats, tcp_stalled);
+        hr_tcp_send_conn_rst(tcp, c);
+        hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
     }
-    if (tcp->stalled.at < tcp->cfg.max_conns)
-        return;
-    struct hr_tcp_conn *c = tcp->stalled.oldest == 0 ? NULL : &tcp->conns[tcp->stalled.oldest - 1];
-    tcp->stalled.at = tcp->stalled.oldest = 0;
-    if (c == NULL || !c->in_use || !c->persist || c->snd_wnd != 0)
-        return;
-    HR_DROP(tcp->stats, tcp_stalled);
-    hr_tcp_send_conn_rst(tcp, c);
-    hr_tcp_fail(tcp, c, HR_TCP_FAIL_PERSIST);
+    if (tcp->stalled.at >= tcp->cfg.max_conns) {
+        tcp->stalled.limit_ms = tcp->stalled.oldest_ms - tcp->stalled.oldest_ms / 16;
+        tcp->stalled.at = tcp->stalled.oldest_ms = 0;
+    }
+    return tcp->now_us + STALLED_PAUSE_US;
 }
 
 uint64_t hr_tcp_advance(struct hr_tcp *tcp)
 {
-    end_stalled(tcp);
+    uint64_t search_at = end_stalled(tcp);
     for (unsigned i = 0; i < FIRE_MAX; i++) {
         struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
         if (e == NULL) {
             uint64_t next = hr_wheel_next(&tcp->wheel);
-            return RTE_MIN(next == UINT64_MAX ? next : next * 1000, hr_tcp_time_wait_advance(tcp));
+            next = RTE_MIN(next == UINT64_MAX ? next : next * 1000, hr_tcp_time_wait_advance(tcp));
+            return RTE_MIN(next, search_at);
         }
         fire(tcp, (struct hr_tcp_conn *)(void *)((char *)e - offsetof(struct hr_tcp_conn, timer)));
     }
