@@ -148,7 +148,10 @@ def _load(results, budget, found, brokers, plan, needed_after):
     _topic("create", "bench-load", 1)
     node = kafka.leader("bench-load")
     leader = next(b for b in brokers if b.node_id == node)
-    carried = {s.name: e2e.load(s, leader, "produce", plan["seconds"], topic="bench-load", **LOAD)["requests_per_s"] for s in found}
+    for s in found:
+        e2e.steady_load(results, 4, s, leader, "produce", max(plan["seconds"], s.warm_seconds), topic="bench-load", **LOAD)
+    carried = {s.name: e2e.steady_load(results, 2, s, leader, "produce", plan["seconds"], topic="bench-load",
+                                       **LOAD)["requests_per_s"] for s in found}
     rate = 0.5 * min(carried.values())
     results.data["settings"]["real/load"] = {"capacity_requests_per_s": carried, "offered_requests_per_s": rate, "load": LOAD}
 
@@ -156,7 +159,8 @@ def _load(results, budget, found, brokers, plan, needed_after):
         order, got = list(found), {}
         rng.shuffle(order)
         for s in order:
-            run = e2e.load(s, leader, "produce", plan["seconds"], rate, seed=rng.randrange(1 << 30), topic="bench-load", **LOAD)
+            run = e2e.steady_load(results, 2, s, leader, "produce", plan["seconds"], rate, seed=rng.randrange(1 << 30),
+                                  topic="bench-load", **LOAD)
             got[s.name] = {"p50_us": run["latency_ns"]["p50"] / 1e3, "p99_us": run["latency_ns"]["p99"] / 1e3,
                            "p99.9_us": run["latency_ns"]["p99.9"] / 1e3,
                            "machine_cpu": run["cpu"]["busy_s"] / (run["bytes"] / 1e9) if run["bytes"] else None}

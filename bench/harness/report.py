@@ -55,6 +55,8 @@ def _machine(data):
             ("host gaps above 10 us", "%d seen, the longest %s us, %s of the time" % (
                 sum(g["over_10us"] for g in gaps), number(max((g["max_us"] for g in gaps), default=None)),
                 "-" if lost is None else "%.2f %%" % (100 * lost)))]
+    if data["notes"]:
+        rows.append(("noted", "; ".join("%s (%d times)" % (n, data["notes"].count(n)) for n in sorted(set(data["notes"])))))
     rows += [("version of %s" % TITLES.get(k, k), v) for k, v in sorted(data["versions"].items()) if v]
     return table(("", ""), rows)
 
@@ -121,8 +123,14 @@ def _floor(data, setting):
     rows = [(m["labels"]["quantity"], spread(m), m["method"]) for m in results.find(data, part="floor", setting=setting)]
     if not rows:
         return []
-    return ["### The driver's part", "", "Cycles per packet of the forward that does nothing else: what net_af_packet and the kernel "
-            "below it take.", ""] + table(("", "TSC cycles per packet", "method"), rows)
+    out = ["### The driver's part", "", "Cycles per packet of the forward that does nothing else: what net_af_packet and the kernel "
+           "below it take.", ""] + table(("", "TSC cycles per packet", "method"), rows)
+    shares = []
+    for kind in KINDS:
+        m = _one(data, part="ratio", setting=setting, kind=kind, level="80%", system="floor", quantity="core_cpu")
+        if m and m["median"]:
+            shares.append((KINDS[kind], spread(m), "%.0f %%" % (100 / m["median"])))
+    return out + table(("at 80%", "Headrace ÷ floor, the core's CPU", "of Headrace's core, the driver and the idle policy"), shares)
 
 
 def _real(data):

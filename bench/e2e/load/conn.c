@@ -156,8 +156,10 @@ int ld_conn_receive(struct ld_conn *conn, const struct ld_request *req, ld_answe
     *ret = (struct ld_got){0};
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n <= 0)
+    if (n <= 0) {
+        errno = n == 0 ? ECONNRESET : errno;
         return HR_E_SYSTEM;
+    }
     ret->bytes = (uint64_t)n;
     if (pass) {
         conn->left -= (uint32_t)n;
