@@ -26,7 +26,7 @@ static const char config_text[] =
     "  source_ports = [12000, 60999];\n"
     "  ports = ({ name = \"card\"; device = \"0000:00:00.0\"; mtu = %u; addresses = (\"10.0.0.5/8\"); });\n"
     "};\n"
-    "limits: { max_connections = %u; };\n"
+    "limits: { max_connections = %u; connect_rate = 0; };\n"
     "cluster: { bootstrap = (\"10.0.1.5:9092\"); };\n"
     "listeners = (\n"
     "  { name = \"kafka\"; mode = \"kafka\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200;\n"
