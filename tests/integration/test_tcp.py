@@ -246,7 +246,6 @@ def _under_loss(ctx, percent, bulk, requests):
     after = ctx.counters()
     again = after["tcp_retransmit_segs"] - before["tcp_retransmit_segs"]
     check(again > 10, "only %d retransmissions: was there loss?" % again)
-    check(after["tcp_ooo_rx"] > before["tcp_ooo_rx"], "nothing arrived out of order: was there loss?")
 
 
 @test("tcp/loss-1-percent", needs=NEEDS, scan=False)
