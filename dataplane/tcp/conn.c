@@ -241,6 +241,8 @@ int hr_tcp_connect(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t time
 {
     uint32_t hash = hr_tcp_flow_hash(tcp, flow), after = 0;
 
+    if (hr_addr_is_any(&flow->remote) || hr_addr_is_group(&flow->remote)) /* RFC 9293 3.9.2.3 */
+        return HR_E_INVALID;
     if (hr_tcp_flow_find(tcp, flow, hash) != NULL)
         return HR_E_EXISTS;
     struct hr_tcp_time_wait *tw = hr_tcp_time_wait_find(tcp, flow, hash);

@@ -238,6 +238,21 @@ static void test_paws(void **state)
 }
 
 /* An active open: RFC 9293 3.10.7.3 and RFC 5927. */
+static void test_open_to_nobody(void **state)
+{
+    struct hr_flow flow = {us, peer, 9092, 40000};
+    struct hr_tcp_conn *c;
+    static const char *const nobody[] = {"0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255", "::", "ff02::1"};
+    (void)state;
+    for (unsigned i = 0; i < RTE_DIM(nobody); i++) {
+        assert_true(hr_addr_parse(nobody[i], &flow.remote));
+        assert_int_equal(hr_tcp_connect(tcp, &flow, 0, &c), HR_E_INVALID);
+    }
+    assert_null(said());
+    assert_true(hr_addr_parse("223.255.255.255", &flow.remote));
+    assert_int_equal(hr_tcp_connect(tcp, &flow, 0, &c), 0);
+}
+
 static void test_active_open(void **state)
 {
     struct hr_flow flow = {us, peer, 9092, 40000};
@@ -287,6 +302,7 @@ int main(void)
         T(test_ack_of_nothing),
         T(test_paws),
         T(test_active_open),
+        T(test_open_to_nobody),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,7 +158,8 @@ struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events);
 bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments);
 
 /* Active open; the flow must be unused (EXISTS: choose another source port; a TIME-WAIT entry is reused
- * where RFC 6191 allows). timeout_us bounds the open, 0 = by syn_retries alone. */
+ * where RFC 6191 allows; INVALID: the remote address is no host's). timeout_us bounds the open, 0 = by syn_retries
+ * alone. */
 HR_MUST_CHECK int hr_tcp_connect(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t timeout_us,
                                  struct hr_tcp_conn **ret_conn);
 

@@ -88,6 +88,13 @@ static inline bool hr_addr_is_multicast6(const struct hr_addr *a)
     return a->b[0] == 0xff;
 }
 
+/* A group of hosts: ff00::/8, 224.0.0.0/4, 255.255.255.255. */
+static inline bool hr_addr_is_group(const struct hr_addr *a)
+{
+    uint32_t v4 = ntohl(hr_addr_v4_be(a));
+    return hr_addr_is_v4(a) ? v4 >> 28 == 14 || v4 == UINT32_MAX : hr_addr_is_multicast6(a);
+}
+
 /* 0.0.0.0 or ::, no host's address. */
 static inline bool hr_addr_is_any(const struct hr_addr *a)
 {
