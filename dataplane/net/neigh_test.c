@@ -29,13 +29,24 @@ static void emit(const char *remote)
     hr_net_flush(wire.net);
 }
 
-static bool is_arp(const struct wire_frame *t)
+/* An ARP request, or a neighbour solicitation. */
+static bool is_question(const struct wire_frame *t)
 {
-    return t->data[12] == 8 && t->data[13] == 6;
+    return wire.v6 ? t->data[20] == 58 && t->data[54] == 135 : t->data[12] == 8 && t->data[13] == 6;
 }
 
-static void arp_reply(const char *ip, const uint8_t mac[6])
+/* Asked of everybody, not of one whose MAC is known. */
+static bool to_many(const struct wire_frame *t)
 {
+    return (t->data[0] & 1) != 0;
+}
+
+static void answer(const char *ip, const uint8_t mac[6])
+{
+    if (wire.v6) {
+        wire_rx(0, f, make_na(f, 0, ip, "10.1.0.1", 0xe0, ip, mac)); /* a router's, solicited, override */
+        return;
+    }
     wire_rx(0, f, make_arp(f, 2, mac, ip, wire.ports[0].mac.addr_bytes, "10.1.0.1", wire.ports[0].mac.addr_bytes));
 }
 
@@ -117,14 +128,16 @@ static void packets_wait_for_the_answer(void **state)
     for (int i = 0; i < 3; i++)
         emit("10.1.0.7");
     assert_int_equal(wire.n_tx, 1); /* one request, not three */
-    assert_true(is_arp(&wire.tx[0]));
-    assert_memory_equal(wire.tx[0].data, mac_bcast, 6);
-    uint32_t ip[2];
-    memcpy(&ip[0], wire.tx[0].data + 28, 4);
-    memcpy(&ip[1], wire.tx[0].data + 38, 4);
-    assert_int_equal(ip[0], ip4("10.1.0.1"));
-    assert_int_equal(ip[1], ip4("10.1.0.7"));
-    arp_reply("10.1.0.7", mac_peer);
+    assert_true(is_question(&wire.tx[0]));
+    assert_true(to_many(&wire.tx[0]));
+    if (!wire.v6) {
+        uint32_t ip[2];
+        memcpy(&ip[0], wire.tx[0].data + 28, 4);
+        memcpy(&ip[1], wire.tx[0].data + 38, 4);
+        assert_int_equal(ip[0], ip4("10.1.0.1"));
+        assert_int_equal(ip[1], ip4("10.1.0.7"));
+    }
+    answer("10.1.0.7", mac_peer);
     assert_int_equal(wire.n_tx, 4);
     for (int i = 1; i < 4; i++) {
         assert_memory_equal(wire.tx[i].data, mac_peer, 6);
@@ -175,7 +188,7 @@ static void unanswered(void **state)
     wire_pass(1 * S);
     emit("10.1.0.7");
     assert_int_equal(wire.n_tx, 4); /* a new attempt */
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     assert_int_equal(wire.n_tx, 5);
     assert_memory_equal(wire.tx[4].data, mac_peer, 6);
 }
@@ -206,30 +219,30 @@ static void waiting_is_bounded(void **state)
 static void confirmed_again_while_in_use(void **state)
 {
     (void)state;
-    arp_reply("10.1.0.7", mac_peer); /* unsolicited: nothing learned */
+    answer("10.1.0.7", mac_peer); /* unsolicited: nothing learned */
     assert_null(neigh_of("10.1.0.7"));
     emit("10.1.0.7");
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     wire.n_tx = 0;
     wire_pass(31 * S);
     emit("10.1.0.7");
     assert_int_equal(wire.n_tx, 2); /* a unicast request, and the packet without waiting */
-    assert_true(is_arp(&wire.tx[0]));
+    assert_true(is_question(&wire.tx[0]));
     assert_memory_equal(wire.tx[0].data, mac_peer, 6);
     assert_memory_equal(wire.tx[1].data, mac_peer, 6);
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     wire.n_tx = 0;
     wire_pass(2 * S);
     emit("10.1.0.7");
     assert_int_equal(wire.n_tx, 1);
-    assert_false(is_arp(&wire.tx[0]));
+    assert_false(is_question(&wire.tx[0]));
 }
 
 static void neighbour_that_dies(void **state)
 {
     (void)state;
     emit("10.1.0.7");
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     wire_pass(31 * S);
     wire.n_tx = 0;
     emit("10.1.0.7");
@@ -237,8 +250,8 @@ static void neighbour_that_dies(void **state)
     for (int i = 0; i < 6; i++)
         wire_pass(1 * S);
     for (uint32_t i = 0; i < wire.n_tx; i++) {
-        if (is_arp(&wire.tx[i]))
-            memcmp(wire.tx[i].data, mac_bcast, 6) == 0 ? broadcast++ : unicast++;
+        if (is_question(&wire.tx[i]))
+            to_many(&wire.tx[i]) ? broadcast++ : unicast++;
     }
     assert_int_equal(unicast, HR_NEIGH_PROBES);
     assert_int_equal(broadcast, HR_NEIGH_TRIES);
@@ -246,21 +259,68 @@ static void neighbour_that_dies(void **state)
     assert_int_equal(DROPS(neigh_unresolved), 1);
 }
 
-/* Gratuitous ARP after a fail-over: the known entry changes, both by request and by reply. */
+/* Unasked: to all, by request and by reply where there are two ways. */
+static void announce(const char *ip, const uint8_t mac[6], uint16_t op)
+{
+    if (wire.v6)
+        wire_rx(0, f, make_na(f, 0, ip, "ff02::1", 0xa0, ip, mac));
+    else
+        wire_rx(0, f, make_arp(f, op, mac, ip, NULL, ip, mac_bcast));
+}
+
+/* The MAC that a packet to the world leaves for. */
+static const uint8_t *way_out(void)
+{
+    wire.n_tx = 0;
+    emit("8.8.8.8");
+    for (uint32_t i = 0; i < wire.n_tx; i++) {
+        if (!is_question(&wire.tx[i]))
+            return wire.tx[i].data;
+    }
+    return NULL;
+}
+
+/* After a fail-over the known entry changes at once, and an unknown one is not made. */
 static void gateway_moves(void **state)
 {
     (void)state;
+    announce("10.1.0.254", mac_peer, 1);
+    assert_null(neigh_of("10.1.0.254"));
     emit("8.8.8.8");
-    arp_reply("10.1.0.254", mac_gw);
-    wire.n_tx = 0;
-    wire_rx(0, f, make_arp(f, 1, mac_peer, "10.1.0.254", NULL, "10.1.0.254", mac_bcast));
-    assert_int_equal(wire.n_news, 2); /* the other workers must know */
-    emit("8.8.8.8");
-    assert_int_equal(wire.n_tx, 1);
-    assert_memory_equal(wire.tx[0].data, mac_peer, 6);
-    wire_rx(0, f, make_arp(f, 2, mac_gw, "10.1.0.254", NULL, "10.1.0.254", mac_bcast));
-    emit("8.8.8.8");
-    assert_memory_equal(wire.tx[1].data, mac_gw, 6);
+    answer("10.1.0.254", mac_gw);
+    uint32_t n = wire.n_news;
+    announce("10.1.0.254", mac_peer, 1);
+    assert_int_equal(wire.n_news, n + 1); /* the other workers must know */
+    assert_memory_equal(way_out(), mac_peer, 6);
+    announce("10.1.0.254", mac_gw, 2);
+    assert_memory_equal(way_out(), mac_gw, 6);
+}
+
+/* A gateway that falls silent and comes back under another MAC: while it is being probed, and after it was given
+ * up. Packets flow again with the first answer. */
+static void gateway_recovers(void **state)
+{
+    (void)state;
+    for (int silent_s = 4; silent_s <= 6; silent_s += 2) {
+        const uint8_t *mac = silent_s == 4 ? mac_peer : mac_gw;
+        emit("8.8.8.8");
+        answer("10.1.0.254", silent_s == 4 ? mac_gw : mac_peer);
+        wire_pass(31 * S);
+        assert_int_equal(neigh_of("10.1.0.254")->state, HR_NEIGH_STALE);
+        assert_non_null(way_out()); /* the old MAC is used while it is asked again */
+        for (int i = 0; i < silent_s; i++)
+            wire_pass(1 * S);
+        assert_int_equal(neigh_of("10.1.0.254")->state, silent_s == 4 ? HR_NEIGH_PROBE : HR_NEIGH_FAILED);
+        if (silent_s == 6) {
+            assert_null(way_out());
+            wire_pass(2 * S);
+            assert_null(way_out()); /* asked anew, waits */
+        }
+        wire.n_tx = 0;
+        answer("10.1.0.254", mac);
+        assert_memory_equal(way_out(), mac, 6);
+        assert_int_equal(neigh_of("10.1.0.254")->state, HR_NEIGH_REACHABLE);
+    }
 }
 
 /* Hosts that only ask do not push out those to whom we talk; ghosts push out each other. */
@@ -269,7 +329,7 @@ static void flood_keeps_the_known(void **state)
     (void)state;
     wire.ports[0].routes[0].bits = 96 + 8; /* a large subnet, for room */
     emit("10.1.0.7");
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     for (uint32_t i = 0; i < 3 * HR_NEIGH_MAX; i++) {
         uint8_t mac[6] = {2, 1, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i, 1};
         char ip[20];
@@ -282,7 +342,7 @@ static void flood_keeps_the_known(void **state)
     assert_int_equal(wire_setup(NULL), 0);
     wire.ports[0].routes[0].bits = 96 + 8;
     emit("10.1.0.7");
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     for (uint32_t i = 0; i < 3 * HR_NEIGH_MAX; i++) {
         char ip[20];
         snprintf(ip, sizeof(ip), "10.77.%u.%u", i >> 8 & 255, i & 255);
@@ -297,7 +357,7 @@ static void unused_entries_are_forgotten(void **state)
 {
     (void)state;
     emit("10.1.0.7");
-    arp_reply("10.1.0.7", mac_peer);
+    answer("10.1.0.7", mac_peer);
     wire_pass(31 * S);
     assert_int_equal(neigh_of("10.1.0.7")->state, HR_NEIGH_STALE);
     assert_int_equal(wire_pass(601 * S), UINT64_MAX);
@@ -320,11 +380,15 @@ static void announcement(void **state)
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, wire_setup, wire_teardown)
+#define T6(fn) {#fn " over IPv6", fn, wire_setup6, wire_teardown, NULL}
+#define BOTH(fn) T(fn), T6(fn)
     const struct CMUnitTest tests[] = {
-        T(request_is_answered), T(probe_is_answered_not_learned), T(others_arp_is_not_answered), T(malformed),
-        T(off_link_sender), T(packets_wait_for_the_answer), T(answer_heard_by_another_worker), T(unanswered),
-        T(waiting_is_bounded), T(confirmed_again_while_in_use), T(neighbour_that_dies), T(gateway_moves),
-        T(flood_keeps_the_known), T(unused_entries_are_forgotten), T(announcement),
+        T(request_is_answered), T(probe_is_answered_not_learned), T(others_arp_is_not_answered),
+        T(malformed), T(off_link_sender), BOTH(packets_wait_for_the_answer),
+        BOTH(answer_heard_by_another_worker), BOTH(unanswered), BOTH(waiting_is_bounded),
+        BOTH(confirmed_again_while_in_use), BOTH(neighbour_that_dies), BOTH(gateway_moves),
+        BOTH(gateway_recovers), T(flood_keeps_the_known), BOTH(unused_entries_are_forgotten),
+        T(announcement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,4 @@
+#include "dataplane/net/mcast.h"
 #include "dataplane/net/port.h"
 
 #include <rte_dev.h>
@@ -17,9 +18,9 @@ static char why[HR_WHY_MAX];
 
 static struct hr_addr addr(const char *text)
 {
-    uint32_t v;
-    assert_int_equal(inet_pton(AF_INET, text, &v), 1);
-    return hr_addr_from_v4(v);
+    struct hr_addr a;
+    assert_true(hr_addr_parse(text, &a));
+    return a;
 }
 
 static struct hr_config_port config(const char *device, uint16_t mtu)
@@ -143,6 +144,63 @@ static void routes_are_sorted(void **state)
     assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
 }
 
+static void routes_of_both_families(void **state)
+{
+    (void)state;
+    struct hr_port port;
+    struct hr_config_port c = config("net_null0", 1500);
+    struct hr_addr groups[HR_PORT_MAX_ADDRS + 1], want;
+    c.n_addrs = 3;
+    c.addrs[0] = (struct hr_config_addr){addr("10.0.0.1"), 24};
+    c.addrs[1] = (struct hr_config_addr){addr("2600:1::5"), 64};
+    c.addrs[2] = (struct hr_config_addr){addr("fd00:1::5"), 64};
+    c.has_gateway6 = true;
+    c.gateway6 = addr("fe80::1");
+    c.n_routes = 1;
+    c.routes[0] = (struct hr_config_route){{addr("2600:2::"), 32}, addr("2600:1::9"), 1400};
+    memset(&port, 0, sizeof(port));
+    assert_int_equal(hr_port_init_routes(&port, &c, why), 0);
+    hr_port_set_mac(&port, &(struct rte_ether_addr){{0x02, 1, 2, 3, 4, 5}});
+    assert_int_equal(port.n_addrs, 4);
+    want = addr("fe80::1:2ff:fe03:405");
+    assert_true(hr_port_has(&port, &want));
+    /* 10.0.0.0/24, three on-link /64, 2600:2::/32, ::/0 */
+    assert_int_equal(port.n_routes, 6);
+    assert_int_equal(port.routes[0].bits, 120);
+    assert_true(port.routes[0].v4);
+    assert_int_equal(port.routes[4].mtu, 1400);
+    assert_true(port.routes[5].bits == 0 && !port.routes[5].v4 && !port.routes[5].on_link);
+    /* All nodes and the groups of the addresses; 2600:1::5 and fd00:1::5 share one. */
+    assert_int_equal(hr_mcast_groups(&port, groups), 3);
+    want = addr("ff02::1");
+    assert_true(hr_addr_equal(&groups[0], &want));
+    want = addr("ff02::1:ff00:5");
+    assert_true(hr_addr_equal(&groups[1], &want));
+    want = addr("ff02::1:ff03:405");
+    assert_true(hr_addr_equal(&groups[2], &want));
+    uint8_t mac[6];
+    hr_mcast_mac(&groups[2], mac);
+    assert_memory_equal(mac, "\x33\x33\xff\x03\x04\x05", 6);
+
+    c.gateway6 = addr("2600:9::1");
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "gateway6"));
+    c.gateway6 = addr("fe80::1");
+    c.routes[0].via = addr("10.0.0.2"); /* of the other family */
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    c.n_routes = 0;
+    c.mtu = 1279;
+    assert_int_equal(hr_port_init_routes(&port, &c, why), HR_E_CONFIG);
+    assert_non_null(strstr(why, "1280"));
+    /* IPv4 alone needs no groups and no link-local address. */
+    c.n_addrs = 1;
+    c.has_gateway6 = false;
+    assert_int_equal(hr_port_init_routes(&port, &c, why), 0);
+    hr_port_set_mac(&port, &(struct rte_ether_addr){{0x02, 1, 2, 3, 4, 5}});
+    assert_int_equal(port.n_addrs, 1);
+    assert_int_equal(hr_mcast_groups(&port, groups), 0);
+}
+
 /* A device with several queues and no offload at all, set up, used and closed. */
 static void null_device(void **state)
 {
@@ -185,7 +243,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(af_packet_sizes), cmocka_unit_test(af_packet_own_sizes), cmocka_unit_test(kinds),
-        cmocka_unit_test(routes_are_sorted), cmocka_unit_test(null_device),
+        cmocka_unit_test(routes_are_sorted), cmocka_unit_test(routes_of_both_families),
+        cmocka_unit_test(null_device),
     };
     return cmocka_run_group_tests(tests, eal, NULL);
 }

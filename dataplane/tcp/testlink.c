@@ -8,6 +8,7 @@
 #include "dataplane/net/cksum.h"
 #include "shared/base/siphash.h"
 #include "tests/support/eal.h"
+#include "tests/support/family.h"
 
 static struct hr_buf_ctx pools[2];
 static struct hr_stats pool_stats[2];
@@ -449,7 +450,7 @@ void tl_open(struct tl_link *l, uint64_t seed, void (*tweak)(int end, struct hr_
         struct hr_tcp_config *cfg = &e->cfg;
         e->bufs = pools[i];
         e->bufs.stats = &e->stats;
-        e->addr = hr_addr_from_v4(htonl(0x0a000001 + (uint32_t)i));
+        e->addr = hr_test_addr(0x0a000001 + (uint32_t)i);
         e->path_mss = 1460;
         e->app.salt = (uint8_t)(17 + i);
         e->app.expect_salt = (uint8_t)(17 + !i);

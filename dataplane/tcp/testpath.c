@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/support/eal.h"
+#include "tests/support/family.h"
 
 #define TP_FIFO (1u << 17)
 #define PIECE 2000 /* bytes of the one buffer that all data refers to */
@@ -211,7 +212,7 @@ void tp_open(struct tp_path *p, uint64_t seed, void (*tweak)(int end, struct hr_
         struct hr_tcp_config *cfg = &e->cfg;
         e->bufs = pools[i];
         e->bufs.stats = &e->stats;
-        e->addr = hr_addr_from_v4(htonl(0x0a000001 + (uint32_t)i));
+        e->addr = hr_test_addr(0x0a000001 + (uint32_t)i);
         e->wire.slot = slots[i];
         hr_tcp_config_default(cfg);
         cfg->max_conns = 64;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/support/eal.h"
+#include "tests/support/family.h"
 
 struct hr_buf_ctx bufs;
 struct hr_stats stats;
@@ -57,8 +58,8 @@ int setup_with(void **state, uint32_t rx_mbufs, void (*tweak)(struct hr_tcp_conf
     struct hr_buf_config b = {.socket_id = SOCKET_ID_ANY, .rx_mbufs = rx_mbufs,
                               .rx_data_room = RTE_PKTMBUF_HEADROOM + 2048, .hdr_mbufs = 1024, .chunks = 256};
     assert_int_equal(hr_buf_ctx_init(&bufs, &b, &stats), 0);
-    us = hr_addr_from_v4(htonl(0x0a000001));
-    peer = hr_addr_from_v4(htonl(0x0a000002));
+    us = hr_test_addr(0x0a000001);
+    peer = hr_test_addr(0x0a000002);
     hr_tcp_config_default(&cfg);
     cfg.max_conns = 64;
     cfg.max_half_open = 8;

@@ -1,7 +1,8 @@
 /* Frames from anybody, between emissions and the passing of time.
  *
- * The input is a program of steps. A frame's bytes are taken as they are or helped along (our MAC, right
- * checksums), so that the fuzzer gets past the first gates. Each frame lies in heap memory of exactly its
+ * The input is a program of steps. A frame's bytes are taken as they are or helped along as a packet of either
+ * family (our MAC, right checksums), so that the fuzzer gets past the first gates. Ports have addresses of both
+ * families, port 0 listens to routers. Each frame lies in heap memory of exactly its
  * size, so AddressSanitizer sees every byte read beyond it. Checked: what is delivered and sent is
  * consistent, and every buffer comes back. */
 #include <rte_ether.h>
@@ -41,7 +42,8 @@ static void on_tcp(void *owner, const struct hr_addr *src, const struct hr_addr 
 {
     (void)owner;
     check_chain(m);
-    CHECK(m->data_len >= sizeof(struct rte_tcp_hdr) && m->pkt_len <= 65515);
+    CHECK(m->data_len >= sizeof(struct rte_tcp_hdr) && m->pkt_len <= (hr_addr_is_v4(src) ? 65515u : 65535u));
+    CHECK(hr_addr_is_v4(src) == hr_addr_is_v4(dst));
     const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
     CHECK((tcp->data_off >> 4) >= 5 && (tcp->data_off >> 4) * 4U <= m->data_len);
     uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, m->pkt_len);
@@ -57,7 +59,9 @@ static void on_icmp(void *owner, const struct hr_flow *flow, uint32_t seq, bool 
 {
     (void)owner;
     (void)seq;
-    CHECK(hr_net_is_local(net, &flow->local) && (mtu == 0 || (mtu >= 552 && !hard)));
+    bool v4 = hr_addr_is_v4(&flow->local);
+    CHECK(hr_net_is_local(net, &flow->local) && v4 == hr_addr_is_v4(&flow->remote));
+    CHECK(mtu == 0 || (mtu >= (v4 ? 552 : 1280) && !hard));
 }
 
 static void on_news(void *owner, const struct hr_net_news *news)
@@ -80,15 +84,25 @@ static uint16_t on_tx(void *owner, uint32_t port_index, struct rte_mbuf **pkts, 
     return n;
 }
 
+/* fd00::a.b.c.d */
+static struct hr_addr addr6(uint32_t v4_be)
+{
+    struct hr_addr a = {{0xfd}};
+    memcpy(a.b + 12, &v4_be, 4);
+    return a;
+}
+
 static void make_port(struct hr_port *port, uint32_t net_be, uint8_t number)
 {
     char why[HR_WHY_MAX];
-    struct hr_config_port cfg = {.name = "fuzz", .mtu = 1500, .n_addrs = 1, .has_gateway = number == 1};
+    struct hr_config_port cfg = {.name = "fuzz", .mtu = 1500, .n_addrs = 2, .has_gateway = number == 1,
+                                 .accept_ra = number == 1};
     cfg.addrs[0] = (struct hr_config_addr){hr_addr_from_v4(net_be | RTE_BE32(1)), 16};
+    cfg.addrs[1] = (struct hr_config_addr){addr6(net_be | RTE_BE32(1)), 112};
     cfg.gateway = hr_addr_from_v4(net_be | RTE_BE32(254));
     if (hr_port_init_routes(port, &cfg, why) != 0)
         abort();
-    port->mac = (struct rte_ether_addr){{2, 0, 0, 0, 0, number}};
+    hr_port_set_mac(port, &(struct rte_ether_addr){{2, 0, 0, 0, 0, number}});
     port->hw_tx_segs = number == 1 ? 8 : 1;
     port->max_tx_segs = 8;
 }
@@ -171,7 +185,41 @@ static void help_along(uint8_t *f, uint32_t len, uint8_t how)
     }
 }
 
-static void emit(uint32_t remote_be, uint16_t len)
+static void help_along6(uint8_t *f, uint32_t len, uint8_t how)
+{
+    static const uint8_t all_nodes_mac[6] = {0x33, 0x33, 0, 0, 0, 1};
+    static const uint8_t all_nodes[16] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    if (len < 58)
+        return;
+    bool group = how & 4;
+    if (how & 1)
+        memcpy(f, group ? all_nodes_mac : ports[0].mac.addr_bytes, 6);
+    if (how & 2) {
+        f[12] = 0x86;
+        f[13] = 0xdd;
+    }
+    struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(f + 14);
+    if (how & 8) {
+        ip->vtc_flow = RTE_BE32(0x60000000);
+        ip->payload_len = rte_cpu_to_be_16((uint16_t)(len - 54));
+        ip->proto = how & 16 ? IPPROTO_ICMPV6 : IPPROTO_TCP;
+        memcpy(ip->dst_addr, group ? all_nodes : ports[0].addrs[1].addr.b, 16);
+    }
+    if (how & 32)
+        ip->hop_limits = 255;
+    uint32_t l4_len = rte_be_to_cpu_16(ip->payload_len), at = ip->proto == IPPROTO_ICMPV6 ? 2 : 16;
+    if ((how & 64) && 54 + l4_len <= len && l4_len >= at + 2) {
+        struct hr_addr src, dst;
+        memcpy(&src, ip->src_addr, 16);
+        memcpy(&dst, ip->dst_addr, 16);
+        memset(f + 54 + at, 0, 2);
+        uint64_t sum = hr_cksum_pseudo(&src, &dst, ip->proto, l4_len);
+        uint16_t field = (uint16_t)~hr_cksum_fold(hr_cksum_add(sum, f + 54, l4_len));
+        memcpy(f + 54 + at, &field, 2);
+    }
+}
+
+static void emit(uint32_t remote_be, uint16_t len, bool v6)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(bufs.hdr_pool);
     CHECK(m != NULL && rte_pktmbuf_append(m, 20) != NULL);
@@ -183,8 +231,8 @@ static void emit(uint32_t remote_be, uint16_t len)
         memcpy(rte_pktmbuf_mtod(tail, void *), payload, len);
         CHECK(rte_pktmbuf_chain(m, tail) == 0);
     }
-    struct hr_flow flow = {.local = ports[remote_be & 1].addrs[0].addr,
-                           .remote = hr_addr_from_v4(remote_be)};
+    struct hr_flow flow = {.local = ports[remote_be & 1].addrs[v6].addr,
+                           .remote = v6 ? addr6(remote_be) : hr_addr_from_v4(remote_be)};
     hr_net_emit_tcp_take(net, &flow, m);
 }
 
@@ -209,7 +257,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             memcpy(frame, data, len);
             data += len;
             size -= len;
-            help_along(frame, len, how);
+            if (op < 80)
+                help_along(frame, len, how);
+            else
+                help_along6(frame, len, how);
             struct rte_mbuf *m = NULL;
             uint32_t step = seg == 0 ? len : seg + 20U;
             for (uint32_t off = 0; off < len || m == NULL; off += step) {
@@ -223,20 +274,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
             hr_net_input_take(net, op & 1 & (how >> 7), &m, 1);
         } else if (op < 200) {
-            emit(RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)), (uint16_t)(how * 6));
+            emit(RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)), (uint16_t)(how * 6), op & 1);
         } else if (op < 210) {
-            emit(arg, 0);
+            emit(arg, 0, op & 1);
         } else if (op < 230) {
             now += arg % 40000000;
             CHECK(hr_net_advance(net, now) > now);
         } else if (op < 240) {
             struct hr_net_news news = {.port_index = how & 3,
-                                       .addr = hr_addr_from_v4(RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff)))};
+                                       .lifetime_s = (uint16_t)arg};
+            uint32_t v4_be = RTE_BE32(0x0a010000) | (arg & RTE_BE32(0xffff));
+            news.addr = op & 1 ? addr6(v4_be) : hr_addr_from_v4(v4_be);
             memcpy(news.mac, data - 6, sizeof(news.mac));
             news.heard = (uint16_t)(seg | HR_HEARD_MAC);
             hr_net_learn(net, &news);
-        } else {
+        } else if (op < 250) {
             hr_net_flush(net);
+        } else if (op < 253) {
+            hr_net_announce(net);
+        } else {
+            now += 1100000; /* the check for duplicates is over */
+            hr_net_advance(net, now);
         }
     }
     hr_net_flush(net);

@@ -1,3 +1,4 @@
+#include "tests/support/family.h"
 #include "tests/support/proxy_rig.h"
 
 #include <rte_mempool.h>
@@ -175,8 +176,8 @@ static void world_events(struct pr *r)
 struct pr_peer *pr_connect(struct pr *r, uint16_t port)
 {
     struct hr_tcp_conn *conn;
-    const struct hr_flow flow = {.local = hr_addr_from_v4(htonl(PR_CLIENT_IP)),
-                                 .remote = hr_addr_from_v4(htonl(PR_PROXY_IP)),
+    const struct hr_flow flow = {.local = hr_test_addr(PR_CLIENT_IP),
+                                 .remote = hr_test_addr(PR_PROXY_IP),
                                  .local_port = r->client_port++,
                                  .remote_port = port};
     if (hr_tcp_connect(r->out.tcp, &flow, 0, &conn) != 0)
@@ -243,7 +244,7 @@ static uint16_t path_mss(void *owner, const struct hr_addr *local, const struct 
 
 static uint32_t source_addrs(void *owner, const struct hr_addr *remote, struct hr_addr *ret, uint32_t max)
 {
-    ret[0] = hr_addr_from_v4(htonl(PR_PROXY_IP));
+    ret[0] = hr_test_addr(PR_PROXY_IP);
     return 1;
 }
 
@@ -365,6 +366,14 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
     if (!r->policy || !r->spare)
         die("no memory");
     hr_policy_sample(r->policy, 1);
+    for (uint32_t i = 0; i < r->policy->n_listeners; i++) {
+        struct hr_policy_listener *l = &r->policy->listeners[i];
+        l->bind = hr_test_addr(ntohl(hr_addr_v4_be(&l->bind)));
+        if (l->target_valid)
+            l->target = hr_test_addr(ntohl(hr_addr_v4_be(&l->target)));
+    }
+    for (uint32_t i = 0; i < r->policy->n_brokers; i++)
+        r->policy->brokers[i].addr = hr_test_addr(ntohl(hr_addr_v4_be(&r->policy->brokers[i].addr)));
     open_tcp(r, &r->in, true, tweak);
     open_tcp(r, &r->out, false, NULL);
     const struct hr_relay_config relay_cfg = {.socket_id = SOCKET_ID_ANY,
