@@ -12,6 +12,7 @@
 
 #include "dataplane/tcp/testpeer.h"
 #include "tests/support/eal.h"
+#include "tests/support/family.h"
 
 #define FLOOD 100000u /* segments, in one second */
 
@@ -73,7 +74,7 @@ static void one_syn(uint32_t i)
     struct hr_addr was = peer;
     uint16_t port = peer_port;
     struct hr_tcp_opts had = opts;
-    peer = hr_addr_from_v4(htonl(0x0b000000 + (draw() & 0xffffff)));
+    peer = hr_test_addr(0x0b000000 + (draw() & 0xffffff));
     peer_port = (uint16_t)draw();
     opts = (struct hr_tcp_opts){.has_mss = true, .mss = 1460, .has_ts = i & 1, .tsval = i, .sack_ok = true,
                                 .has_wscale = true, .wscale = 7};
