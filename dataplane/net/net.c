@@ -128,6 +128,12 @@ void hr_net_announce(struct hr_net *net)
     hr_presence_begin(net);
 }
 
+uint32_t hr_net_path_port(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote)
+{
+    struct hr_net_hop hop;
+    return hr_net_route(net, local, remote, &hop) == 0 ? hop.port : 0;
+}
+
 uint16_t hr_net_path_mss(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote)
 {
     struct hr_net_hop hop;

@@ -122,6 +122,9 @@ void hr_net_announce(struct hr_net *net);
  * there is no route. */
 uint16_t hr_net_path_mss(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote);
 
+/* The port by which segments to remote leave; 0 where there is no route. */
+uint32_t hr_net_path_port(const struct hr_net *net, const struct hr_addr *local, const struct hr_addr *remote);
+
 /* The source address for an active open. NOT_FOUND without a route. */
 HR_MUST_CHECK int hr_net_source(const struct hr_net *net, const struct hr_addr *remote,
                                 struct hr_addr *ret_local);

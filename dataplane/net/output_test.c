@@ -224,6 +224,7 @@ static void sources_and_mss(void **state)
     assert_int_equal(hr_net_sources(wire.net, &remote, got, 4), 1);
     assert_true(hr_addr_equal(&got[0], &want));
     assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 8940 : 8960);
+    assert_int_equal(hr_net_path_port(wire.net, &want, &remote), 1);
     remote = addr_of("10.8.0.5");
     assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 1440 : 1460);
     remote = addr_of("1.1.1.1");
@@ -231,6 +232,7 @@ static void sources_and_mss(void **state)
     want = addr_of("10.1.0.1");
     assert_true(hr_addr_equal(&got[0], &want));
     assert_int_equal(hr_net_path_mss(wire.net, &want, &remote), wire.v6 ? 1440 : 1460);
+    assert_int_equal(hr_net_path_port(wire.net, &want, &remote), 0);
     assert_int_equal(hr_net_source(wire.net, &remote, &got[3]), 0);
     assert_true(hr_net_is_local(wire.net, &want));
     assert_false(hr_net_is_local(wire.net, &remote));

@@ -36,15 +36,16 @@ void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_ack_soon(tcp, c);
     } else if (c->ack_segs >= THIN_SEGMENTS || pending >= window / 4) {
         hr_tcp_ack_soon(tcp, c);
-    } else if (c->ack_at == 0) {
-        c->ack_at = tcp->now_us + tcp->cfg.delayed_ack_us;
+    } else if (c->ack_at_us == 0) {
+        c->ack_at_us = (uint32_t)(tcp->now_us + tcp->cfg.delayed_ack_us);
+        c->ack_at_us += c->ack_at_us == 0;
         hr_tcp_timer_arm(tcp, c);
     }
 }
 
 void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    c->ack_at = 0;
+    c->ack_at_us = 0;
     HR_COUNT(tcp->stats, tcp_delayed_ack);
     hr_tcp_ack_soon(tcp, c);
 }
@@ -52,7 +53,7 @@ void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_ack_sent(struct hr_tcp_conn *c)
 {
     c->ack_now = false;
-    c->ack_at = 0;
+    c->ack_at_us = 0;
     c->ack_segs = 0;
     c->last_ack_sent = c->rcv_nxt;
 }

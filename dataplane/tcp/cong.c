@@ -58,6 +58,7 @@ void hr_tcp_cong_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked
         c->cong.running = false; /* this time does not count (RFC 9438 5.8) */
         return;
     }
+    hr_tcp_cong_leave_start(c);
     /* In steps of a sixteenth of the window: what is computed per step is not computed per ACK, and its
      * rounding stays below a percent. */
     c->cong.acked += acked;

@@ -298,6 +298,17 @@ static void test_hystart_needs_samples(void **state)
     assert_int_equal(conn.cong.phase, HR_TCP_CONG_CSS);
 }
 
+/* Without a loss and without HyStart++'s verdict: avoidance begins at what is (RFC 9438 4.10). */
+static void test_ssthresh_ends_the_start(void **state)
+{
+    (void)state;
+    fresh(HR_TCP_CONG_CUBIC);
+    conn.cwnd = conn.ssthresh = 100 * SMSS;
+    acks(100, 1000);
+    assert_int_equal(conn.cong.phase, HR_TCP_CONG_LATER);
+    assert_in_range(conn.cwnd, 100 * SMSS, 102 * SMSS);
+}
+
 static void test_reno(void **state)
 {
     (void)state;
@@ -328,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_hystart_leaves),
         cmocka_unit_test(test_hystart_returns),
         cmocka_unit_test(test_hystart_needs_samples),
+        cmocka_unit_test(test_ssthresh_ends_the_start),
         cmocka_unit_test(test_reno),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

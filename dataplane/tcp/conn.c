@@ -20,11 +20,12 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     /* Its last use may have left it in a FIFO. */
     uint32_t next[HR_TCP_FIFO_MAX];
     memcpy(next, c->next, sizeof(next));
-    bool event_queued = c->event_queued, dirty_queued = c->dirty_queued;
+    bool event_queued = c->event_queued, dirty_queued = c->dirty_queued, wait_queued = c->wait_queued;
     memset(c, 0, sizeof(*c));
     memcpy(c->next, next, sizeof(next));
     c->event_queued = event_queued;
     c->dirty_queued = dirty_queued;
+    c->wait_queued = wait_queued;
     c->in_use = true;
     c->flow = *flow;
     c->hash = hr_tcp_flow_hash(tcp, flow);
@@ -33,13 +34,14 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     hr_tcp_flow_secrets(tcp, flow, &c->iss, &c->ts_offset);
     c->snd_una = c->snd_nxt = c->iss;
     c->adv_mss = RTE_MAX(tcp->cfg.path_mss(tcp->cfg.owner, &flow->local, &flow->remote), HR_TCP_MSS_MIN);
+    if (tcp->cfg.path_port != NULL)
+        c->port = tcp->cfg.path_port(tcp->cfg.owner, &flow->local, &flow->remote) % HR_TCP_MAX_PORTS;
     c->ts_on = c->sack_on = c->wscale_on = true; /* offered; the peer's SYN decides */
     c->rcv_wscale = tcp->rcv_wscale;
     hr_tcp_set_mss(c, HR_TCP_MSS_DEFAULT);
     c->rcv_target = tcp->cfg.rcv_wnd_initial;
     c->rcv_adv = RTE_MIN(c->rcv_target, 65535u); /* on top of RCV.NXT, once there is one */
     c->rcv_seg = c->adv_mss;
-    c->rcv_seg_max = 1;
     hr_tcp_ack_quick(c);
     c->rto_us = RTO_INITIAL_US;
     c->snd_buf_max = tcp->cfg.snd_buf_max;
@@ -64,6 +66,7 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_flow_remove(tcp, c);
     hr_tcp_timer_stop(tcp, c);
     hr_tcp_unmark_dirty(tcp, c);
+    c->waiting = false;
     hr_pieceq_clear(tcp->bufs, &c->sndq);
     hr_tcp_reass_clear(tcp, c);
     hr_tcp_reass_reported(tcp, c);
@@ -125,13 +128,13 @@ void hr_tcp_post(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t events)
     if (c->event_queued)
         return;
     c->event_queued = true;
-    hr_tcp_fifo_push(tcp, HR_TCP_FIFO_EVENTS, c);
+    hr_tcp_fifo_push(tcp, &tcp->fifo[HR_TCP_FIFO_EVENTS], HR_TCP_FIFO_EVENTS, c);
 }
 
 struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events)
 {
     struct hr_tcp_conn *c;
-    while ((c = hr_tcp_fifo_pop(tcp, HR_TCP_FIFO_EVENTS)) != NULL) {
+    while ((c = hr_tcp_fifo_pop(tcp, &tcp->fifo[HR_TCP_FIFO_EVENTS], HR_TCP_FIFO_EVENTS)) != NULL) {
         c->event_queued = false;
         if (c->events == 0)
             continue;

@@ -19,6 +19,7 @@
  *   ackpolicy.c when what was received is acknowledged
  *   window.c    the receive window
  *   output.c    segments out
+ *   pace.c      when they may leave: bursts, and the ports' allowances
  *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
  *   rtt.c       RFC 6298
  *   cong.c      when the congestion window may change; cong_cubic.c and cong_reno.c say by how much
@@ -154,6 +155,9 @@ struct hr_tcp_flight {
     bool undo_on;
     bool undo_timeout;       /* it began, or went on, with a timeout */
     bool dsack_round_on;
+    /* Pacing, bytes: sent and not worked off at the connection's rate at burst_us (low bits of the clock), and the
+     * most that this may be. */
+    uint32_t burst, burst_max, burst_us;
     bool tlp_due;            /* a probe is to leave */
     bool rtx_force;          /* the next retransmission goes out whatever cwnd says */
     uint8_t frto;            /* enum hr_tcp_frto */
@@ -169,10 +173,10 @@ enum hr_tcp_recovery {
     HR_TCP_RECOVERY_RTO,  /* after a timeout */
 };
 
-/* Connections that have something to send, and those with news for their owner: FIFOs through the blocks' own
- * indices. Who no longer wants to be in one stays until its turn and is passed over then: leaving costs nothing,
- * and a block needs one link for each. */
-enum hr_tcp_fifo_id { HR_TCP_FIFO_DIRTY, HR_TCP_FIFO_EVENTS, HR_TCP_FIFO_MAX };
+/* Connections that have something to send, those with news for their owner, and those that pacing lets wait: FIFOs
+ * through the blocks' own indices. Who no longer wants to be in one stays until its turn and is passed over then:
+ * leaving costs nothing, and a block needs one link for each. */
+enum hr_tcp_fifo_id { HR_TCP_FIFO_DIRTY, HR_TCP_FIFO_EVENTS, HR_TCP_FIFO_WAIT, HR_TCP_FIFO_MAX };
 struct hr_tcp_fifo {
     uint32_t first, last; /* index + 1 */
 };
@@ -184,7 +188,8 @@ struct hr_tcp_conn {
     struct hr_flow flow;
     uint8_t state;       /* enum hr_tcp_state */
     uint8_t recovery;    /* enum hr_tcp_recovery */
-    uint8_t rcv_wscale, snd_wscale;
+    uint8_t rcv_wscale : 4, snd_wscale : 4;
+    uint8_t mtu_probe_min : 6; /* when to try mss_full again: minutes, modulo 64 */
 
     bool active : 1;         /* opened by hr_tcp_connect() */
     bool announced : 1;      /* the owner knows it (ACCEPTED is queued, or it called connect) */
@@ -206,13 +211,14 @@ struct hr_tcp_conn {
     bool dirty : 1;          /* has something to send, perhaps */
     bool dirty_queued : 1;   /* stands in that FIFO, also when it has been freed meanwhile */
     bool event_queued : 1;   /* likewise */
+    bool waiting : 1;        /* for its pace or its port; no data leaves meanwhile */
+    bool wait_queued : 1;    /* stands in such a FIFO, likewise */
     bool rack_reordering : 1; /* segments were seen to overtake each other (RFC 8985 6.2 step 3) */
     bool tlp_out : 1;        /* a tail loss probe is not accounted for; it ended at tlp_end */
     bool tlp_again : 1;      /* it repeated a segment */
     bool rtt_fresh : 1;      /* RTT was measured since the last probe */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
     bool in_use : 1;
-    uint8_t mtu_probe_min : 6; /* when to try mss_full again: minutes, modulo 64 */
 
     uint32_t rcv_nxt;
     uint32_t rcv_adv;        /* right edge offered; never moves back */
@@ -246,6 +252,9 @@ struct hr_tcp_conn {
     uint8_t dup_due;     /* duplicate ACKs owed to a peer without SACK, which counts them */
     uint8_t failure;     /* enum hr_tcp_failure */
     uint32_t next[HR_TCP_FIFO_MAX]; /* index + 1: behind it in that FIFO */
+    int16_t deficit;         /* bytes that its next turn has above a quantum, or below if the last was cut short */
+    uint8_t port;            /* by which its segments leave */
+    uint8_t dupacks;
 
     /* Payload received, and the window. */
     struct hr_pieceq rcvq;
@@ -256,12 +265,13 @@ struct hr_tcp_conn {
     uint32_t offered_bufs;   /* this connection's part of hr_tcp.offered_bufs */
     uint32_t drained;        /* bytes gone for good since drained_since_us */
     uint32_t drained_since_us; /* low bits of the clock */
+    uint32_t stalled_since_ms; /* SND.UNA has not moved, or the window has been closed */
+    uint32_t ack_at_us;      /* deadline of the delayed ACK, low bits of the clock; 0: none */
     uint16_t rcv_seg;        /* running mean of received segment sizes: a buffer's worth of bytes */
-    uint16_t rcv_seg_max;    /* largest so far */
+    uint16_t adv_mss;        /* our MSS option */
 
     /* Deadlines, 0 = none. */
     uint64_t rtx_at;         /* SYN, persist; else the first of the flight's */
-    uint64_t ack_at;         /* delayed ACK */
     uint64_t ka_at;          /* keepalive */
     uint64_t end_at;         /* connect timeout, FIN-WAIT-2 */
     uint64_t last_rx_us;
@@ -274,14 +284,11 @@ struct hr_tcp_conn {
     uint32_t iss, irs;
     uint32_t rcv_fin_seq;
     uint32_t snd_buf_max;
-    uint32_t stalled_since_ms; /* SND.UNA has not moved, or the window has been closed */
     uint32_t min_rtt_us;     /* smallest of late, 0: none */
     uint32_t min_rtt_ms;     /* when it was seen */
     uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
-    uint16_t adv_mss;        /* our MSS option */
     uint16_t mss_full;       /* what mss was before the path's MTU lowered it; 0: it did not */
     uint16_t challenge_s;    /* the second in which challenges and answers were counted */
-    uint8_t dupacks;
     uint8_t rack_mult;       /* the reordering window is this much, plus one, times a quarter of min_rtt_us */
     uint8_t rack_persist;    /* for so many recoveries more */
     uint8_t challenges : 4; /* challenge ACKs sent in that second */
@@ -338,6 +345,24 @@ struct hr_tcp_syncookies {
     uint64_t valid_until_us; /* no cookie is out there after this */
 };
 
+/* A port's allowance: sending adds the time it takes at the allowed rate, passing time pays it off, and up to
+ * burst_ps may be owed. */
+struct hr_tcp_port {
+    uint64_t debt_ps, burst_ps, ps_per_byte, ps_per_packet;
+    struct hr_tcp_fifo backlog;
+};
+
+#define HR_TCP_PACE_SLOTS 64
+struct hr_tcp_pace {
+    struct hr_tcp_fifo slot[HR_TCP_PACE_SLOTS];
+    uint64_t used;     /* a bit per slot */
+    uint64_t slot_now; /* up to this all have been emptied */
+    uint64_t refilled_us;
+    uint32_t limited;  /* a bit per port */
+    const struct hr_tcp_conn *turn_of; /* it came from a backlog and need not join it again */
+    struct hr_tcp_port port[HR_TCP_MAX_PORTS];
+};
+
 struct hr_tcp {
     struct hr_tcp_config cfg;
     struct hr_buf_ctx *bufs;
@@ -353,9 +378,10 @@ struct hr_tcp {
     struct hr_tcp_bucket *buckets;
     uint32_t n_buckets;
 
-    struct hr_tcp_fifo fifo[HR_TCP_FIFO_MAX];
+    struct hr_tcp_fifo fifo[HR_TCP_FIFO_WAIT]; /* those who wait stand in pace */
     struct hr_tcp_time_waits time_wait;
     struct hr_wheel wheel;
+    struct hr_tcp_pace pace;
     struct hr_tcp_slab ooo_slab, island_slab, gaps_slab, xmit_slab, flight_slab;
 
     struct hr_tcp_syncookies cookies;
@@ -422,28 +448,27 @@ static inline uint32_t hr_tcp_conn_no(const struct hr_tcp *tcp, const struct hr_
     return (uint32_t)(c - tcp->conns) + 1;
 }
 
-/* Of connections that do not stand in it. */
-static inline void hr_tcp_fifo_push(struct hr_tcp *tcp, enum hr_tcp_fifo_id id, struct hr_tcp_conn *c)
+/* Of connections that do not stand in it, nor in another with the same link. */
+static inline void hr_tcp_fifo_push(struct hr_tcp *tcp, struct hr_tcp_fifo *q, enum hr_tcp_fifo_id id,
+                                    struct hr_tcp_conn *c)
 {
-    struct hr_tcp_fifo *q = &tcp->fifo[id];
     uint32_t no = hr_tcp_conn_no(tcp, c);
     c->next[id] = 0;
     *(q->last == 0 ? &q->first : &tcp->conns[q->last - 1].next[id]) = no;
     q->last = no;
 }
 
-static inline void hr_tcp_fifo_push_front(struct hr_tcp *tcp, enum hr_tcp_fifo_id id, struct hr_tcp_conn *c)
+static inline void hr_tcp_fifo_push_front(struct hr_tcp *tcp, struct hr_tcp_fifo *q, enum hr_tcp_fifo_id id,
+                                          struct hr_tcp_conn *c)
 {
-    struct hr_tcp_fifo *q = &tcp->fifo[id];
     c->next[id] = q->first;
     q->first = hr_tcp_conn_no(tcp, c);
     if (q->last == 0)
         q->last = q->first;
 }
 
-static inline struct hr_tcp_conn *hr_tcp_fifo_pop(struct hr_tcp *tcp, enum hr_tcp_fifo_id id)
+static inline struct hr_tcp_conn *hr_tcp_fifo_pop(struct hr_tcp *tcp, struct hr_tcp_fifo *q, enum hr_tcp_fifo_id id)
 {
-    struct hr_tcp_fifo *q = &tcp->fifo[id];
     if (q->first == 0)
         return NULL;
     struct hr_tcp_conn *c = &tcp->conns[q->first - 1];
@@ -581,6 +606,12 @@ void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next 
 void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* The sender starts, or starts again: no thinning for a while. */
 void hr_tcp_ack_quick(struct hr_tcp_conn *c);
+/* The deadline of the delayed ACK, 0 = none. What seems to lie further ahead than it ever may is long past. */
+static inline uint64_t hr_tcp_ack_at(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    uint32_t left_us = c->ack_at_us - (uint32_t)tcp->now_us;
+    return c->ack_at_us == 0 ? 0 : tcp->now_us + (left_us <= tcp->cfg.delayed_ack_us + 1 ? left_us : 0);
+}
 void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* A segment left, and with it the acknowledgement of all that came. */
 void hr_tcp_ack_sent(struct hr_tcp_conn *c);
@@ -606,6 +637,23 @@ static inline uint32_t hr_tcp_unsent(const struct hr_tcp_conn *c)
 {
     return c->fin_sent ? 0 : c->snd_una + c->sndq.bytes - c->snd_nxt;
 }
+
+/* pace.c */
+void hr_tcp_pace_init(struct hr_tcp *tcp);
+/* The burst in flight has reached its limit: may len bytes more leave? If not, c waits. */
+HR_MUST_CHECK bool hr_tcp_pace_burst(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len);
+/* May c's port send? If not, c waits. */
+HR_MUST_CHECK bool hr_tcp_pace_port(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* A segment of c's leaves, so long with its TCP header. */
+void hr_tcp_pace_charge(struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t len);
+/* Its turn ended with more to send. */
+void hr_tcp_pace_again(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+void hr_tcp_pace_refill(struct hr_tcp *tcp);
+/* The next whose port may send again; NULL: nobody. */
+struct hr_tcp_conn *hr_tcp_pace_next(struct hr_tcp *tcp);
+bool hr_tcp_pace_ready(const struct hr_tcp *tcp); /* is there one? */
+/* Those whose pace lets them go on become dirty. */
+void hr_tcp_pace_advance(struct hr_tcp *tcp);
 
 /* timers.c */
 /* The deadlines changed: sees to it that the wheel fires in time. */

@@ -1,4 +1,5 @@
-/* Segments out. hr_tcp_flush() goes round the dirty connections, a quantum each, so that none starves.
+/* Segments out. hr_tcp_flush() goes round the dirty connections in deficit round robin: a quantum of bytes each,
+ * and what a large segment left of it is added to the next, so that none starves and segment sizes do not matter.
  *
  * A connection sends in this order: its SYN; what is lost; what is new and fits both windows; probes; and an
  * ACK alone if nothing carried it. Whatever is sent carries the newest acknowledgement and window. */
@@ -7,8 +8,8 @@
 
 #include "dataplane/tcp/impl.h"
 
-/* Segments of one connection in a row. */
-#define QUANTUM 16
+/* Bytes of one connection in a row: larger than any segment, so that each turn sends something. */
+#define QUANTUM 32768
 
 void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
@@ -16,7 +17,7 @@ void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (c->dirty_queued)
         return;
     c->dirty_queued = true;
-    hr_tcp_fifo_push(tcp, HR_TCP_FIFO_DIRTY, c);
+    hr_tcp_fifo_push(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY, c);
 }
 
 void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -66,6 +67,13 @@ bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint3
         return false;
     emit(tcp, flow, m);
     return true;
+}
+
+static void emit_conn(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf *m)
+{
+    if (tcp->pace.limited != 0)
+        hr_tcp_pace_charge(tcp, c, m->pkt_len);
+    emit(tcp, &c->flow, m);
 }
 
 void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack)
@@ -125,7 +133,7 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
         hr_tcp_timer_arm(tcp, c);
     }
-    emit(tcp, &c->flow, m);
+    emit_conn(tcp, c, m);
     return true;
 }
 
@@ -143,7 +151,7 @@ static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
     if (with_sack)
         hr_tcp_reass_reported(tcp, c);
     hr_tcp_ack_sent(c);
-    emit(tcp, &c->flow, m);
+    emit_conn(tcp, c, m);
     return true;
 }
 
@@ -207,15 +215,20 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
     }
     hr_tcp_ack_sent(c);
     c->last_tx_us = tcp->now_us;
-    emit(tcp, &c->flow, m);
+    emit_conn(tcp, c, m);
     return sent + !!(flags & RTE_TCP_FIN_FLAG);
 }
 
-/* What leaves counts against what recovery grants (RFC 9937 6.3). */
-static void note_sent(struct hr_tcp_conn *c, uint32_t bytes)
+/* What leaves counts against the burst, and against what recovery grants (RFC 9937 6.3). */
+static void note_sent(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
 {
+    struct hr_tcp_flight *f = c->flight;
+
+    if (f->burst == 0)
+        f->burst_us = (uint32_t)tcp->now_us;
+    f->burst += bytes;
     if (c->recovery == HR_TCP_RECOVERY_FAST)
-        c->flight->prr.out += bytes;
+        f->prr.out += bytes;
 }
 
 static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_range *r)
@@ -229,7 +242,7 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     if (sent == 0)
         return false;
     hr_tcp_xmit_sent_again(&f->xmit, r->start, r->start + sent, tcp->now_us);
-    note_sent(c, sent);
+    note_sent(tcp, c, sent);
     f->undo_bytes += sent;
     f->rtx_force = false;
     c->retransmits++;
@@ -256,7 +269,7 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
         return false;
     }
     hr_tcp_xmit_sent(&f->xmit, c->snd_nxt, c->snd_nxt + sent, tcp->now_us);
-    note_sent(c, sent);
+    note_sent(tcp, c, sent);
     c->snd_nxt += sent;
     uint32_t bytes = RTE_MIN(sent, len);
     if (sent > bytes)
@@ -355,7 +368,32 @@ static bool send_loss_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     return true;
 }
 
-/* Sends up to budget segments; returns how many. *ret_more: the budget was the limit. */
+/* May len bytes leave in this turn, of which *credit is left? Else c waits for its pace or its port, or
+ * (*ret_more) for its next turn. */
+static bool may_leave(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, uint32_t *credit, bool *ret_more)
+{
+    const struct hr_tcp_flight *f = c->flight;
+
+    if (len > *credit) {
+        *ret_more = true;
+        return false;
+    }
+    if (f != NULL && f->burst + len > f->burst_max && !hr_tcp_pace_burst(tcp, c, len))
+        return false;
+    if (tcp->pace.limited != 0 && !hr_tcp_pace_port(tcp, c))
+        return false;
+    *credit -= len;
+    return true;
+}
+
+/* A turn that ended for want of credit adds what it left to the next; one that was cut short goes on. */
+static int16_t next_deficit(const struct hr_tcp_conn *c, uint32_t credit, bool more)
+{
+    int32_t left = more ? (int32_t)credit : c->waiting ? (int32_t)credit - QUANTUM : 0;
+    return (int16_t)RTE_MIN(left, INT16_MAX);
+}
+
+/* Sends up to budget segments; returns how many. *ret_more: the budget or the quantum was the limit. */
 static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budget, bool *ret_more)
 {
     uint32_t n = 0;
@@ -376,7 +414,8 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             return n;
         n++;
     }
-    bool may_send = c->state != HR_TCP_FIN_WAIT_2;
+    bool may_send = c->state != HR_TCP_FIN_WAIT_2 && !c->waiting;
+    uint32_t credit = (uint32_t)(QUANTUM + c->deficit);
     uint32_t pipe = may_send ? hr_tcp_recovery_pipe(c) : 0;
     if (may_send)
         c->cwnd_limited = false;
@@ -394,7 +433,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
                 c->cwnd_limited = true;
                 break;
             }
-            if (!send_again(tcp, c, &r))
+            if (!may_leave(tcp, c, r.end - r.start, &credit, ret_more) || !send_again(tcp, c, &r))
                 break;
             pipe += r.end - r.start;
         } else if (c->mss_full != 0 && (len = hr_tcp_pmtu_probe(tcp, c, pipe)) > 0) {
@@ -404,7 +443,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             pipe += len;
             fresh = true;
         } else if ((len = new_data(c, pipe, &fin)) > 0 || fin) {
-            if (!send_new(tcp, c, len, fin))
+            if (!may_leave(tcp, c, len, &credit, ret_more) || !send_new(tcp, c, len, fin))
                 break;
             pipe += len;
             fresh = true;
@@ -413,6 +452,8 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
         }
         n++;
     }
+    if (may_send)
+        c->deficit = next_deficit(c, credit, *ret_more);
     if (fresh) { /* RFC 8985 7.2 */
         hr_tcp_tlp_schedule(tcp, c);
         hr_tcp_rtx_sync(tcp, c);
@@ -436,7 +477,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
     c->dup_due = 0;
     if (c->ack_now && send_bare(tcp, c, c->snd_nxt, 0, c->sack_on))
         n++;
-    if (may_send && !tcp->no_mbuf)
+    if (may_send && !c->waiting && !tcp->no_mbuf)
         arm_persist(tcp, c);
     return n;
 }
@@ -446,23 +487,30 @@ bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
     uint32_t sent = 0;
 
     tcp->no_mbuf = false;
+    if (tcp->pace.limited != 0)
+        hr_tcp_pace_refill(tcp);
     while (sent < max_segments) {
-        struct hr_tcp_conn *c = hr_tcp_fifo_pop(tcp, HR_TCP_FIFO_DIRTY);
+        struct hr_tcp_conn *c = hr_tcp_fifo_pop(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY);
         bool more;
-        if (c == NULL)
+        tcp->pace.turn_of = NULL;
+        if (c != NULL) {
+            c->dirty_queued = false;
+            if (!c->dirty)
+                continue;
+            c->dirty = false;
+        } else if (tcp->pace.limited != 0 && (c = hr_tcp_pace_next(tcp)) != NULL) {
+            tcp->pace.turn_of = c;
+        } else {
             return false;
-        c->dirty_queued = false;
-        if (!c->dirty)
-            continue;
-        c->dirty = false;
-        sent += output(tcp, c, RTE_MIN((uint32_t)QUANTUM, max_segments - sent), &more);
+        }
+        sent += output(tcp, c, max_segments - sent, &more);
         if (tcp->no_mbuf) { /* the port will give buffers back: first in line then */
             c->dirty = c->dirty_queued = true;
-            hr_tcp_fifo_push_front(tcp, HR_TCP_FIFO_DIRTY, c);
+            hr_tcp_fifo_push_front(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY, c);
             return true;
         }
         if (more)
-            hr_tcp_mark_dirty(tcp, c);
+            hr_tcp_pace_again(tcp, c);
     }
-    return tcp->fifo[HR_TCP_FIFO_DIRTY].first != 0;
+    return tcp->fifo[HR_TCP_FIFO_DIRTY].first != 0 || (tcp->pace.limited != 0 && hr_tcp_pace_ready(tcp));
 }

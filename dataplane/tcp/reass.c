@@ -358,7 +358,6 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
     }
     /* Sizes of what arrives, for turning buffers into bytes. Crumbs coalesce, so they do not count as one. */
     uint16_t size = (uint16_t)RTE_MIN(seg->len, (uint32_t)c->adv_mss);
-    c->rcv_seg_max = RTE_MAX(c->rcv_seg_max, size);
     c->rcv_seg = (uint16_t)((7u * c->rcv_seg + RTE_MAX(size, (uint16_t)HR_COPY_BREAK)) / 8);
 
     if (seg->seq != c->rcv_nxt) {

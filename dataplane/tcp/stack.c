@@ -148,6 +148,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     hr_wheel_init(&tcp->wheel, now_us / 1000);
     hr_tcp_syncookie_init(&tcp->cookies);
     hr_tcp_set_now(tcp, now_us);
+    hr_tcp_pace_init(tcp);
     *ret_tcp = tcp;
     return 0;
 }

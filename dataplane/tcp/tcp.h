@@ -8,7 +8,8 @@
  *   1. hr_tcp_set_now(), then hr_tcp_input_take() for each received segment
  *   2. hr_tcp_advance() fires the timers that are due
  *   3. hr_tcp_next_event() until NULL: the owner reads, queues, shuts down, aborts
- *   4. hr_tcp_flush() sends what the turn made ready, through config.emit
+ *   4. hr_tcp_flush() sends what the turn made ready, through config.emit; hr_tcp_pace_deadline() says when it
+ *      would send more
  *
  * Terms are those of RFC 9293 (SND.UNA, RCV.WND, ...). All times are microseconds. */
 #pragma once
@@ -85,6 +86,14 @@ struct hr_tcp_accept {
     bool accept;       /* false: answered by RST, the owner has counted why */
 };
 
+/* What may leave by a port; 0: no limit. */
+struct hr_tcp_allowance {
+    uint64_t bytes_per_s; /* of Ethernet frames */
+    uint32_t packets_per_s;
+    uint32_t burst_us;    /* so much time's worth at once */
+};
+#define HR_TCP_MAX_PORTS 8
+
 struct hr_tcp_config {
     unsigned worker_id;
     int socket_id;
@@ -123,6 +132,9 @@ struct hr_tcp_config {
     /* The largest segment payload toward remote that the route carries (MTU less IP and TCP headers without
      * options: RFC 9293 3.7.1). */
     uint16_t (*path_mss)(void *owner, const struct hr_addr *local, const struct hr_addr *remote);
+    /* The port, below HR_TCP_MAX_PORTS, by which segments to remote leave, and what each may send. NULL: one port. */
+    uint8_t (*path_port)(void *owner, const struct hr_addr *local, const struct hr_addr *remote);
+    struct hr_tcp_allowance allowance[HR_TCP_MAX_PORTS];
     /* Takes a segment: m starts with the TCP header, payload chained behind, checksum field 0, room for
      * Ethernet and IP headers in front. The network layer fills checksums and addresses. */
     void (*emit_take)(void *owner, const struct hr_flow *flow, struct rte_mbuf *m);
@@ -156,6 +168,10 @@ struct hr_tcp_conn *hr_tcp_next_event(struct hr_tcp *tcp, uint32_t *ret_events);
 /* Sends everything that is ready, acknowledgements last. Bounded per call by max_segments; true if work is
  * left (call again next turn). */
 bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments);
+
+/* When pacing lets more leave, UINT64_MAX if nothing waits: hr_tcp_advance() and hr_tcp_flush() have something to
+ * do then. Ask after a flush; hr_tcp_advance() counts it in what it returns. */
+uint64_t hr_tcp_pace_deadline(const struct hr_tcp *tcp);
 
 /* Active open; the flow must be unused (EXISTS: choose another source port; a TIME-WAIT entry is reused
  * where RFC 6191 allows; INVALID: the remote address is no host's). timeout_us bounds the open, 0 = by syn_retries

@@ -25,9 +25,9 @@ static uint64_t earliest(uint64_t a, uint64_t b)
     return a == 0 ? b : b == 0 ? a : RTE_MIN(a, b);
 }
 
-static const char *timers(const struct hr_tcp_conn *c)
+static const char *timers(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
-    uint64_t at = earliest(earliest(c->rtx_at, c->ack_at), earliest(c->ka_at, c->end_at));
+    uint64_t at = earliest(earliest(c->rtx_at, hr_tcp_ack_at(tcp, c)), earliest(c->ka_at, c->end_at));
     bool waiting = hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
 
     if (at != 0 && (!hr_wheel_armed(&c->timer) || c->timer.tick > (at + 999) / 1000))
@@ -38,9 +38,11 @@ static const char *timers(const struct hr_tcp_conn *c)
         return c->rtx_at == 0 && !c->syn_due ? wrong(c, "a handshake without timer") : NULL;
     if (c->snd_una != c->snd_nxt && c->rtx_at == 0)
         return wrong(c, "data in flight, and no timer");
-    if (waiting && c->rtx_at == 0 && !c->dirty)
+    if (c->waiting && (!c->wait_queued || hr_tcp_pace_deadline(tcp) == UINT64_MAX))
+        return wrong(c, "it waits for its pace, and no time is set");
+    if (waiting && c->rtx_at == 0 && !c->dirty && !c->waiting)
         return wrong(c, "data or a FIN waits, and no timer");
-    if (c->rcv_nxt != c->last_ack_sent && c->ack_at == 0 && !c->dirty)
+    if (c->rcv_nxt != c->last_ack_sent && c->ack_at_us == 0 && !c->dirty)
         return wrong(c, "received data is not acknowledged, and no timer");
     return NULL;
 }
@@ -170,7 +172,7 @@ const char *tc_check(struct hr_tcp *tcp, struct tc_memory *memory)
         offered += c->offered_bufs;
         flights += c->flight != NULL;
         n_gaps += c->gaps != NULL;
-        what = timers(c);
+        what = timers(tcp, c);
         what = what ? what : numbers(c, &memory->edge[i]);
         what = what ? what : gaps(tcp, c, &pieces);
         what = what ? what : records(c, &n_records);

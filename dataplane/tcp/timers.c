@@ -24,7 +24,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    uint64_t at = earlier(earlier(c->rtx_at, c->ack_at), earlier(c->ka_at, c->end_at));
+    uint64_t at = earlier(earlier(c->rtx_at, hr_tcp_ack_at(tcp, c)), earlier(c->ka_at, c->end_at));
     if (at == 0)
         return;
     uint64_t tick = (at + 999) / 1000;
@@ -34,7 +34,8 @@ void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    c->rtx_at = c->ack_at = c->ka_at = c->end_at = 0;
+    c->rtx_at = c->ka_at = c->end_at = 0;
+    c->ack_at_us = 0;
     c->persist = false;
     hr_wheel_disarm(&tcp->wheel, &c->timer);
 }
@@ -220,7 +221,7 @@ static void fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         return;
     if (due(tcp, c->ka_at) && !fire_keepalive(tcp, c))
         return;
-    if (due(tcp, c->ack_at))
+    if (due(tcp, hr_tcp_ack_at(tcp, c)))
         hr_tcp_ack_fire(tcp, c);
     hr_tcp_timer_arm(tcp, c);
 }
@@ -263,13 +264,15 @@ static uint64_t end_stalled(struct hr_tcp *tcp)
 
 uint64_t hr_tcp_advance(struct hr_tcp *tcp)
 {
+    hr_tcp_pace_advance(tcp);
     uint64_t search_at = end_stalled(tcp);
     for (unsigned i = 0; i < FIRE_MAX; i++) {
         struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
         if (e == NULL) {
-            uint64_t next = hr_wheel_next(&tcp->wheel);
+            uint64_t next = hr_wheel_next(&tcp->wheel), paced = hr_tcp_pace_deadline(tcp);
             next = RTE_MIN(next == UINT64_MAX ? next : next * 1000, hr_tcp_time_wait_advance(tcp));
-            return RTE_MIN(next, search_at);
+            next = RTE_MIN(next, search_at);
+            return paced <= tcp->now_us ? next : RTE_MIN(next, paced); /* what is due now is for the flush */
         }
         fire(tcp, (struct hr_tcp_conn *)(void *)((char *)e - offsetof(struct hr_tcp_conn, timer)));
     }

@@ -90,12 +90,12 @@ static void many_blocks(uint32_t holes)
     establish(false, true, true);
     conn->snd_wnd = conn->snd_wnd_max = 1 << 20;
     conn->cwnd = 1 << 20;
-    conn->min_rtt_us = conn->srtt_us = 1u << 30; /* RACK does not interfere: it would end what is to be measured */
-    conn->rack_reordering = true;
     for (uint32_t i = 0; i < 30; i++)
         queue(1460);
     while (said() != NULL)
         ;
+    conn->min_rtt_us = conn->srtt_us = 1u << 30; /* RACK does not interfere: it would end what is to be measured */
+    conn->rack_reordering = true;
     opts.n_sack = 1;
     for (uint32_t i = 0; i < holes; i++) {
         uint32_t k = holes == 1 ? 0 : shuffled(i, holes);

@@ -123,6 +123,13 @@ static uint16_t path_mss(void *arg, const struct hr_addr *local, const struct hr
     return hr_net_path_mss(((struct hr_worker *)arg)->net, local, remote);
 }
 
+_Static_assert(HR_TCP_MAX_PORTS >= HR_CONFIG_MAX_PORTS, "an allowance for each port");
+
+static uint8_t path_port(void *arg, const struct hr_addr *local, const struct hr_addr *remote)
+{
+    return (uint8_t)hr_net_path_port(((struct hr_worker *)arg)->net, local, remote);
+}
+
 static void emit_take(void *arg, const struct hr_flow *flow, struct rte_mbuf *m)
 {
     hr_net_emit_tcp_take(((struct hr_worker *)arg)->net, flow, m);
@@ -265,6 +272,13 @@ static int build_tcp(struct hr_worker *w)
     cfg.owner = w;
     cfg.on_syn = on_syn;
     cfg.path_mss = path_mss;
+    cfg.path_port = path_port;
+    for (uint32_t i = 0; i < config->dataplane.n_ports; i++) { /* this worker's part */
+        const struct hr_config_port *port = &config->dataplane.ports[i];
+        cfg.allowance[i].bytes_per_s = port->tx_mbps * 125000ULL / w->group->n_workers;
+        cfg.allowance[i].packets_per_s = (uint32_t)(port->tx_kpps * 1000ULL / w->group->n_workers);
+        cfg.allowance[i].burst_us = port->tx_burst_us;
+    }
     cfg.emit_take = emit_take;
     return hr_tcp_create(&cfg, w->now_us, &w->tcp);
 }

@@ -205,6 +205,7 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
     more |= hr_proxy_run(w->proxy, now_us);
     deadline_us = earlier(deadline_us, hr_proxy_advance(w->proxy, now_us));
     more |= hr_tcp_flush(w->tcp, TX_SEGMENTS);
+    deadline_us = earlier(deadline_us, hr_tcp_pace_deadline(w->tcp));
     hr_net_flush(w->net);
     hr_control_flush(w->control);
 

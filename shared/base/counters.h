@@ -45,6 +45,8 @@
     X(tcp_persist_probe, "zero-window probes sent")                                                          \
     X(tcp_keepalive_tx, "keepalive probes sent")                                                             \
     X(tcp_delayed_ack, "acknowledgements sent by the delayed-ACK timer")                                     \
+    X(tcp_paced, "times a connection waited for its pace: a burst beyond the initial window")                \
+    X(tcp_port_waits, "times a connection waited for its port's allowance (tx_mbps, tx_kpps)")               \
     X(tcp_rst_tx, "resets sent")                                                                             \
     X(tcp_rst_rx, "resets accepted")                                                                         \
     X(tcp_challenge_ack, "challenge ACKs sent (RFC 5961)")                                                   \

@@ -41,6 +41,8 @@ struct hr_config_port {
     char name[HR_POLICY_NAME_MAX];
     char device[HR_CONFIG_DEVICE_MAX]; /* PCI address, or a vdev with its arguments */
     uint16_t mtu;
+    uint32_t tx_mbps, tx_kpps; /* what all workers together may send; 0: no limit */
+    uint32_t tx_burst_us;
     uint32_t n_addrs;
     struct hr_config_addr addrs[HR_CONFIG_MAX_ADDRS];
     bool has_gateway, has_gateway6;

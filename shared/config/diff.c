@@ -88,6 +88,8 @@ static void ports_text(const struct hr_config *c, struct text *t)
     for (uint32_t i = 0; i < c->dataplane.n_ports; i++) {
         const struct hr_config_port *p = &c->dataplane.ports[i];
         add(t, "%s%s: %s mtu %u", i > 0 ? "; " : "", p->name, p->device, p->mtu);
+        if (p->tx_mbps != 0 || p->tx_kpps != 0)
+            add(t, " tx %u Mbit/s %u kpps %u us", p->tx_mbps, p->tx_kpps, p->tx_burst_us);
         for (uint32_t j = 0; j < p->n_addrs; j++) {
             add(t, " ");
             add_addr(t, &p->addrs[j].addr);

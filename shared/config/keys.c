@@ -111,6 +111,9 @@ static const struct hr_cfg_key port_keys[] = {
     STRING("name", name, 1, "", RESTART),
     STRING("device", device, 1, "", RESTART),
     NUMBER("mtu", mtu, 576, 61000, 1500, RESTART),
+    NUMBER("tx_mbps", tx_mbps, 0, 1000000, 0, RESTART),
+    NUMBER("tx_kpps", tx_kpps, 0, 1000000, 0, RESTART),
+    NUMBER("tx_burst_us", tx_burst_us, 100, 1000000, 2000, RESTART),
     {0},
 };
 static const char *const port_others[] = {"addresses", "gateway", "gateway6", "routes", NULL};
