@@ -102,17 +102,37 @@ class Setting:
         return next((s for s in self.found if s.name == name), None)
 
 
+def _carries(results, system, broker, kind, seconds):
+    """Requests per second after a run that is thrown away; 0 when a relay does not get going."""
+    try:
+        for _ in range(3):
+            steady_load(results, 4, system, broker, kind, max(seconds, system.warm_seconds))
+            found = steady_load(results, 2, system, broker, kind, seconds)["requests_per_s"]
+            if found > 0:
+                return found
+    except RigError:
+        if not system.relay or system.name == "headrace":
+            raise
+    return 0
+
+
 def capacities(setting, seconds):
-    """Requests per second that each system carries, per kind: one short run each, after one that is thrown away."""
+    """Requests per second that each system carries, per kind. A foreign relay that carries nothing is left out."""
     found = {}
     with Step("what each system carries (%s)" % setting.name):
         for kind in KINDS:
-            found[kind] = {}
-            for s in setting.found:
-                steady_load(setting.results, 4, s, setting.brokers[0], kind, max(seconds, s.warm_seconds))
-                found[kind][s.name] = steady_load(setting.results, 2, s, setting.brokers[0], kind, seconds)["requests_per_s"]
-                if found[kind][s.name] <= 0:
-                    raise RigError("%s carries nothing (%s)" % (s.title, kind))
+            found[kind] = {s.name: _carries(setting.results, s, setting.brokers[0], kind, seconds) for s in setting.found}
+    for s in list(setting.found):
+        idle = [kind for kind in KINDS if found[kind][s.name] <= 0]
+        if not idle:
+            continue
+        if not s.relay or s.name == "headrace":
+            raise RigError("%s carries nothing (%s)" % (s.title, ", ".join(idle)))
+        setting.results.data["absent"][s.name] = "carried nothing in setting %s (%s)" % (setting.name, ", ".join(idle))
+        s.stop()
+        setting.found.remove(s)
+        for kind in KINDS:
+            del found[kind][s.name]
     return found
 
 
