@@ -64,10 +64,10 @@ static void tail_copy(struct hr_pieceq *q, const void *data, uint32_t len)
 }
 
 /* Joins the piece to the last one if that needs no slot: neighbours in one buffer, or small enough to copy. */
-static bool merge_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const struct hr_piece *piece)
+static inline bool merge_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const struct hr_piece *piece)
 {
     struct hr_piece *last = last_piece(q);
-    if (last == NULL)
+    if (last == NULL || (piece->len >= HR_COPY_BREAK && last->mbuf != piece->mbuf))
         return false;
     if (last->mbuf == piece->mbuf && (uint32_t)last->off + last->len == piece->off) {
         last->len = (uint16_t)(last->len + piece->len);

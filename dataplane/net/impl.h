@@ -123,6 +123,9 @@ struct hr_net_cached {
     uint16_t neigh;               /* index */
     uint16_t mtu;
     uint8_t ip_len; /* of the IP header: 20 or 40 */
+    uint32_t ip_sum;  /* of the IPv4 header without its length and checksum */
+    uint64_t pseudo;  /* sum of the pseudo header without the length */
+    uint8_t ip[40];   /* the header, lengths and checksum 0 */
 };
 
 struct hr_net {
@@ -145,6 +148,8 @@ struct hr_net {
     struct hr_net_config cfg;
 
     struct hr_net_txq txq[HR_CONFIG_MAX_PORTS];
+    struct hr_net_cached *last_out; /* packets of a connection leave in rows; one of cache[] */
+    uint32_t in_src_be, in_dst_be;  /* IPv4 addresses of the segment that was accepted last, and so are good */
     struct hr_net_cached cache[HR_ROUTE_CACHE];
     struct hr_neigh neigh[HR_NEIGH_MAX];
     struct hr_net_pending pending[HR_NEIGH_PENDING_QUEUES];

@@ -114,89 +114,125 @@ void hr_net_flush(struct hr_net *net)
         hr_net_tx_flush_port(net, p);
 }
 
-static void fill_ip4(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow, uint16_t tcp_len)
+static void template_ip4(struct hr_net_cached *c)
 {
-    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
-    ip->version_ihl = RTE_IPV4_VHL_DEF;
-    ip->type_of_service = 0;
-    ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + tcp_len));
-    ip->packet_id = 0; /* atomic datagram: DF is set, the id means nothing (RFC 6864 4.1) */
-    ip->fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
-    ip->time_to_live = HR_NET_TTL;
-    ip->next_proto_id = IPPROTO_TCP;
-    ip->hdr_checksum = 0;
-    ip->src_addr = hr_addr_v4_be(&flow->local);
-    ip->dst_addr = hr_addr_v4_be(&flow->remote);
-    if (port->tx_ip_cksum)
-        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
-    else
-        ip->hdr_checksum = (uint16_t)~hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip)));
+    struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(void *)c->ip;
+    *ip = (struct rte_ipv4_hdr){
+        .version_ihl = RTE_IPV4_VHL_DEF,
+        .packet_id = 0, /* atomic datagram: DF is set, the id means nothing (RFC 6864 4.1) */
+        .fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG),
+        .time_to_live = HR_NET_TTL,
+        .next_proto_id = IPPROTO_TCP,
+        .src_addr = hr_addr_v4_be(&c->local),
+        .dst_addr = hr_addr_v4_be(&c->remote),
+    };
+    c->ip_sum = hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip)));
 }
 
-static void fill_ip6(struct rte_mbuf *m, const struct hr_flow *flow, uint16_t tcp_len)
+static void template_ip6(struct hr_net_cached *c)
 {
-    struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, RTE_ETHER_HDR_LEN);
-    ip->vtc_flow = RTE_BE32(0x60000000);
-    ip->payload_len = rte_cpu_to_be_16(tcp_len);
-    ip->proto = IPPROTO_TCP;
-    ip->hop_limits = HR_NET_TTL;
-    memcpy(ip->src_addr, &flow->local, sizeof(ip->src_addr));
-    memcpy(ip->dst_addr, &flow->remote, sizeof(ip->dst_addr));
+    struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(void *)c->ip;
+    *ip = (struct rte_ipv6_hdr){.vtc_flow = RTE_BE32(0x60000000), .proto = IPPROTO_TCP, .hop_limits = HR_NET_TTL};
+    memcpy(ip->src_addr, &c->local, sizeof(ip->src_addr));
+    memcpy(ip->dst_addr, &c->remote, sizeof(ip->dst_addr));
 }
 
 /* Writes the IP header in front of the TCP header and settles the checksums. */
-static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const struct hr_flow *flow, uint8_t ip_len)
+static void fill_ip_tcp(const struct hr_port *port, struct rte_mbuf *m, const struct hr_net_cached *c)
 {
     uint16_t tcp_len = (uint16_t)m->pkt_len;
-    bool v4 = ip_len == sizeof(struct rte_ipv4_hdr);
     struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
-    uint64_t pseudo = hr_cksum_pseudo(&flow->local, &flow->remote, IPPROTO_TCP, tcp_len);
-    m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
-    m->tx_offload = 0;
+    uint64_t pseudo = c->pseudo + rte_cpu_to_be_16(tcp_len);
+    uint64_t flags = m->ol_flags & ~(uint64_t)(RTE_MBUF_F_TX_OFFLOAD_MASK);
+    uint64_t l4_len = (tcp->data_off >> 4) * 4U;
+    bool v4 = c->ip_len == sizeof(struct rte_ipv4_hdr);
+
     if (port->tx_tcp_cksum) {
-        m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+        flags |= RTE_MBUF_F_TX_TCP_CKSUM | (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
         tcp->cksum = hr_cksum_fold(pseudo);
     } else {
         tcp->cksum = 0;
         tcp->cksum = (uint16_t)~hr_cksum_fold(hr_cksum_add_chain(pseudo, m, 0, tcp_len));
     }
-    m->l2_len = RTE_ETHER_HDR_LEN;
-    m->l3_len = ip_len;
-    m->l4_len = (tcp->data_off >> 4) * 4U;
-    rte_pktmbuf_prepend(m, (uint16_t)(RTE_ETHER_HDR_LEN + ip_len));
+    m->tx_offload = rte_mbuf_tx_offload(RTE_ETHER_HDR_LEN, c->ip_len, l4_len, 0, 0, 0, 0);
+    uint16_t room = (uint16_t)(RTE_ETHER_HDR_LEN + c->ip_len);
+    m->data_off = (uint16_t)(m->data_off - room);
+    m->data_len = (uint16_t)(m->data_len + room);
+    m->pkt_len += room;
+    if (v4) {
+        struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+        memcpy(ip, c->ip, sizeof(*ip));
+        ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + tcp_len));
+        if (port->tx_ip_cksum)
+            flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+        else
+            ip->hdr_checksum = (uint16_t)~hr_cksum_fold((uint64_t)c->ip_sum + ip->total_length);
+    } else {
+        struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, RTE_ETHER_HDR_LEN);
+        memcpy(ip, c->ip, sizeof(*ip));
+        ip->payload_len = rte_cpu_to_be_16(tcp_len);
+    }
+    m->ol_flags = flags;
+}
+
+static bool leads_to(const struct hr_net *net, const struct hr_net_cached *c, const struct hr_flow *flow)
+{
+    const struct hr_neigh *n = &net->neigh[c->neigh];
+    return hr_addr_equal(&c->remote, &flow->remote) && hr_addr_equal(&c->local, &flow->local) &&
+           n->generation == c->generation && n->state != HR_NEIGH_FREE;
+}
+
+/* NULL: there is no route. */
+static struct hr_net_cached *way_of(struct hr_net *net, const struct hr_flow *flow)
+{
+    struct hr_net_cached *c = hr_net_cache_slot(net, &flow->local, &flow->remote);
+    struct hr_net_hop hop;
+    if (likely(leads_to(net, c, flow)))
+        return c;
+    if (hr_net_route(net, &flow->local, &flow->remote, &hop) != 0)
+        return NULL;
+    bool v4 = hr_addr_is_v4(&flow->remote);
+    struct hr_neigh *n = hr_neigh_get(net, hop.port, &hop.addr);
+    *c = (struct hr_net_cached){.local = flow->local,
+                                .remote = flow->remote,
+                                .generation = n->generation,
+                                .neigh = (uint16_t)(n - net->neigh),
+                                .mtu = hop.mtu,
+                                .ip_len = v4 ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr),
+                                .pseudo = hr_cksum_pseudo(&flow->local, &flow->remote, IPPROTO_TCP, 0)};
     if (v4)
-        fill_ip4(port, m, flow, tcp_len);
+        template_ip4(c);
     else
-        fill_ip6(m, flow, tcp_len);
+        template_ip6(c);
+    return c;
 }
 
 void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m)
 {
-    struct hr_net_cached *c = hr_net_cache_slot(net, &flow->local, &flow->remote);
-    struct hr_neigh *n = &net->neigh[c->neigh];
-    if (unlikely(!hr_addr_equal(&c->remote, &flow->remote) || !hr_addr_equal(&c->local, &flow->local) ||
-                 n->generation != c->generation || n->state == HR_NEIGH_FREE)) {
-        struct hr_net_hop hop;
-        if (hr_net_route(net, &flow->local, &flow->remote, &hop) != 0) {
+    struct hr_net_cached *c = net->last_out;
+    if (c == NULL || !leads_to(net, c, flow)) {
+        c = way_of(net, flow);
+        if (unlikely(c == NULL)) {
             HR_DROP(net->stats, ip_no_route);
             rte_pktmbuf_free(m);
             return;
         }
-        n = hr_neigh_get(net, hop.port, &hop.addr);
-        *c = (struct hr_net_cached){.local = flow->local,
-                                    .remote = flow->remote,
-                                    .generation = n->generation,
-                                    .neigh = (uint16_t)(n - net->neigh),
-                                    .mtu = hop.mtu,
-                                    .ip_len = hr_addr_is_v4(&flow->remote) ? sizeof(struct rte_ipv4_hdr)
-                                                                           : sizeof(struct rte_ipv6_hdr)};
+        net->last_out = c;
     }
+    struct hr_neigh *n = &net->neigh[c->neigh];
     const struct hr_port *port = &net->ports[n->port];
     if (unlikely(m->pkt_len + c->ip_len > c->mtu || rte_pktmbuf_headroom(m) < HR_NET_HEADROOM)) {
         HR_DROP(net->stats, tx_refused);
         rte_pktmbuf_free(m);
         return;
     }
-    fill_ip_tcp(port, m, flow, c->ip_len);
-    hr_neigh_send_take(net, n, m);
+    fill_ip_tcp(port, m, c);
+    if (likely(n->state == HR_NEIGH_REACHABLE)) {
+        n->used_us = net->now_us;
+        bool v4 = c->ip_len == sizeof(struct rte_ipv4_hdr);
+        hr_net_fill_eth(net, n->port, m, n->mac, v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+        hr_net_tx_take(net, n->port, m);
+    } else {
+        hr_neigh_send_take(net, n, m);
+    }
 }

@@ -239,7 +239,10 @@ static void run_again(struct hr_proxy *proxy, struct hr_session *s)
     proxy->run_last = s;
 }
 
-void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+/* Which directions to look at. */
+enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
+
+static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uint64_t now_us)
 {
     const struct direction up_direction = {.from = &s->client, .to = &s->broker, .up = true};
     const struct direction down_direction = {.from = &s->broker, .to = &s->client, .up = false,
@@ -254,10 +257,11 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     }
     note_buffers(proxy, s);
     bool hold_up = false;
-    for (unsigned round = 0;; round++) {
+    for (unsigned round = 0;; round++, dirs = BOTH) {
         /* A draining session finishes the frame under way and starts no other. */
-        hold_up = s->relay && hr_session_draining(proxy, s) && !hr_session_mid_frame(s, true);
-        if (!hold_up && !s->broker_shut && !s->broker_failed)
+        if (dirs & UP)
+            hold_up = s->relay && hr_session_draining(proxy, s) && !hr_session_mid_frame(s, true);
+        if ((dirs & UP) && !hold_up && !s->broker_shut && !s->broker_failed)
             up = move(proxy, s, &up_direction, now_us);
         if (up.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, up.verdict);
@@ -265,7 +269,7 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
                            HR_END_RST);
             return;
         }
-        if (!s->client_shut)
+        if ((dirs & DOWN) && !s->client_shut)
             down = move(proxy, s, &down_direction, now_us);
         if (down.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, down.verdict);
@@ -283,10 +287,30 @@ void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_u
     }
     if (up.again || down.again)
         run_again(proxy, s);
+    s->stuck = up.blocked || down.blocked || hold_up;
     if (pass_failures(proxy, s, &up, &down))
         return;
     note_request_progress(s, &up, hold_up, now_us);
     pass_fins(proxy, s, &up, &down, hold_up && hr_tcp_rcvq(s->client.conn)->bytes > 0);
+}
+
+void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
+{
+    run(proxy, s, BOTH, now_us);
+}
+
+/* The usual news of a session in which nothing waits: bytes that arrived have one way to go, and bytes that were
+ * acknowledged only make room on the other leg. */
+static void run_simple(struct hr_proxy *proxy, struct hr_session *s, const struct hr_leg *leg, uint32_t events,
+                       uint64_t now_us)
+{
+    bool client = leg->kind == HR_LEG_CLIENT;
+
+    if (events & HR_TCP_EV_ACKED)
+        hr_tcp_consumed(proxy->cfg.tcp, client ? s->broker.conn : s->client.conn, 0, hr_tcp_send_bytes(leg->conn),
+                        hr_tcp_send_bufs(leg->conn));
+    if (events & HR_TCP_EV_READABLE)
+        run(proxy, s, client ? UP : DOWN, now_us);
 }
 
 static void relaying(struct hr_session *s)
@@ -331,7 +355,12 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
             hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST);
         return;
     }
-    hr_session_run(proxy, s, now_us);
+    bool ends = s->client_fin || s->broker_fin || s->client_failed || s->broker_failed;
+    if (s->state == HR_SESSION_RELAYING && !ends && !s->stuck &&
+        !(events & ~(uint32_t)(HR_TCP_EV_READABLE | HR_TCP_EV_ACKED)))
+        run_simple(proxy, s, leg, events, now_us);
+    else
+        hr_session_run(proxy, s, now_us);
 }
 
 bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us)

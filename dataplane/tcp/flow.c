@@ -75,6 +75,16 @@ struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_f
     }
 }
 
+struct hr_tcp_conn *hr_tcp_flow_of_segment(struct hr_tcp *tcp, const struct hr_flow *flow)
+{
+    struct hr_tcp_conn *c = tcp->last_found;
+    if (c == NULL || !same_flow(&c->flow, flow)) {
+        c = hr_tcp_flow_find(tcp, flow, hr_tcp_flow_hash(tcp, flow));
+        tcp->last_found = c;
+    }
+    return c;
+}
+
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
@@ -92,6 +102,7 @@ void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
+    tcp->last_found = NULL;
     for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
         struct hr_tcp_bucket *b = &tcp->buckets[i];
         for (uint32_t way = 0; way < HR_TCP_BUCKET_WAYS; way++) {

@@ -377,6 +377,7 @@ struct hr_tcp {
     uint32_t n_lingering; /* released, and their FIN is not acknowledged yet */
     struct hr_tcp_bucket *buckets;
     uint32_t n_buckets;
+    struct hr_tcp_conn *last_found; /* segments of a flow arrive in rows; NULL: none, or it has left the table */
 
     struct hr_tcp_fifo fifo[HR_TCP_FIFO_WAIT]; /* those who wait stand in pace */
     struct hr_tcp_time_waits time_wait;
@@ -483,6 +484,8 @@ uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow);
 /* Its bucket will be needed soon. */
 void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash);
 struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
+/* The same, for segments: looks first at what was found last. */
+struct hr_tcp_conn *hr_tcp_flow_of_segment(struct hr_tcp *tcp, const struct hr_flow *flow);
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* RFC 6528 sequence number and RFC 7323 timestamp offset of a flow. */

@@ -365,6 +365,21 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     }
 }
 
+/* An acceptable segment of the peer's: what it says beside its bytes and its acknowledgement. */
+static inline void heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    /* RFC 7323 4.3 (2) */
+    if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) &&
+        !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
+        c->ts_recent = seg->opts.tsval;
+        c->ts_recent_ms = tcp->now_ms;
+    }
+    if (tcp->now_us - c->last_rx_us > c->rto_us)
+        hr_tcp_ack_quick(c);
+    c->last_rx_us = tcp->now_us;
+    c->ka_probes = 0;
+}
+
 /* SYN-RECEIVED and all that follow. */
 static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
 {
@@ -399,15 +414,7 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     }
     if (!(seg->flags & RTE_TCP_ACK_FLAG))
         return;
-    /* RFC 7323 4.3 (2) */
-    if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) && !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
-        c->ts_recent = seg->opts.tsval;
-        c->ts_recent_ms = tcp->now_ms;
-    }
-    if (tcp->now_us - c->last_rx_us > c->rto_us)
-        hr_tcp_ack_quick(c);
-    c->last_rx_us = tcp->now_us;
-    c->ka_probes = 0;
+    heard(tcp, c, seg);
 
     if (c->state == HR_TCP_SYN_RECEIVED && !complete_open(tcp, c, seg))
         return;
@@ -449,6 +456,33 @@ static bool cookie_input(struct hr_tcp *tcp, const struct hr_flow *flow, struct 
     return true;
 }
 
+/* Is this what nearly every segment is (header prediction): the next bytes, or none, of an established connection,
+ * nothing special in its flags or options, nothing waiting for it? Then no check of conn_input() can refuse it. */
+static bool expected(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    const uint8_t special = RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG;
+    return c->state == HR_TCP_ESTABLISHED && (seg->flags & special) == RTE_TCP_ACK_FLAG && seg->seq == c->rcv_nxt &&
+           hr_seq_leq(seg->seq + seg->len, c->rcv_adv) && seg->opts.has_ts == c->ts_on && seg->opts.n_sack == 0 &&
+           (!c->ts_on || hr_seq_geq(seg->opts.tsval, c->ts_recent)) && c->gaps == NULL && !c->released &&
+           !c->rcv_fin_known && !c->persist;
+}
+
+/* The same as conn_input(), for a segment that is expected(). */
+static void expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
+{
+    heard(tcp, c, seg);
+    /* Data that acknowledges nothing new and brings the window that is known says nothing to the sending half. */
+    if (seg->len > 0 && seg->ack == c->snd_una && seg->wnd << c->snd_wscale == c->snd_wnd &&
+        c->recovery == HR_TCP_RECOVERY_NONE && !c->tlp_out) {
+        c->snd_wl1 = seg->seq;
+        c->snd_wl2 = seg->ack;
+    } else if (!hr_tcp_ack_input(tcp, c, seg, false)) {
+        return;
+    }
+    if (seg->len > 0)
+        hr_tcp_reass_input(tcp, c, seg);
+}
+
 /* No connection block has this tuple. True: an entry in TIME-WAIT has. */
 static bool time_wait_input(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash, const struct hr_tcp_seg *seg)
 {
@@ -469,16 +503,17 @@ static bool time_wait_input(struct hr_tcp *tcp, const struct hr_flow *flow, uint
 
 static void dispatch(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_tcp_seg *seg)
 {
-    uint32_t hash = hr_tcp_flow_hash(tcp, flow);
-    struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, flow, hash);
+    struct hr_tcp_conn *c = hr_tcp_flow_of_segment(tcp, flow);
     uint8_t kind = seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_FIN_FLAG);
 
     if (c != NULL) {
-        if (c->state == HR_TCP_SYN_SENT)
+        if (likely(expected(c, seg)))
+            expected_input(tcp, c, seg);
+        else if (c->state == HR_TCP_SYN_SENT)
             syn_sent_input(tcp, c, seg);
         else
             conn_input(tcp, c, seg);
-    } else if (!time_wait_input(tcp, flow, hash, seg)) {
+    } else if (!time_wait_input(tcp, flow, hr_tcp_flow_hash(tcp, flow), seg)) {
         if (kind == RTE_TCP_SYN_FLAG) {
             listen_input(tcp, flow, seg, NULL);
         } else if (!cookie_input(tcp, flow, seg)) {

@@ -57,8 +57,19 @@ static int parse_one(uint8_t kind, const uint8_t *p, uint32_t len, struct hr_tcp
     }
 }
 
+/* NOP NOP TS: what nearly every segment carries (RFC 7323 appendix A). */
+static const uint8_t usual[4] = {HR_TCP_OPT_NOP, HR_TCP_OPT_NOP, HR_TCP_OPT_TS, 10};
+
 int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts)
 {
+    if (len == HR_TCP_TS_OPT_BYTES && memcmp(p, usual, sizeof(usual)) == 0) {
+        ret_opts->has_mss = ret_opts->has_wscale = ret_opts->sack_ok = false;
+        ret_opts->n_sack = 0;
+        ret_opts->has_ts = true;
+        ret_opts->tsval = get32(p + 4);
+        ret_opts->tsecr = get32(p + 8);
+        return 0;
+    }
     struct hr_tcp_opts o;
 
     memset(&o, 0, sizeof(o));

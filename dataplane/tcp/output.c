@@ -53,6 +53,44 @@ static struct rte_mbuf *header(struct hr_tcp *tcp, const struct hr_flow *flow, u
     return m;
 }
 
+/* The usual header of a connection's segment: timestamps or no option. Everything but SYNs and SACK blocks. */
+static struct rte_mbuf *conn_header(struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t seq, uint8_t flags)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(tcp->bufs->hdr_pool);
+    if (unlikely(m == NULL)) {
+        HR_COUNT(tcp->stats, mbuf_alloc_failed);
+        HR_DROP(tcp->stats, tx_nombuf);
+        tcp->no_mbuf = true;
+        return NULL;
+    }
+    struct {
+        struct rte_tcp_hdr th;
+        uint8_t usual[4];
+        uint32_t tsval_be, tsecr_be;
+    } __attribute__((packed)) *h = rte_pktmbuf_mtod(m, void *);
+    bool ts = c->ts_on && !HR_MUTANT(NO_TIMESTAMPS_LATER);
+    uint32_t len = ts ? sizeof(*h) : sizeof(h->th);
+    uint32_t wnd = hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? (c->rcv_adv - c->rcv_nxt) >> c->rcv_wscale : 0;
+    h->th.src_port = rte_cpu_to_be_16(c->flow.local_port);
+    h->th.dst_port = rte_cpu_to_be_16(c->flow.remote_port);
+    h->th.sent_seq = rte_cpu_to_be_32(seq);
+    h->th.recv_ack = rte_cpu_to_be_32(c->rcv_nxt);
+    h->th.data_off = (uint8_t)(len / 4 << 4);
+    h->th.tcp_flags = flags;
+    h->th.rx_win = rte_cpu_to_be_16((uint16_t)RTE_MIN(wnd, 65535u));
+    h->th.cksum = 0;
+    h->th.tcp_urp = 0;
+    if (ts) {
+        const uint8_t usual[4] = {HR_TCP_OPT_NOP, HR_TCP_OPT_NOP, HR_TCP_OPT_TS, 10};
+        memcpy(h->usual, usual, sizeof(usual));
+        h->tsval_be = rte_cpu_to_be_32(tcp->now_ms + c->ts_offset);
+        h->tsecr_be = rte_cpu_to_be_32(c->ts_recent);
+    }
+    m->data_len = (uint16_t)len;
+    m->pkt_len = len;
+    return m;
+}
+
 static void emit(struct hr_tcp *tcp, const struct hr_flow *flow, struct rte_mbuf *m)
 {
     HR_COUNT(tcp->stats, tcp_segs_tx);
@@ -140,12 +178,15 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 /* A segment without payload at seq. */
 static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint8_t flags, bool with_sack)
 {
-    struct hr_tcp_opts o = {0};
-    timestamps(tcp, c, &o);
-    if (with_sack)
+    struct rte_mbuf *m;
+    if (with_sack && c->gaps != NULL) {
+        struct hr_tcp_opts o = {0};
         o.n_sack = (uint8_t)hr_tcp_reass_sack(c, o.sack, c->ts_on ? 3 : 4);
-    struct rte_mbuf *m =
-        header(tcp, &c->flow, seq, c->rcv_nxt, flags | RTE_TCP_ACK_FLAG, window_field(c), &o);
+        timestamps(tcp, c, &o);
+        m = header(tcp, &c->flow, seq, c->rcv_nxt, flags | RTE_TCP_ACK_FLAG, window_field(c), &o);
+    } else {
+        m = conn_header(tcp, c, seq, flags | RTE_TCP_ACK_FLAG);
+    }
     if (m == NULL)
         return false;
     if (with_sack)
@@ -199,9 +240,7 @@ static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
         flags |= RTE_TCP_FIN_FLAG;
     if (sent > 0 && seq + sent == queue_end && !HR_MUTANT(NO_PSH))
         flags |= RTE_TCP_PSH_FLAG;
-    struct hr_tcp_opts o = {0};
-    timestamps(tcp, c, &o);
-    struct rte_mbuf *m = header(tcp, &c->flow, seq, c->rcv_nxt, flags, window_field(c), &o);
+    struct rte_mbuf *m = conn_header(tcp, c, seq, flags);
     if (m == NULL) {
         rte_pktmbuf_free(payload);
         c->flight->nxt_it.chunk = NULL;

@@ -122,6 +122,8 @@ void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint
 
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
 {
+    if (c->want == bytes)
+        return;
     c->want = bytes;
     hr_tcp_window_check(tcp, c);
 }
