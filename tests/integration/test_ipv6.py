@@ -3,7 +3,7 @@
 from framework.core import check, test
 from rig import env, headrace, net
 from rig.env import zone_ns
-from test_tcp import Peer, _digest_server, _round_trip
+from test_tcp import Peer, _digest_server, _round_trip, spread
 
 SIX = {"ipv6": True}
 
@@ -25,6 +25,12 @@ def tcp(ctx):
 def ping(ctx):
     res = env.run(env.in_ns(zone_ns(1), ["ping", "-6", "-c", "3", "-i", "0.2", "-s", "1400", net.HEADRACE6]), check=False)
     check(res.returncode == 0 and " 3 received" in res.stdout, res.stdout + res.stderr)
+
+
+@test("ipv6/two-workers", needs=("headrace",), variant={"ipv6": True, "workers": [0, 1]}, scan=False)
+def two_workers(ctx):
+    """Segments and neighbours' answers that reach one worker and concern the other."""
+    spread(ctx, ipv6=True)
 
 
 @test("ipv6/kafka", variant=SIX, scan=False)

@@ -388,7 +388,11 @@ def two_ports(ctx):
 @test("tcp/two-workers", needs=NEEDS, variant={"workers": [0, 1]}, scan=False)
 def two_workers(ctx):
     """Flows spread over both workers; packets that reach the wrong queue are handed over."""
-    with Peer(_digest_server) as peer:
+    spread(ctx, ipv6=False)
+
+
+def spread(ctx, ipv6):
+    with Peer(_digest_server, ipv6) as peer:
         errors = []
 
         def one():
