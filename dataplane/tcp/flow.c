@@ -3,7 +3,7 @@
  * The hash is keyed, so that the network cannot choose buckets. Its upper bits choose the bucket, its lower
  * sixteen are the tag. A connection that finds its bucket full stands in the next one with room, and each full
  * bucket on the way counts it (`passed`), so that a search goes on exactly where something may be found. There
- * are two ways for each connection, so that is rare. */
+ * are three ways for two connections, so that is rare. */
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"

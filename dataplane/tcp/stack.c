@@ -124,7 +124,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
      * the first of a flight for each receive buffer (xmit.h says who may take how many). */
     uint32_t n_flight = RTE_MIN(cfg->max_conns, cfg->bufs->rx_pool->size + cfg->bufs->hdr_pool->size);
     uint32_t n_xmit = RTE_MAX(cfg->bufs->rx_pool->size, 1024u);
-    tcp->n_buckets = 2 * cfg->max_conns / HR_TCP_BUCKET_WAYS + 1;
+    tcp->n_buckets = (uint32_t)(3ULL * cfg->max_conns / 2 / HR_TCP_BUCKET_WAYS) + 1;
     tcp->buckets = rte_zmalloc_socket("hr_tcp_buckets", tcp->n_buckets * sizeof(*tcp->buckets),
                                       RTE_CACHE_LINE_SIZE, cfg->socket_id);
     tcp->conns = rte_zmalloc_socket("hr_tcp_conns", (size_t)cfg->max_conns * sizeof(*tcp->conns),

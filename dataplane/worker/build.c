@@ -200,8 +200,10 @@ int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_r
         .rx_mbufs = n,
         .rx_data_room = data_room,
         .hdr_mbufs = HDR_MBUFS,
-        /* Every buffer may stand alone in a queue; queues start with a chunk of their own. */
-        .chunks = n / HR_PIECE_CHUNK_N + HDR_SPARE_CHUNKS + group->config->limits.max_connections * 2,
+        /* A queue that holds anything has a chunk of its own, and at least one buffer stands in it: as many queues
+         * as connections have, but no more than a quarter of the buffers. */
+        .chunks = n / HR_PIECE_CHUNK_N + HDR_SPARE_CHUNKS +
+                  RTE_MIN(group->config->limits.max_connections * 2, n / 4),
     };
     err = hr_buf_ctx_init(&w->bufs, &cfg, w->stats);
     if (err) {
