@@ -1,11 +1,13 @@
 /* What an acknowledgement does, in this order: notes what the peer holds (SACK blocks, then SND.UNA) and collects
  * what of it is news in struct hr_tcp_delivered; updates the send window; lets those look at the news who want
- * to: the round trip, RACK, the congestion window, loss recovery; sets the timers (RFC 9293 3.10.7.4, fifth). */
+ * to: the round trip, RACK, the congestion window, loss recovery; sets the timers (RFC 9293 3.10.7.4, fifth).
+ *
+ * Nearly every ACK moves SND.UNA over what was sent once while nothing is lost; then most of that is known
+ * beforehand, and take_plain() does the rest. */
 #include "dataplane/tcp/impl.h"
 
-/* Bytes up to seg->ack are with the peer. */
-static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg,
-                    struct hr_tcp_delivered *d)
+/* Bytes up to seg->ack are with the peer; the transmit records are the caller's. */
+static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
     struct hr_tcp_flight *f = c->flight;
     uint32_t bytes = RTE_MIN(seg->ack - c->snd_una, c->sndq.bytes); /* the rest is the FIN */
@@ -18,9 +20,8 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
         f->nxt_it.chunk = NULL;
     if (hr_seq_geq(c->snd_una, f->rtx_it_seq))
         f->rtx_it.chunk = NULL;
-    hr_tcp_xmit_acked(&f->xmit, c->snd_una, d);
-    d->highest = hr_seq_max(d->highest, c->snd_una);
-    hr_tcp_pmtu_acked(tcp, c);
+    if (f->mtu_probe_on || c->retries > 0)
+        hr_tcp_pmtu_acked(tcp, c);
     if (!HR_MUTANT(BACKOFF_KEPT))
         c->backoff = 0;
     c->retries = 0;
@@ -52,6 +53,51 @@ static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
         hr_tcp_mark_dirty(tcp, c);
 }
 
+/* SND.UNA moved. False: c is gone. */
+static inline bool advanced(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool plain)
+{
+    if (c->snd_una == c->snd_nxt)
+        hr_tcp_flight_detach(tcp, c);
+    if (plain && c->flight != NULL && !c->persist)
+        hr_tcp_rtx_plain(tcp, c);
+    else
+        hr_tcp_rtx_restart(tcp, c);
+    if (c->reset_at_end && c->sndq.bytes == 0) {
+        hr_tcp_abort(tcp, c);
+        return false;
+    }
+    return true;
+}
+
+/* Does nothing that is being watched depend on this ACK, which advances SND.UNA? */
+static bool is_plain(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    const struct hr_tcp_flight *f = c->flight;
+    return seg->opts.n_sack == 0 && c->recovery == HR_TCP_RECOVERY_NONE && !c->tlp_out && c->backoff == 0 &&
+           f->xmit.sacked_bytes + f->xmit.lost_bytes == 0 && hr_tcp_xmit_plain(&f->xmit, seg->ack);
+}
+
+static bool take_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
+{
+    struct hr_tcp_flight *f = c->flight;
+    uint32_t acked = seg->ack - c->snd_una, flight = c->snd_nxt - c->snd_una;
+    uint64_t oldest_us = hr_txrec_of(f->xmit.tree.first)->xmit_us;
+    uint64_t newest_us = hr_tcp_xmit_drop_plain(&f->xmit, seg->ack);
+
+    release(tcp, c, seg);
+    if (!old)
+        update_window(tcp, c, seg);
+    f->rack_xmit_us = newest_us;
+    f->rack_rtt_us = hr_tcp_rtt_since(tcp, newest_us);
+    f->rack_end = c->snd_una;
+    f->fack = hr_seq_max(f->fack, c->snd_una);
+    f->recover = hr_seq_max(f->recover, c->snd_una);
+    c->dupacks = 0;
+    hr_tcp_rtt_plain(tcp, c, oldest_us, f->rack_rtt_us);
+    hr_tcp_cong_acked(tcp, c, acked, flight);
+    return advanced(tcp, c, true);
+}
+
 bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
 {
     /* RFC 5961 5.2: an ACK of what was never sent, or far in the past, is not believed. */
@@ -64,10 +110,20 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     }
 
     struct hr_tcp_flight *f = c->flight;
+    bool advances = f != NULL && hr_seq_gt(seg->ack, c->snd_una);
+    if (advances && is_plain(c, seg))
+        return take_plain(tcp, c, seg, old);
+    if (!advances && seg->opts.n_sack == 0 && (f == NULL || c->sack_on) && !c->tlp_out) { /* no news */
+        if (!old)
+            update_window(tcp, c, seg);
+        if (c->snd_wnd == 0 && c->persist)
+            c->retries = 0; /* the peer lives */
+        return true;
+    }
+
     struct hr_tcp_delivered d;
     struct hr_tcp_range dsack;
     bool has_sack = c->sack_on && seg->opts.n_sack > 0;
-    bool advances = f != NULL && hr_seq_gt(seg->ack, c->snd_una);
     /* RFC 5681 2: nothing but the acknowledgement, and that is not new. */
     bool dup = seg->ack == c->snd_una && seg->len == 0 && !(seg->flags & RTE_TCP_FIN_FLAG) && !old &&
                seg->wnd << c->snd_wscale == c->snd_wnd && c->snd_wnd > 0;
@@ -86,8 +142,11 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     }
     bool has_dsack = has_sack && hr_tcp_sack_take(c, seg, f == NULL ? NULL : &d, &dsack);
     bool probed = c->tlp_out && hr_tcp_tlp_acked(tcp, c, seg->ack, has_dsack ? &dsack : NULL, dup && !has_sack);
-    if (advances)
-        release(tcp, c, seg, &d);
+    if (advances) {
+        release(tcp, c, seg);
+        hr_tcp_xmit_acked(&f->xmit, c->snd_una, &d);
+        d.highest = hr_seq_max(d.highest, c->snd_una);
+    }
     if (!old)
         update_window(tcp, c, seg);
     if (c->snd_wnd == 0 && c->persist)
@@ -113,15 +172,9 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
     hr_tcp_recovery_acked(tcp, c, &d, c->snd_una - una, dup);
     if (has_dsack && !probed)
         hr_tcp_undo_dsack(tcp, c, &dsack);
-    if (advances) {
-        if (c->snd_una == c->snd_nxt)
-            hr_tcp_flight_detach(tcp, c);
-        hr_tcp_rtx_restart(tcp, c);
-        if (c->reset_at_end && c->sndq.bytes == 0) {
-            hr_tcp_abort(tcp, c);
-            return false;
-        }
-    } else if (d.sacked > 0) {
+    if (advances)
+        return advanced(tcp, c, false);
+    if (d.sacked > 0) {
         f->pto_at = 0; /* RFC 8985 7.2: RACK has the word */
         hr_tcp_rtx_sync(tcp, c);
     }

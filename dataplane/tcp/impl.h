@@ -664,12 +664,21 @@ void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_timer_stop(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Starts the retransmission timer anew if anything is in flight, else stops it. */
 void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* The same where an ACK has just moved SND.UNA and nothing is lost: the timeout is not backed off, nobody stalls. */
+void hr_tcp_rtx_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* One of the flight's deadlines changed. */
 void hr_tcp_rtx_sync(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* rtt.c */
 void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t rtt_us);
+static inline uint32_t hr_tcp_rtt_since(const struct hr_tcp *tcp, uint64_t at_us)
+{
+    uint64_t us = tcp->now_us - at_us;
+    return us == 0 ? 1 : us > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)us;
+}
+/* SND.UNA moved over what was sent once, beginning at oldest_us. */
+void hr_tcp_rtt_plain(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint64_t oldest_us, uint32_t newest_rtt_us);
 /* An ACK brought news. */
 void hr_tcp_rtt_acked(const struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d);
 /* RTO with its backoff. */

@@ -467,7 +467,7 @@ static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budge
             *ret_more = true;
             break;
         }
-        if (hr_tcp_recovery_lost(c, &r)) {
+        if (c->flight != NULL && c->flight->xmit.lost_bytes > 0 && hr_tcp_recovery_lost(c, &r)) {
             if (!c->flight->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
                 c->cwnd_limited = true;
                 break;

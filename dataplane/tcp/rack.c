@@ -19,7 +19,7 @@ void hr_tcp_rack_delivered(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
     f->fack = hr_seq_max(f->fack, d->highest);
     if (d->xmit_us == 0)
         return;
-    f->rack_rtt_us = (uint32_t)RTE_MIN(tcp->now_us - d->xmit_us, (uint64_t)UINT32_MAX / 4);
+    f->rack_rtt_us = hr_tcp_rtt_since(tcp, d->xmit_us);
     if (hr_txrec_sent_after(d->xmit_us, d->end, f->rack_xmit_us, f->rack_end)) {
         f->rack_xmit_us = d->xmit_us;
         f->rack_end = d->end;

@@ -230,7 +230,7 @@ bool hr_tcp_recovery_lost(const struct hr_tcp_conn *c, struct hr_tcp_range *ret)
 {
     const struct hr_tcp_flight *f = c->flight;
 
-    if (f == NULL || f->xmit.lost_bytes == 0 || !hr_tcp_xmit_next_lost(&f->xmit, ret))
+    if (!hr_tcp_xmit_next_lost(&f->xmit, ret))
         return false;
     if (f->frto != HR_TCP_FRTO_OFF && !f->rtx_force)
         return false;

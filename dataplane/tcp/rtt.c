@@ -37,29 +37,32 @@ void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t
     c->rto_us = (uint32_t)RTE_MIN(rto, (uint64_t)tcp->cfg.rto_max_us);
 }
 
-static uint32_t since(const struct hr_tcp *tcp, uint64_t at_us)
+void hr_tcp_rtt_plain(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint64_t oldest_us, uint32_t newest_rtt_us)
 {
-    return (uint32_t)RTE_MIN(tcp->now_us - at_us, (uint64_t)UINT32_MAX);
+    struct hr_tcp_flight *f = c->flight;
+
+    note_min(tcp, c, newest_rtt_us);
+    hr_tcp_cong_rtt(c, newest_rtt_us);
+    if (hr_seq_lt(c->snd_una, f->rtt_seq))
+        return;
+    f->rtt_seq = c->snd_nxt;
+    hr_tcp_rtt_sample(tcp, c, hr_tcp_rtt_since(tcp, oldest_us));
 }
 
 void hr_tcp_rtt_acked(const struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_delivered *d)
 {
-    struct hr_tcp_flight *f = c->flight;
-
+    if (d->acked > 0 && (!d->ambiguous || HR_MUTANT(NO_KARN))) {
+        hr_tcp_rtt_plain(tcp, c, d->oldest_us, hr_tcp_rtt_since(tcp, d->xmit_us));
+        return;
+    }
     if (d->xmit_us != 0)
-        note_min(tcp, c, RTE_MAX(1u, since(tcp, d->xmit_us)));
+        note_min(tcp, c, hr_tcp_rtt_since(tcp, d->xmit_us));
     if (d->acked == 0)
         return;
-    if (!d->ambiguous || HR_MUTANT(NO_KARN)) {
-        hr_tcp_cong_rtt(c, since(tcp, d->xmit_us));
-        if (hr_seq_lt(c->snd_una, f->rtt_seq))
-            return;
-        f->rtt_seq = c->snd_nxt;
-        hr_tcp_rtt_sample(tcp, c, since(tcp, d->oldest_us));
-    } else if (d->has_echo) {
+    if (d->has_echo) {
         uint32_t ms = tcp->now_ms - d->echo_ms;
         if (d->xmit_us != 0) /* the last copy, and by our finer clock */
-            hr_tcp_rtt_sample(tcp, c, since(tcp, d->xmit_us));
+            hr_tcp_rtt_sample(tcp, c, hr_tcp_rtt_since(tcp, d->xmit_us));
         else if (ms <= tcp->cfg.rto_max_us / 1000)
             hr_tcp_rtt_sample(tcp, c, RTE_MAX(1u, ms) * 1000);
     }

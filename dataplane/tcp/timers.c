@@ -75,12 +75,32 @@ void hr_tcp_rtx_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_rtx_sync(tcp, c);
 }
 
+void hr_tcp_rtx_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    struct hr_tcp_flight *f = c->flight;
+    uint64_t was = c->rtx_at, at = tcp->now_us + RTE_MIN(c->rto_us, tcp->cfg.user_timeout_us);
+
+    if (!HR_MUTANT(RTO_NOT_RESTARTED) || f->rto_at == 0)
+        f->rto_at = at;
+    at = f->rto_at;
+    hr_tcp_tlp_schedule(tcp, c);
+    if (f->pto_at != 0)
+        at = f->pto_at; /* not after the timeout */
+    f->reo_at = 0;
+    c->rtx_at = at;
+    if (was == 0 || at < was)
+        hr_tcp_timer_arm(tcp, c);
+}
+
 void hr_tcp_rtx_sync(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     const struct hr_tcp_flight *f = c->flight;
 
+    uint64_t was = c->rtx_at;
+
     c->rtx_at = earlier(f->rto_at, earlier(f->pto_at, f->reo_at));
-    hr_tcp_timer_arm(tcp, c);
+    if (was == 0 || c->rtx_at < was) /* else the entry stands early enough */
+        hr_tcp_timer_arm(tcp, c);
 }
 
 void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c)

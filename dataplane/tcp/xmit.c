@@ -116,13 +116,6 @@ static struct hr_txrec *split(struct hr_tcp_xmit *x, struct hr_txrec *r, uint32_
 
 /* ---- sending ---- */
 
-static bool may_extend(const struct hr_tcp_xmit *x, uint64_t now_us)
-{
-    const struct hr_txrec *r = hr_txrec_of(x->tree.last);
-    return r != NULL && r->state == HR_TXREC_IN_FLIGHT && !r->retransmitted && !r->known && r->xmit_us == now_us &&
-           TAILQ_NEXT(r, link) == NULL;
-}
-
 bool hr_tcp_xmit_room(const struct hr_tcp_xmit *x)
 {
     const struct hr_tcp_slab *s = x->slab;
@@ -130,15 +123,10 @@ bool hr_tcp_xmit_room(const struct hr_tcp_xmit *x)
            (s->n_free > 0 && x->tree.n <= RTE_MAX(s->n / 16, 64u));
 }
 
-void hr_tcp_xmit_sent(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us)
+void hr_tcp_xmit_sent_first(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us)
 {
-    struct hr_txrec *last = hr_txrec_of(x->tree.last);
+    struct hr_txrec *last = hr_txrec_of(x->tree.last), *n = get(x, false);
 
-    if (may_extend(x, now_us)) {
-        last->end = end;
-        return;
-    }
-    struct hr_txrec *n = get(x, false);
     if (n == NULL) { /* shares the last one's record, and counts as sent with it or lost with it */
         if (last->state == HR_TXREC_LOST)
             x->lost_bytes += end - seq;
@@ -208,6 +196,33 @@ static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32
     if (d->xmit_us == 0 || hr_txrec_sent_after(r->xmit_us, end, d->xmit_us, d->end)) {
         d->xmit_us = r->xmit_us;
         d->end = end;
+    }
+}
+
+bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una)
+{
+    const struct hr_txrec *r = hr_txrec_of(x->tree.first);
+
+    while (hr_txrec_is_plain(r)) {
+        if (hr_seq_geq(r->end, una))
+            return true;
+        r = next_of(r);
+    }
+    return false;
+}
+
+uint64_t hr_tcp_xmit_drop_plain(struct hr_tcp_xmit *x, uint32_t una)
+{
+    for (;;) {
+        struct hr_txrec *r = hr_txrec_of(x->tree.first);
+        uint64_t at_us = r->xmit_us;
+        bool last = hr_seq_geq(r->end, una);
+        if (hr_seq_gt(r->end, una))
+            r->node.seq = una;
+        else
+            drop(x, r);
+        if (last)
+            return at_us;
     }
 }
 

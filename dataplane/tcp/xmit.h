@@ -80,6 +80,12 @@ static inline struct hr_txrec *hr_txrec_of(struct hr_seqnode *node)
     return (struct hr_txrec *)(void *)node;
 }
 
+/* In flight, and has been since it was sent, once. */
+static inline bool hr_txrec_is_plain(const struct hr_txrec *r)
+{
+    return r->state == HR_TXREC_IN_FLIGHT && !r->retransmitted && !r->known;
+}
+
 /* RACK_sent_after() of RFC 8985 6.2: is (t1, end1) later than (t2, end2)? */
 bool hr_txrec_sent_after(uint64_t t1, uint32_t end1, uint64_t t2, uint32_t end2);
 
@@ -89,10 +95,22 @@ void hr_tcp_xmit_clear(struct hr_tcp_xmit *x);
 /* May new data be noted? Where not, the peer has SACKed all up to SND.NXT and records are short. */
 bool hr_tcp_xmit_room(const struct hr_tcp_xmit *x);
 /* New data [seq, end) leaves; there is room. */
-void hr_tcp_xmit_sent(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us);
+void hr_tcp_xmit_sent_first(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us);
+static inline void hr_tcp_xmit_sent(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us)
+{
+    struct hr_txrec *last = hr_txrec_of(x->tree.last);
+    if (last != NULL && last->xmit_us == now_us && hr_txrec_is_plain(last) && TAILQ_NEXT(last, link) == NULL)
+        last->end = end; /* the burst goes on */
+    else
+        hr_tcp_xmit_sent_first(x, seq, end, now_us);
+}
 /* [seq, end), of one record that is not SACKed, leaves again. */
 void hr_tcp_xmit_sent_again(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, uint64_t now_us);
 
+/* Where all is in flight: was everything up to una sent once? Then it can be dropped without further questions;
+ * the result is when the last of it left. */
+bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una);
+uint64_t hr_tcp_xmit_drop_plain(struct hr_tcp_xmit *x, uint32_t una);
 /* Everything below una is with the peer. */
 void hr_tcp_xmit_acked(struct hr_tcp_xmit *x, uint32_t una, struct hr_tcp_delivered *d);
 /* The peer holds [start, end), which lies between SND.UNA and SND.NXT. */
