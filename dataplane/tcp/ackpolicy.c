@@ -31,10 +31,10 @@ void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint32_t window = c->rcv_adv - c->last_ack_sent;
 
     c->ack_segs++;
-    if (c->quickacks > 0) {
+    if (c->quickacks > 0 && !HR_MUTANT(NO_QUICK_ACKS)) {
         c->quickacks--;
         hr_tcp_ack_soon(tcp, c);
-    } else if (c->ack_segs >= THIN_SEGMENTS || pending >= window / 4) {
+    } else if (c->ack_segs >= (HR_MUTANT(ACK_TOO_THIN) ? 30 : THIN_SEGMENTS) || pending >= window / 4) {
         hr_tcp_ack_soon(tcp, c);
     } else if (c->ack_at_us == 0) {
         c->ack_at_us = (uint32_t)(tcp->now_us + tcp->cfg.delayed_ack_us);

@@ -55,7 +55,7 @@ void hr_tcp_cong_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked
         return;
     }
     if (!in_use && flight_before + c->smss < c->cwnd) {
-        c->cong.running = false; /* this time does not count (RFC 9438 5.8) */
+        c->cong.running &= HR_MUTANT(PAUSE_COUNTS); /* this time does not count (RFC 9438 5.8) */
         return;
     }
     hr_tcp_cong_leave_start(c);

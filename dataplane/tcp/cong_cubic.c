@@ -80,7 +80,7 @@ static void avoid(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acke
     g->cubic.w_est += more;
 
     int32_t t_ms = (int32_t)(tcp->now_ms - g->cubic.inflection_ms);
-    if (hr_tcp_cubic_window(g->cubic.w_max, t_ms, c->smss) < g->cubic.w_est) {
+    if (hr_tcp_cubic_window(g->cubic.w_max, t_ms, c->smss) < g->cubic.w_est && !HR_MUTANT(CUBIC_WITHOUT_RENO)) {
         c->cwnd = RTE_MAX(c->cwnd, g->cubic.w_est);
         return;
     }
@@ -99,7 +99,7 @@ static uint32_t reduce(struct hr_tcp_conn *c, uint32_t flight, bool timeout)
     if (timeout)
         g->cubic.w_max = 0;
     else
-        g->cubic.w_max = c->cwnd < g->cubic.w_max ? FAST_CONVERGENCE(c->cwnd) : c->cwnd;
+        g->cubic.w_max = c->cwnd < g->cubic.w_max && !HR_MUTANT(NO_FAST_CONVERGENCE) ? FAST_CONVERGENCE(c->cwnd) : c->cwnd;
     g->cubic.w_est = 0;
     return BETA(flight);
 }

@@ -25,7 +25,7 @@ void hr_tcp_hystart_rtt(struct hr_tcp_conn *c, uint32_t rtt_us)
     struct hr_tcp_cong *g = &c->cong;
 
     g->start.round_min_us = RTE_MIN(g->start.round_min_us, rtt_us);
-    if (g->samples < N_RTT_SAMPLE && ++g->samples < N_RTT_SAMPLE)
+    if ((g->samples < N_RTT_SAMPLE && ++g->samples < N_RTT_SAMPLE) || HR_MUTANT(NO_HYSTART))
         return;
     if (g->phase == HR_TCP_CONG_CSS) {
         if (g->start.round_min_us < g->start.css_min_us) {

@@ -61,6 +61,18 @@
     X(NO_IDLE_RESTART, "loss", "a pause leaves the window as it is (RFC 5681 4.1)")                 \
     X(GROWTH_UNUSED, "loss", "a window that was not in use grows (RFC 7661)")                       \
     X(LARGE_INITIAL_WINDOW, "scripts", "a hundred segments at first (RFC 6928)")                    \
+    X(NO_HYSTART, "cong", "growing round trips do not end slow start (RFC 9406)")                   \
+    X(CUBIC_WITHOUT_RENO, "cong", "small windows do not grow as Reno's do (RFC 9438 4.3)")          \
+    X(NO_FAST_CONVERGENCE, "cong", "a flow that shrinks leaves no room (RFC 9438 4.7)")             \
+    X(PAUSE_COUNTS, "cong", "the curve goes on while nothing is sent (RFC 9438 5.8)")               \
+    X(NO_PACING, "pace", "any burst leaves at once")                                                \
+    X(PORT_UNLIMITED, "pace", "a port's allowance is not respected")                                \
+    X(PORT_WITHOUT_TURNS, "pace", "who is there first uses up a port's allowance")                  \
+    X(NO_QUICK_ACKS, "ackpolicy", "the first segments wait for the delayed ACK")                    \
+    X(ACK_TOO_THIN, "ackpolicy", "eight segments are not acknowledged")                             \
+    X(ACK_LATE, "ackpolicy", "a delayed ACK waits 40 ms: Nagle's algorithm stalls")                 \
+    X(MOVED_IS_DRAINED, "window", "what waits in the other leg's queue widens the window")          \
+    X(WINDOW_BEFORE_TAKEN, "window", "the window is wide before anybody takes the bytes")           \
     X(NO_SACK_BLOCKS, "scripts", "gaps are not reported (RFC 2018)")                                \
     X(SACK_ORDER, "scripts", "the newest block is not the first (RFC 2018 4)")                      \
     X(NO_DSACK, "scripts", "duplicates are not reported (RFC 2883)")                                \

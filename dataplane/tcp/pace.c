@@ -85,7 +85,7 @@ bool hr_tcp_pace_burst(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len)
     uint32_t rtt_us = c->min_rtt_us != 0 ? c->min_rtt_us : c->srtt_us;
 
     f->burst_max = tcp->cfg.initial_cwnd_segs * (uint32_t)c->smss;
-    if (f->burst + len <= f->burst_max || rtt_us == 0)
+    if (f->burst + len <= f->burst_max || rtt_us == 0 || HR_MUTANT(NO_PACING))
         return true;
     /* Bytes per slot, times 256. */
     uint64_t rate = RTE_MAX(1ULL, (uint64_t)c->cwnd * (c->cwnd < c->ssthresh ? 8 : 5) * SLOT_US * 64 / rtt_us);
@@ -105,7 +105,7 @@ bool hr_tcp_pace_burst(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len)
 
 static bool open(const struct hr_tcp_port *port)
 {
-    return port->debt_ps < port->burst_ps;
+    return port->debt_ps < port->burst_ps || HR_MUTANT(PORT_UNLIMITED);
 }
 
 bool hr_tcp_pace_port(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -114,7 +114,7 @@ bool hr_tcp_pace_port(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
     if (!(tcp->pace.limited & 1u << c->port))
         return true;
-    bool its_turn = port->backlog.first == 0 || tcp->pace.turn_of == c;
+    bool its_turn = HR_MUTANT(PORT_WITHOUT_TURNS) || port->backlog.first == 0 || tcp->pace.turn_of == c;
     if (open(port) && its_turn)
         return true;
     push(tcp, &port->backlog, c, its_turn); /* its turn goes on when the port does */

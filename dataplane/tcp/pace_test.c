@@ -186,7 +186,8 @@ static void allow(uint64_t bytes_per_s, uint32_t packets_per_s, uint32_t burst_u
 struct flow {
     struct hr_tcp_conn *conn;
     uint16_t port;
-    uint32_t seq, ack, mss;
+    uint32_t seq, ack;
+    unsigned write; /* segments that it writes when it has less than that */
     uint64_t sent; /* bytes */
 };
 
@@ -196,7 +197,7 @@ static void add_flow(struct flow *f, uint16_t port, uint32_t mss)
     open_window(100);
     hr_tcp_set_mss(conn, (uint16_t)mss);
     conn->min_rtt_us = conn->srtt_us = 20; /* no bursts of their own */
-    *f = (struct flow){.conn = conn, .port = port, .seq = seq, .ack = ack, .mss = mss};
+    *f = (struct flow){.conn = conn, .port = port, .seq = seq, .ack = ack, .write = 30};
 }
 
 /* Counts what was said, in frames and for each flow; the peers acknowledge it, and each flow has more to say. */
@@ -219,8 +220,8 @@ static uint64_t collect(struct flow *f, unsigned n, uint64_t *ret_packets)
         conn = f[i].conn;
         if (f[i].ack != before)
             feed(f[i].seq, f[i].ack, ACK, 0);
-        if (hr_tcp_send_bytes(conn) < 30 * MSS)
-            queue_segments(30);
+        if (hr_tcp_send_bytes(conn) < f[i].write * MSS)
+            queue_segments(f[i].write);
     }
     n_out = 0;
     return bytes;
@@ -259,6 +260,24 @@ static void test_port_allowance(void **state)
     /* Equal parts, although the segments are not. */
     double share = (double)f[0].sent / (double)f[1].sent;
     assert_true(share > 0.95 && share < 1.05);
+}
+
+/* Who writes a segment whenever its last one has left comes again and again, and always behind those who wait: it
+ * gets its segment in each round, and a bulk flow its quantum. */
+static void test_newcomers_wait_their_turn(void **state)
+{
+    struct flow f[5];
+    uint64_t packets;
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        add_flow(&f[i], (uint16_t)(1001 + i), MSS);
+        f[i].write = i == 0 ? 30 : 1;
+    }
+    allow(10000000, 0, 1000);
+    run(f, 5, 300000, &packets);
+    assert_true(f[0].sent > 1500000);
+    for (unsigned i = 1; i < 5; i++)
+        assert_true(f[i].sent > 20 * MSS);
 }
 
 /* A packet costs the longer of its two times. */
@@ -343,6 +362,7 @@ int main(void)
         T(test_short_round_trips_are_not_held_up),
         T(test_acks_do_not_wait),
         T(test_port_allowance),
+        T(test_newcomers_wait_their_turn),
         T(test_port_packet_rate),
         T(test_waiting_for_the_port),
         T(test_freed_while_waiting),

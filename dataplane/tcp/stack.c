@@ -116,6 +116,8 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->bufs = cfg->bufs;
     tcp->stats = cfg->stats;
     tcp->cong = hr_tcp_cong_find(cfg->cong);
+    if (HR_MUTANT(ACK_LATE))
+        tcp->cfg.delayed_ack_us = 40000;
 
     uint32_t n_ooo = RTE_MAX(cfg->bufs->rx_pool->size, 64u);
     uint32_t n_islands = RTE_MAX(n_ooo / 4, 64u); /* most gaps are followed by more than one buffer */

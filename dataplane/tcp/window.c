@@ -25,7 +25,7 @@ static uint32_t room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
         return RTE_MAX(old, RTE_MIN(c->want, (uint32_t)c->rcv_seg));
 
     uint32_t used = HR_MUTANT(WINDOW_WITHOUT_LIMIT) ? 0 : c->rcvq.bytes + c->down_bytes;
-    uint32_t target = c->taken ? c->rcv_target : RTE_MIN(c->rcv_target, WND_UNTAKEN);
+    uint32_t target = c->taken || HR_MUTANT(WINDOW_BEFORE_TAKEN) ? c->rcv_target : RTE_MIN(c->rcv_target, WND_UNTAKEN);
     uint32_t bytes = target > used ? target - used : 0;
 
     uint32_t held = c->rcvq.n_pieces + hr_tcp_reass_pieces(c) + c->down_bufs;
@@ -109,7 +109,7 @@ static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
 void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint32_t downstream_bytes,
                      uint32_t downstream_bufs)
 {
-    uint32_t before = c->down_bytes + n;
+    uint32_t before = (HR_MUTANT(MOVED_IS_DRAINED) ? downstream_bytes : c->down_bytes) + n;
 
     c->down_bytes = downstream_bytes;
     c->down_bufs = downstream_bufs;
