@@ -104,8 +104,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
         move_kafka(proxy, s, d, in, room, &moved);
     else
         move_opaque(proxy, d, in, room, &moved);
-    hr_tcp_consumed(tcp, d->from->conn, moved.taken, hr_tcp_send_bytes(d->to->conn),
-                    hr_tcp_send_bufs(d->to->conn));
+    hr_tcp_relayed(tcp, d->from->conn, moved.taken, d->to->conn);
     if (moved.taken) {
         s->last_active_us = now_us;
         if (d->up) {
@@ -307,8 +306,7 @@ static void run_simple(struct hr_proxy *proxy, struct hr_session *s, const struc
     bool client = leg->kind == HR_LEG_CLIENT;
 
     if (events & HR_TCP_EV_ACKED)
-        hr_tcp_consumed(proxy->cfg.tcp, client ? s->broker.conn : s->client.conn, 0, hr_tcp_send_bytes(leg->conn),
-                        hr_tcp_send_bufs(leg->conn));
+        hr_tcp_relayed(proxy->cfg.tcp, client ? s->broker.conn : s->client.conn, 0, leg->conn);
     if (events & HR_TCP_EV_READABLE)
         run(proxy, s, client ? UP : DOWN, now_us);
 }

@@ -79,7 +79,7 @@ static unsigned end_of_batch(uint64_t then_us)
     unsigned data = 0;
 
     assert_int_equal(hr_tcp_send_move(tcp, to.conn, q, n), 0);
-    hr_tcp_consumed(tcp, from.conn, n, hr_tcp_send_bytes(to.conn), hr_tcp_send_bufs(to.conn));
+    hr_tcp_relayed(tcp, from.conn, n, to.conn);
     said();
     pass(then_us);
     for (unsigned i = 0; i < n_out; i++) {
@@ -96,7 +96,7 @@ static void to_acknowledges(void)
 {
     enter(&to);
     feed(to.seq, to.ack, ACK, 0);
-    hr_tcp_consumed(tcp, from.conn, 0, hr_tcp_send_bytes(to.conn), hr_tcp_send_bufs(to.conn));
+    hr_tcp_relayed(tcp, from.conn, 0, to.conn);
     enter(&from);
 }
 
@@ -176,6 +176,28 @@ static void test_bulk_to_a_small_mss(void **state)
     }
 }
 
+/* A long path behind a short one: the window grows with what the long one can have in flight, or what is in flight
+ * there would fill it. */
+static void test_window_follows_the_other_leg(void **state)
+{
+    (void)state;
+    open_leg(&from, 1001);
+    open_leg(&to, 1002);
+    enter(&from);
+    uint32_t before = from.conn->rcv_target;
+    to.conn->cwnd = 300000;
+    to.conn->snd_wnd = 1 << 20;
+    hr_tcp_relayed(tcp, from.conn, 0, to.conn);
+    assert_int_equal(from.conn->rcv_target, before); /* nothing was ever taken */
+    from.conn->taken = true;
+    hr_tcp_relayed(tcp, from.conn, 0, to.conn);
+    assert_int_equal(from.conn->rcv_target, RTE_MIN(600000u, tcp->cfg.rcv_wnd_max));
+    to.conn->snd_wnd = 0; /* its reader stopped: no reason for more */
+    to.conn->cwnd = 1 << 24;
+    hr_tcp_relayed(tcp, from.conn, 0, to.conn);
+    assert_int_equal(from.conn->rcv_target, RTE_MIN(600000u, tcp->cfg.rcv_wnd_max));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -183,6 +205,7 @@ int main(void)
         T(test_message_leaves_whole),
         T(test_messages_join),
         T(test_bulk_to_a_small_mss),
+        T(test_window_follows_the_other_leg),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

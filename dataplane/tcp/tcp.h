@@ -190,6 +190,10 @@ struct hr_pieceq *hr_tcp_rcvq(struct hr_tcp_conn *conn);
 void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, uint32_t downstream_bytes,
                      uint32_t downstream_bufs);
 
+/* The same for bytes that went on to another connection of ours, whose send queue is all that holds them. That one
+ * also says how large the window should be: room for what it can have in flight, and for as much again on its way. */
+void hr_tcp_relayed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, const struct hr_tcp_conn *to);
+
 /* At least this many bytes must fit beyond what stands in the receive queue (a frame being held); raises the
  * window where the budget closed it, so that both sides do not wait for ever. 0 withdraws it. */
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t bytes);

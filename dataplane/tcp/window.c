@@ -6,8 +6,8 @@
  * ever.
  *
  * rcv_target begins at the initial window and grows to twice what the other leg's peer takes per round trip of
- * this one: what is merely moved into a send queue does not count, or the slowest consumer would own the
- * largest queue. Until the owner takes the first byte there may be nobody to pass it to: 64 KiB at most. */
+ * this one, and to twice what the other leg may have in flight: what is merely moved into a send queue does not
+ * count, or the slowest consumer would own the largest queue. Until the owner takes the first byte there may be nobody to pass it to: 64 KiB at most. */
 #include "dataplane/tcp/impl.h"
 
 #define WND_UNTAKEN (64u << 10)
@@ -118,6 +118,15 @@ void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, uint
     if (before > downstream_bytes)
         grow(tcp, c, before - downstream_bytes);
     hr_tcp_window_check(tcp, c);
+}
+
+void hr_tcp_relayed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, const struct hr_tcp_conn *to)
+{
+    /* What is in flight there waits in its queue for a round trip of that path, which may be much longer than ours. */
+    uint64_t target = 2 * (uint64_t)RTE_MIN(to->cwnd, to->snd_wnd);
+    if (target > c->rcv_target && c->taken && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
+        c->rcv_target = (uint32_t)RTE_MIN(target, (uint64_t)tcp->cfg.rcv_wnd_max);
+    hr_tcp_consumed(tcp, c, n, to->sndq.bytes, to->sndq.n_pieces);
 }
 
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
