@@ -116,6 +116,11 @@ def instructions(tally):
     res = subprocess.run([ROOT + "/bench/ring/instructions"], stdin=subprocess.DEVNULL,
                          env=dict(os.environ, HR_BUILD_V3=env.BUILD + "-v3"))
     tally.add("instructions", res.returncode == 0)
+    print("--- instructions of hostile segments", flush=True)
+    if not os.path.exists(env.BUILD + "/build.ninja"):
+        build_gcc()
+    res = subprocess.run([sys.executable, ROOT + "/tests/work/run.py", env.BUILD], stdin=subprocess.DEVNULL)
+    tally.add("instructions of hostile segments", res.returncode == 0)
 
 
 def fuzz(tally, seconds=FUZZ_SECONDS):
