@@ -64,7 +64,7 @@ static void tail_copy(struct hr_pieceq *q, const void *data, uint32_t len)
 }
 
 /* Joins the piece to the last one if that needs no slot: neighbours in one buffer, or small enough to copy. */
-static inline bool merge_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const struct hr_piece *piece)
+static inline __attribute__((always_inline)) bool merge_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const struct hr_piece *piece)
 {
     struct hr_piece *last = last_piece(q);
     if (last == NULL || (piece->len >= HR_COPY_BREAK && last->mbuf != piece->mbuf))
@@ -216,8 +216,8 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
     }
 
     /* Reserve the chunks for the worst case, where nothing merges. */
-    uint32_t n = pieces_in(src, len);
     uint32_t slots = needs_chunk(dst) ? 0 : HR_PIECE_CHUNK_N - dst->last->tail;
+    uint32_t n = slots >= src->n_pieces ? 0 : pieces_in(src, len);
     struct hr_piece_chunk *spare = NULL;
     for (uint32_t have = slots; have < n; have += HR_PIECE_CHUNK_N) {
         struct hr_piece_chunk *c = chunk_get(ctx);
@@ -243,13 +243,14 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
             p->len = (uint16_t)(p->len - len);
             rte_mbuf_refcnt_update(p->mbuf, 1);
         } else {
-            ctx->held--; /* for its slot in src; counted again below unless it merges */
             pop_slot(ctx, src);
         }
         src->bytes -= moved.len;
         len -= moved.len;
-        if (merge_take(ctx, dst, &moved))
+        if (merge_take(ctx, dst, &moved)) {
+            ctx->held -= whole;
             continue;
+        }
         if (needs_chunk(dst)) {
             struct hr_piece_chunk *c = spare;
             spare = c->next;
@@ -257,7 +258,8 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
             link_chunk(dst, c);
         }
         append(dst, &moved);
-        held_add(ctx, 1);
+        if (!whole)
+            held_add(ctx, 1);
     }
     while (spare != NULL) {
         struct hr_piece_chunk *c = spare;

@@ -99,19 +99,31 @@ void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
     ctx->free = relay;
 }
 
-void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state)
+bool hr_relay_mid_frame(const struct hr_relay *relay, bool request)
 {
     const struct hr_relay_request *rq = &relay->rq;
     const struct hr_relay_response *rs = &relay->rs;
 
+    if (request)
+        return rq->state == HR_RQ_STREAM && rq->left < rq->total;
+    return (rs->state == HR_RS_STREAM && rs->left < rs->total) ||
+           ((rs->state == HR_RS_WALK || rs->state == HR_RS_TAIL) && rs->sent > 0);
+}
+
+uint64_t hr_relay_count(const struct hr_relay *relay)
+{
+    return relay->requests;
+}
+
+void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state)
+{
     ret_state->in_flight = relay->in_flight.count;
-    ret_state->request_mid_frame = rq->state == HR_RQ_STREAM && rq->left < rq->total;
-    ret_state->response_mid_frame = (rs->state == HR_RS_STREAM && rs->left < rs->total) ||
-                                    ((rs->state == HR_RS_WALK || rs->state == HR_RS_TAIL) && rs->sent > 0);
+    ret_state->request_mid_frame = hr_relay_mid_frame(relay, true);
+    ret_state->response_mid_frame = hr_relay_mid_frame(relay, false);
     ret_state->requests = relay->requests;
     ret_state->responses = relay->responses;
     ret_state->last_api_key = relay->last_api_key;
-    ret_state->last_api_version = rq->version;
+    ret_state->last_api_version = relay->rq.version;
     memcpy(ret_state->client_id, relay->client_id, sizeof(relay->client_id));
 }
 

@@ -71,4 +71,8 @@ struct hr_relay_state {
     int16_t last_api_version; /* and its version */
     char client_id[48];       /* as the last request named it, cut and escaped; "" if none */
 };
+/* A frame of this direction was forwarded in part. */
+bool hr_relay_mid_frame(const struct hr_relay *relay, bool request);
+/* Requests seen so far. */
+uint64_t hr_relay_count(const struct hr_relay *relay);
 void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret_state);

@@ -53,7 +53,7 @@ struct hr_proxy {
     bool drain_told;       /* the log knows that the last session has ended */
     uint64_t drain_deadline_us;
     uint64_t drain_resets; /* sessions that the deadline ended */
-    struct hr_pieceq out; /* what a relay call produced, on its way into a send queue; empty between calls */
+    struct hr_pieceq waste; /* what a relay makes for a leg that takes no more; empty between calls */
 };
 
 enum hr_leg_end {

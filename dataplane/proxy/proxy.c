@@ -39,7 +39,7 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
     for (uint32_t i = 0; i < HR_PORT_COUNTERS; i++)
         proxy->next_port[i] = (uint32_t)hr_proxy_random(proxy);
     proxy->next_sweep_us = now_us;
-    hr_pieceq_init(&proxy->out);
+    hr_pieceq_init(&proxy->waste);
     *ret_proxy = proxy;
     return 0;
 }

@@ -67,27 +67,23 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
     struct hr_relay_result result = {.verdict = HR_DROP_MAX};
 
+    /* Where the leg to write to has failed, the session ends by that: the event is on its way. */
+    struct hr_pieceq *sndq = d->discard ? NULL : hr_tcp_sndq(d->to->conn);
+    struct hr_pieceq *out = sndq ? sndq : &proxy->waste;
+    uint32_t before = out->bytes;
     if (d->up)
-        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, &proxy->out, room, &result);
+        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out, room, &result);
     else
-        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, &proxy->out, room, &result);
+        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out, room, &result);
     ret->taken = result.taken;
-    ret->made = proxy->out.bytes;
+    ret->made = out->bytes - before;
     ret->blocked = result.blocked;
     ret->own_reply = result.own_reply;
     ret->verdict = result.verdict;
-    if (d->discard)
-        hr_pieceq_clear(proxy->cfg.bufs, &proxy->out);
-    int err = proxy->out.bytes ? hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, &proxy->out, proxy->out.bytes) : 0;
-    if (err) {
-        /* The frame is broken now: nothing may follow it. Where the leg itself has failed, the session ends by
-         * that: the event is on its way. */
-        hr_pieceq_clear(proxy->cfg.bufs, &proxy->out);
-        if (err != HR_E_CLOSED) {
-            HR_COUNT(proxy->cfg.stats, mbuf_alloc_failed);
-            ret->verdict = HR_DROP_tx_nombuf;
-        }
-    }
+    if (!sndq)
+        hr_pieceq_clear(proxy->cfg.bufs, out);
+    else if (ret->made)
+        hr_tcp_send_appended(proxy->cfg.tcp, d->to->conn);
     hr_tcp_want(proxy->cfg.tcp, d->from->conn, result.want);
     if (result.leader_hint)
         proxy->cfg.hint(proxy->cfg.owner, s->listener, s->node_id);
@@ -120,11 +116,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
 
 bool hr_session_mid_frame(const struct hr_session *s, bool request)
 {
-    struct hr_relay_state relay;
-    if (!s->relay)
-        return false;
-    hr_relay_get_state(s->relay, &relay);
-    return request ? relay.request_mid_frame : relay.response_mid_frame;
+    return s->relay && hr_relay_mid_frame(s->relay, request);
 }
 
 /* What a dead leg had received has moved: the other ends too. Returns true when the session ended by it. */
@@ -201,13 +193,11 @@ static void note_buffers(struct hr_proxy *proxy, const struct hr_session *s)
 /* held: we take no further request, so none is late. */
 static void note_request_progress(struct hr_session *s, const struct moved *up, bool held, uint64_t now_us)
 {
-    struct hr_relay_state relay;
     if (!s->relay)
         return;
-    hr_relay_get_state(s->relay, &relay);
-    bool incomplete = relay.request_mid_frame || hr_tcp_rcvq(s->client.conn)->bytes > 0;
-    bool another = relay.requests != s->requests_seen;
-    s->requests_seen = relay.requests;
+    bool incomplete = hr_relay_mid_frame(s->relay, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0;
+    bool another = hr_relay_count(s->relay) != s->requests_seen;
+    s->requests_seen = hr_relay_count(s->relay);
     if (!incomplete || held)
         s->request_begun_us = 0;
     else if (!s->request_begun_us || another || up->blocked)
@@ -218,7 +208,7 @@ static void note_request_progress(struct hr_session *s, const struct moved *up, 
 static void log_bad_input(struct hr_proxy *proxy, const struct hr_session *s, enum hr_drop verdict)
 {
     struct hr_relay_state relay;
-    if (!s->relay || verdict == HR_DROP_tx_nombuf)
+    if (!s->relay)
         return;
     hr_relay_get_state(s->relay, &relay);
     hr_proxy_log(proxy, HR_LOGEV_BAD_INPUT, s, verdict, (uint16_t)relay.last_api_key,

@@ -313,6 +313,16 @@ int hr_tcp_send_move(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_pieceq
     return err;
 }
 
+struct hr_pieceq *hr_tcp_sndq(struct hr_tcp_conn *c)
+{
+    return may_queue(c) ? &c->sndq : NULL;
+}
+
+void hr_tcp_send_appended(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    hr_tcp_mark_dirty(tcp, c);
+}
+
 int hr_tcp_send_bytes_copy(struct hr_tcp *tcp, struct hr_tcp_conn *c, const void *data, uint32_t n)
 {
     if (!may_queue(c))

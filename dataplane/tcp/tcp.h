@@ -208,7 +208,10 @@ uint32_t hr_tcp_send_bufs(const struct hr_tcp_conn *conn);
  * enforced. CLOSED after shutdown or failure. */
 HR_MUST_CHECK int hr_tcp_send_move(struct hr_tcp *tcp, struct hr_tcp_conn *conn, struct hr_pieceq *src,
                                    uint32_t n);
-/* The same for bytes made here: copied into header buffers. */
+/* The send queue itself, to append to; hr_tcp_send_appended() then. NULL after shutdown or failure. */
+struct hr_pieceq *hr_tcp_sndq(struct hr_tcp_conn *conn);
+void hr_tcp_send_appended(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
+/* As hr_tcp_send_move(), for bytes made here: copied into header buffers. */
 HR_MUST_CHECK int hr_tcp_send_bytes_copy(struct hr_tcp *tcp, struct hr_tcp_conn *conn, const void *data,
                                          uint32_t n);
 
