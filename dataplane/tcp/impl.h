@@ -202,6 +202,7 @@ struct hr_tcp_conn {
     bool fin_sent : 1;
     bool rcv_fin_known : 1;  /* the peer's FIN is at rcv_fin_seq */
     bool taken : 1;          /* the owner has taken bytes */
+    bool rcv_growing : 1;    /* the window grows with what is drained */
     bool syn_due : 1;        /* SYN or SYN-ACK is to be sent */
     bool ack_now : 1;
     bool probe_due : 1;      /* zero-window probe */

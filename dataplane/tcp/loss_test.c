@@ -339,6 +339,12 @@ static void plain(int end, struct hr_tcp_config *cfg)
     cfg->rcv_wnd_max = 60000; /* no scale needed: one shift less to hide behind */
 }
 
+static void scarce(int end, struct hr_tcp_config *cfg)
+{
+    patient(end, cfg);
+    cfg->allowance[0] = (struct hr_tcp_allowance){.bytes_per_s = 500000, .packets_per_s = 2000, .burst_us = 5000};
+}
+
 static bool storm_over(struct tl_link *l)
 {
     return tl_both_closed(l) || (l->end[0].app.released && l->end[1].tcp->n_conns == 0);
@@ -348,7 +354,7 @@ static bool storm_over(struct tl_link *l)
 static void storm(uint64_t seed)
 {
     static const uint16_t sizes[] = {88, 89, 100, 536, 1220, 1448, 4000, 8960};
-    tl_open(&link_, seed, seed % 5 == 0 ? plain : patient);
+    tl_open(&link_, seed, seed % 5 == 0 ? plain : seed % 5 == 1 ? scarce : patient);
 #define ONE_IN(n) (tl_random(&link_) % (n) == 0)
     if (ONE_IN(3))
         tl_ipv6(&link_);

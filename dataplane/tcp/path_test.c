@@ -167,6 +167,38 @@ static void test_one_flow_fills_the_link(void **state)
     finish();
 }
 
+static void roomy(int end, struct hr_tcp_config *cfg)
+{
+    cfg->rcv_wnd_initial = cfg->snd_buf_max = 16 << 20;
+}
+
+/* HyStart++ sees the queue build up: the first slow start turns conservative within two round trips behind the point
+ * where the path is full, and ends five rounds later without a loss. */
+static void test_slow_start_ends_without_loss(void **state)
+{
+    const uint32_t bdp = 625000;
+    (void)state;
+    for (uint64_t seed = 41; seed <= 43; seed++) {
+        uint32_t at_css = 0;
+        tp_open(&path, seed, roomy);
+        path.rate_bps = 100000000;
+        path.rtt_us = 50000;
+        struct tp_flow *f = tp_add_flow(&path, 0, FOR_EVER);
+        while (f->conn[0] == NULL || f->conn[0]->cong.phase != HR_TCP_CONG_LATER) {
+            tp_run(&path, 1000);
+            check(path.now - path.begin < 5 * S);
+            if (at_css == 0 && f->conn[0]->cong.phase == HR_TCP_CONG_CSS)
+                at_css = f->conn[0]->cwnd;
+        }
+        print_message("conservative at %u bytes, %.1f times the path; over after %lu ms at %u\n", at_css,
+                      (double)at_css / bdp, (unsigned long)(path.now - path.begin) / 1000, f->conn[0]->cwnd);
+        check(at_css >= bdp && at_css <= 4 * bdp);
+        check(f->conn[0]->cwnd <= 3.2 * at_css);
+        check(path.dropped == 0 && path.end[0].stats.counters[HR_CTR_tcp_retransmit_segs] == 0);
+        finish();
+    }
+}
+
 int main(void)
 {
     tp_global_init();
@@ -176,6 +208,7 @@ int main(void)
         T(test_mean_window_in_the_cubic_region),
         T(test_two_flows_share_a_queue),
         T(test_one_flow_fills_the_link),
+        T(test_slow_start_ends_without_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

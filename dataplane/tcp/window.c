@@ -5,9 +5,10 @@
  * offered edge only moves forward. A held frame's want goes over the first two, or both sides would wait for
  * ever.
  *
- * rcv_target begins at the initial window and grows to twice what the other leg's peer takes per round trip of
- * this one, and to twice what the other leg may have in flight: what is merely moved into a send queue does not
- * count, or the slowest consumer would own the largest queue. Until the owner takes the first byte there may be nobody to pass it to: 64 KiB at most. */
+ * rcv_target begins at the initial window and grows to three times what the other leg's peer takes per round trip of
+ * this one, and to twice what the other leg may have in flight: what is merely moved into a send queue does not count,
+ * or the slowest consumer would own the largest queue. Until the owner takes the first byte there may be nobody to
+ * pass it to: 64 KiB at most. */
 #include "dataplane/tcp/impl.h"
 
 #define WND_UNTAKEN (64u << 10)
@@ -89,19 +90,19 @@ void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         hr_tcp_ack_soon(tcp, c);
 }
 
-/* n bytes went for good. Dynamic right-sizing: the window is twice what goes in a round trip, so that a sender
- * whose window doubles is never held back. */
+/* n bytes went for good. Dynamic right-sizing: while more than a third of the window goes in a round trip it grows by
+ * what goes, so it doubles as the window of a sender in slow start does, without a step that would release a burst. */
 static void grow(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n)
 {
     uint32_t rtt_us = RTE_MAX(c->srtt_us, 1000u);
     uint32_t elapsed_us = (uint32_t)tcp->now_us - c->drained_since_us;
 
     c->drained += n;
+    if (c->rcv_growing && c->rcv_target < tcp->cfg.rcv_wnd_max && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
+        c->rcv_target = (uint32_t)RTE_MIN((uint64_t)c->rcv_target + n, (uint64_t)tcp->cfg.rcv_wnd_max);
     if (elapsed_us < rtt_us)
         return;
-    uint64_t per_rtt = (uint64_t)c->drained * rtt_us / elapsed_us;
-    if (2 * per_rtt > c->rcv_target && tcp->pool_free > 2 * tcp->cfg.rx_pool_reserve)
-        c->rcv_target = (uint32_t)RTE_MIN(2 * per_rtt, (uint64_t)tcp->cfg.rcv_wnd_max);
+    c->rcv_growing = 3 * ((uint64_t)c->drained * rtt_us / elapsed_us) > c->rcv_target;
     c->drained = 0;
     c->drained_since_us = (uint32_t)tcp->now_us;
 }

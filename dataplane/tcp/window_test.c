@@ -104,7 +104,7 @@ static void test_what_waits_downstream_is_not_drained(void **state)
     assert_true(down <= 65536);
 }
 
-/* Twice what is drained in a round trip, up to the limit. */
+/* By what is drained, while that is much of it. */
 static void test_grows_with_what_is_drained(void **state)
 {
     (void)state;
@@ -130,7 +130,7 @@ static void test_grows_with_what_is_drained(void **state)
         pass(50000);
         look();
     }
-    assert_int_equal(conn->rcv_target, before);
+    assert_in_range(conn->rcv_target, before, before + 40000); /* the first two tell */
 }
 
 int main(void)
