@@ -133,10 +133,14 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
     if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
         err = HR_E_TIMEOUT;
     if (status == ARES_SUCCESS && info) {
-        int first = query->cares->families.ipv6_first ? AF_INET6 : AF_INET;
+        const struct hr_dns_families *wanted = &query->cares->families;
 
-        take_family(info->nodes, first, addrs, &n, &ttl_s);
-        take_family(info->nodes, first == AF_INET ? AF_INET6 : AF_INET, addrs, &n, &ttl_s);
+        if (wanted->ipv6 && wanted->ipv6_first)
+            take_family(info->nodes, AF_INET6, addrs, &n, &ttl_s);
+        if (wanted->ipv4)
+            take_family(info->nodes, AF_INET, addrs, &n, &ttl_s);
+        if (wanted->ipv6 && !wanted->ipv6_first)
+            take_family(info->nodes, AF_INET6, addrs, &n, &ttl_s);
         /* A chain of aliases is as good as its shortest-lived link. */
         for (struct ares_addrinfo_cname *alias = info->cnames; alias; alias = alias->next) {
             if (alias->ttl >= 0 && (uint32_t)alias->ttl < ttl_s)
@@ -193,7 +197,8 @@ static void start(struct hr_resolver *resolver, struct hr_dns *dns, const char *
 {
     struct cares *cares = (struct cares *)resolver;
     const struct hr_dns_families *families = &cares->families;
-    int family = !families->ipv6 ? AF_INET : !families->ipv4 ? AF_INET6 : AF_UNSPEC;
+    /* Not AF_INET6 alone: c-ares 1.18 leaks a name then that the hosts file has for IPv4 only. */
+    int family = families->ipv6 ? AF_UNSPEC : AF_INET;
     struct ares_addrinfo_hints hints = {.ai_family = family, .ai_flags = ARES_AI_NOSORT};
     struct query *query = calloc(1, sizeof(*query));
 

@@ -4,7 +4,7 @@
  * and `changed` says when asking again would give another answer. Names in use are resolved again when their
  * TTL ends (between 5 s and 1 h), and early after a failed connect. A name that cannot be resolved for now
  * keeps its old addresses, because a broker does not move as often as a resolver fails. Address literals
- * pass through. Only the families of which the ports have addresses are asked for: others could not be reached.
+ * pass through. Addresses of a family of which the ports have none are left out: they could not be reached.
  *
  * The cache does no I/O; struct hr_resolver does (cares.c), so that tests give the answers. */
 #pragma once

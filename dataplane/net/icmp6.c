@@ -51,7 +51,8 @@ static void echo_reply_take(struct hr_net *net, uint32_t port_index, struct rte_
 {
     struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
     struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(eth + 1);
-    struct icmp6_hdr *icmp = (struct icmp6_hdr *)(ip + 1);
+    uint8_t *icmp = (uint8_t *)(ip + 1); /* aligned to 2 bytes only, unlike struct icmp6_hdr */
+    uint16_t cksum;
     struct rte_ether_addr to = eth->src_addr;
     uint8_t ours[16];
     if (!hr_nd_mac_is_host(to.addr_bytes)) { /* no host has a multicast MAC: do not amplify */
@@ -63,10 +64,12 @@ static void echo_reply_take(struct hr_net *net, uint32_t port_index, struct rte_
     memcpy(ip->dst_addr, ip->src_addr, sizeof(ours));
     memcpy(ip->src_addr, ours, sizeof(ours));
     ip->hop_limits = HR_NET_TTL;
-    icmp->icmp6_type = ICMP6_ECHO_REPLY;
+    icmp[0] = ICMP6_ECHO_REPLY;
     /* Type 128 became 129: the first word rose by 0x0100, so the field falls by it (RFC 1624 3); the exchange of
      * the addresses leaves the sum as it is. */
-    icmp->icmp6_cksum = (uint16_t)~hr_cksum_fold((uint64_t)(uint16_t)~icmp->icmp6_cksum + RTE_BE16(0x0100));
+    memcpy(&cksum, icmp + 2, sizeof(cksum));
+    cksum = (uint16_t)~hr_cksum_fold((uint64_t)(uint16_t)~cksum + RTE_BE16(0x0100));
+    memcpy(icmp + 2, &cksum, sizeof(cksum));
     m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* whose buffer it is stays true; the rest was reception's */
     hr_net_fill_eth(net, port_index, m, to.addr_bytes, RTE_ETHER_TYPE_IPV6);
     HR_COUNT(net->stats, icmp_tx);
@@ -75,7 +78,7 @@ static void echo_reply_take(struct hr_net *net, uint32_t port_index, struct rte_
 
 /* quoted: the IPv6 header and the first bytes behind it, len bytes at least contiguous. False if it says nothing
  * about a connection. Segments of ours have no extension headers. */
-static bool tell_tcp(struct hr_net *net, const struct icmp6_hdr *icmp, const uint8_t *quoted, uint32_t len)
+static bool tell_tcp(struct hr_net *net, const uint8_t *icmp, const uint8_t *quoted, uint32_t len)
 {
     struct rte_ipv6_hdr ip;
     if (len < sizeof(ip) + 8)
@@ -95,15 +98,15 @@ static bool tell_tcp(struct hr_net *net, const struct icmp6_hdr *icmp, const uin
     flow.local_port = rte_be_to_cpu_16(sport_be);
     flow.remote_port = rte_be_to_cpu_16(dport_be);
     uint32_t mtu = 0;
-    if (icmp->icmp6_type == ICMP6_PACKET_TOO_BIG) {
-        mtu = rte_be_to_cpu_32(icmp->icmp6_mtu);
+    if (icmp[0] == ICMP6_PACKET_TOO_BIG) {
+        memcpy(&mtu, icmp + 4, sizeof(mtu));
+        mtu = rte_be_to_cpu_32(mtu);
         if (mtu < HR_PORT_MTU_MIN6) /* RFC 8201 4: no link has less */
             return false;
         if (mtu > UINT16_MAX)
             mtu = UINT16_MAX;
     }
-    bool hard = icmp->icmp6_type == ICMP6_DST_UNREACH &&
-                (icmp->icmp6_code == CODE_ADMIN_PROHIBITED || icmp->icmp6_code == CODE_PORT_UNREACH);
+    bool hard = icmp[0] == ICMP6_DST_UNREACH && (icmp[1] == CODE_ADMIN_PROHIBITED || icmp[1] == CODE_PORT_UNREACH);
     net->cfg.on_icmp_error(net->owner, &flow, rte_be_to_cpu_32(seq_be), hard, (uint16_t)mtu);
     return true;
 }
@@ -136,8 +139,8 @@ void hr_icmp6_input_take(struct hr_net *net, const struct hr_ip6_in *in, struct 
         rte_pktmbuf_free(m);
         return;
     }
-    const struct icmp6_hdr *icmp = rte_pktmbuf_mtod_offset(m, struct icmp6_hdr *, HR_NET_ETH_IP6_LEN);
-    switch (icmp->icmp6_type) {
+    const uint8_t *icmp = rte_pktmbuf_mtod_offset(m, const uint8_t *, HR_NET_ETH_IP6_LEN);
+    switch (icmp[0]) {
     case ND_NEIGHBOR_SOLICIT:
     case ND_NEIGHBOR_ADVERT:
     case ND_ROUTER_ADVERT:
@@ -158,7 +161,7 @@ void hr_icmp6_input_take(struct hr_net *net, const struct hr_ip6_in *in, struct 
         /* Only what is contiguous is read: a driver that splits within 110 bytes is not known. */
         uint32_t here = RTE_MIN(in->l4_len, m->data_len - HR_NET_ETH_IP6_LEN) - ICMP_HDR_LEN;
         HR_COUNT(net->stats, icmp_rx);
-        if (net->cfg.on_icmp_error == NULL || !tell_tcp(net, icmp, (const uint8_t *)icmp + ICMP_HDR_LEN, here))
+        if (net->cfg.on_icmp_error == NULL || !tell_tcp(net, icmp, icmp + ICMP_HDR_LEN, here))
             HR_DROP(net->stats, icmp_ignored);
         break;
     }
