@@ -64,7 +64,7 @@ int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_op
 {
     if (len == HR_TCP_TS_OPT_BYTES && memcmp(p, usual, sizeof(usual)) == 0) {
         ret_opts->has_mss = ret_opts->has_wscale = ret_opts->sack_ok = false;
-        ret_opts->n_sack = 0;
+        ret_opts->mss = ret_opts->wscale = ret_opts->n_sack = 0;
         ret_opts->has_ts = true;
         ret_opts->tsval = get32(p + 4);
         ret_opts->tsecr = get32(p + 8);
@@ -73,15 +73,6 @@ int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_op
     struct hr_tcp_opts o;
 
     memset(&o, 0, sizeof(o));
-    /* What nearly every segment carries (RFC 7323 appendix A). */
-    if (len == HR_TCP_TS_OPT_BYTES && p[0] == HR_TCP_OPT_NOP && p[1] == HR_TCP_OPT_NOP &&
-        p[2] == HR_TCP_OPT_TS && p[3] == 10) {
-        o.has_ts = true;
-        o.tsval = get32(p + 4);
-        o.tsecr = get32(p + 8);
-        *ret_opts = o;
-        return 0;
-    }
     while (len > 0 && p[0] != HR_TCP_OPT_END) {
         if (p[0] == HR_TCP_OPT_NOP) {
             p++;
