@@ -17,7 +17,9 @@ def server(zone=headrace.TCP_ZONE):
             try:
                 with netns.inside(zone_ns(zone)), open("/proc/thread-self/net/tcp6") as f6, \
                         open("/proc/thread-self/net/tcp") as f4:
-                    return ":%04X " % headrace.TCP_PORT in f6.read() + f4.read()
+                    sockets = [line.split() for line in f6.readlines() + f4.readlines()]
+                # In state LISTEN: earlier connections to the port linger in TIME-WAIT.
+                return any(s[1].endswith(":%04X" % headrace.TCP_PORT) and s[3] == "0A" for s in sockets)
             except OSError:
                 return False
         env.wait_for("iperf3 server", listening, 5, 0.05)
