@@ -380,12 +380,6 @@ int hr_port_setup(struct hr_port *port, const struct hr_config_port *cfg, uint16
     return err;
 }
 
-bool hr_port_link_up(const struct hr_port *port)
-{
-    struct rte_eth_link link;
-    return rte_eth_link_get_nowait(port->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-}
-
 void hr_port_stop(struct hr_port *port)
 {
     if (!port->started)

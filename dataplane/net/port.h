@@ -129,9 +129,6 @@ int hr_port_rx_fd(const struct hr_port *port, uint16_t queue);
 HR_MUST_CHECK int hr_port_sleep_arm(const struct hr_port *port, uint16_t queue);
 void hr_port_sleep_disarm(const struct hr_port *port, uint16_t queue);
 
-/* Is the link up now? */
-bool hr_port_link_up(const struct hr_port *port);
-
 /* Stops reception and transmission; workers must have stopped using it. close() also releases the device. */
 void hr_port_stop(struct hr_port *port);
 void hr_port_close(struct hr_port *port);

@@ -28,11 +28,6 @@ static uint32_t after(const struct hr_tcp *tcp, uint32_t bucket)
     return bucket + 1 == tcp->n_buckets ? 0 : bucket + 1;
 }
 
-void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash)
-{
-    __builtin_prefetch(&tcp->buckets[home(tcp, hash)]);
-}
-
 /* A set of the ways with this tag, one bit at 16 * (way % 4) of word way / 4. */
 typedef uint16_t tag_vec __attribute__((vector_size(16)));
 union matches {

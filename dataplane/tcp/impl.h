@@ -482,8 +482,6 @@ static inline struct hr_tcp_conn *hr_tcp_fifo_pop(struct hr_tcp *tcp, struct hr_
 
 /* flow.c */
 uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow);
-/* Its bucket will be needed soon. */
-void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash);
 struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
 /* The same, for segments: looks first at what was found last. */
 struct hr_tcp_conn *hr_tcp_flow_of_segment(struct hr_tcp *tcp, const struct hr_flow *flow);
