@@ -18,6 +18,7 @@ enum cli_exit {
 };
 
 #define CLI_DEFAULT_SOCKET "/run/headrace/control.sock"
+#define CLI_DEFAULT_USERS  "/etc/headrace/users"
 #define CLI_ARGS_MAX       4
 
 struct cli {
@@ -29,6 +30,8 @@ struct cli {
     int count;  /* -n: frames of top, 0: endless */
     double interval_s;
     int limit; /* --limit, 0: none given */
+    const char *file; /* --file, NULL: none given */
+    int iterations;   /* --iterations, 0: none given */
     int n_args;
     const char *args[CLI_ARGS_MAX];
     FILE *out;
@@ -52,6 +55,8 @@ cli_command_fn cli_counters, cli_drops, cli_explain;
 cli_command_fn cli_top;
 /* change.c */
 cli_command_fn cli_set, cli_drain, cli_undrain, cli_reload, cli_config;
+/* users.c */
+cli_command_fn cli_users;
 
 /* Members of an answer, with a neutral value where they are missing: an older control plane may not have
  * them. */

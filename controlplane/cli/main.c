@@ -9,6 +9,7 @@ enum option_bit {
     OPT_ALL = 1 << 1,
     OPT_FRAMES = 1 << 2, /* --once, -n, --interval */
     OPT_LIMIT = 1 << 3,
+    OPT_USERS = 1 << 4, /* --file, --iterations */
 };
 
 static const struct command {
@@ -60,6 +61,11 @@ static const struct command {
      "An invalid file changes nothing. Values given by `set` end with a reload. SIGHUP does the same.\n"},
     {"config", "check FILE", 1, 2, 0, cli_config, "validates a configuration file; needs no running instance",
      "Prints every mistake with its line and what would be right.\n"},
+    {"users", "list|add|passwd|remove [NAME]", 1, 2, OPT_USERS, cli_users,
+     "the users whom Headrace itself authenticates; needs no running instance",
+     "Changes the file of SCRAM verifiers (both SHA-256 and SHA-512; no password is stored), which a running\n"
+     "control plane reads again within a second. A password is asked for, or is the first line of stdin.\n"
+     "`add` creates the file when it is not there.\n"},
     {"explain", "", 0, 0, 0, cli_explain, NULL,
      "Prints all counters, gauges and drop reasons as Markdown: docs/counters.md.\n"},
 };
@@ -106,6 +112,10 @@ static void command_usage(FILE *to, const struct command *command)
               to);
     if (command->options & OPT_LIMIT)
         fputs("      --limit N       at most so many sessions\n", to);
+    if (command->options & OPT_USERS)
+        fputs("      --file FILE     the file (default " CLI_DEFAULT_USERS ")\n"
+              "      --iterations N  what trying a password costs, 4096 (default) to 16384\n",
+              to);
 }
 
 static int number(const char *text, const char *option, int min)
@@ -143,7 +153,7 @@ static const struct command *find_command(const char *name)
 
 int main(int argc, char **argv)
 {
-    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT };
+    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT, LONG_FILE, LONG_ITERATIONS };
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'},
         {"json", no_argument, NULL, 'j'},
@@ -154,6 +164,8 @@ int main(int argc, char **argv)
         {"once", no_argument, NULL, LONG_ONCE},
         {"interval", required_argument, NULL, LONG_INTERVAL},
         {"limit", required_argument, NULL, LONG_LIMIT},
+        {"file", required_argument, NULL, LONG_FILE},
+        {"iterations", required_argument, NULL, LONG_ITERATIONS},
         {0},
     };
     const char *env = getenv("HEADRACE_SOCKET");
@@ -201,6 +213,14 @@ int main(int argc, char **argv)
         case LONG_LIMIT:
             cli.limit = number(optarg, "--limit", 1);
             given |= OPT_LIMIT;
+            break;
+        case LONG_FILE:
+            cli.file = optarg;
+            given |= OPT_USERS;
+            break;
+        case LONG_ITERATIONS:
+            cli.iterations = number(optarg, "--iterations", 1);
+            given |= OPT_USERS;
             break;
         default:
             usage(stderr);
