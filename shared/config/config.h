@@ -25,6 +25,7 @@
 #define HR_CONFIG_MAX_BOOTSTRAP 16
 #define HR_CONFIG_PATH_MAX 256
 #define HR_CONFIG_DEVICE_MAX 256
+#define HR_CONFIG_MAX_CERTS 8
 
 struct hr_config_addr {
     struct hr_addr addr;
@@ -98,10 +99,50 @@ struct hr_config_hostport {
     uint16_t port;
 };
 
+/* A file that the control plane alone opens; line: where the configuration names it, for errors found later. */
+struct hr_config_file {
+    char path[HR_CONFIG_PATH_MAX]; /* "" = none */
+    uint32_t line;
+};
+
+struct hr_config_certificate {
+    struct hr_config_file chain, key; /* PEM: the certificate and those that lead to its CA; its private key */
+};
+
+enum hr_config_client_auth {
+    HR_CONFIG_CLIENT_AUTH_NONE = 0,
+    HR_CONFIG_CLIENT_AUTH_OPTIONAL,
+    HR_CONFIG_CLIENT_AUTH_REQUIRED,
+    HR_CONFIG_CLIENT_AUTH_MAX
+};
+
+/* A listener that speaks TLS. */
+struct hr_config_listener_tls {
+    bool on;
+    bool tls13_only;
+    uint32_t n_certs; /* the first of each key type is for names that no certificate has */
+    struct hr_config_certificate certs[HR_CONFIG_MAX_CERTS];
+    enum hr_config_client_auth client_auth;
+    struct hr_config_file client_ca, client_crl;
+    uint32_t handshake_timeout_ms;
+    uint32_t max_handshakes;  /* in flight */
+    uint32_t handshake_rate;  /* per second */
+};
+
+/* Brokers that speak TLS. */
+struct hr_config_cluster_tls {
+    bool on;
+    struct hr_config_file ca; /* "" = the system's */
+    struct hr_config_certificate cert; /* of ours towards them; "" = none */
+};
+
 struct hr_config_listener {
     struct hr_policy_listener policy; /* ready for the snapshot, target unresolved */
     bool has_target;
     struct hr_config_hostport target;
+    struct hr_config_listener_tls tls;
+    bool sni;                                /* nodes are told apart by name instead of by port */
+    char bootstrap_host[HR_POLICY_HOST_MAX]; /* sni: the name of the bootstrap listener */
 };
 
 struct hr_config {
@@ -116,6 +157,7 @@ struct hr_config {
         uint32_t refresh_min_ms;     /* least time between two refreshes on hints */
         uint32_t request_timeout_ms;
         bool prefer_ipv6; /* where a name has addresses of both families */
+        struct hr_config_cluster_tls tls;
     } cluster;
     uint32_t n_listeners;
     struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];
