@@ -84,7 +84,7 @@ static void send_owed(struct rb_peers *p)
         peer->wants = false;
         const struct rb_frame *frame = peer->client ? &p->request : &p->response;
         bool mute = p->brokers_mute && !peer->client;
-        while (peer->conn && !mute && peer->owed > 0 && hr_tcp_send_room(peer->conn) >= frame->len) {
+        while (peer->conn && !mute && peer->owed > 0 && hr_tcp_send_room(p->tcp, peer->conn) >= frame->len) {
             struct hr_pieceq q;
             hr_pieceq_init(&q);
             if (!rb_frame_append(frame, &p->bufs, &q) || hr_tcp_send_move(p->tcp, peer->conn, &q, frame->len) != 0)

@@ -95,7 +95,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
     struct hr_tcp *tcp = proxy->cfg.tcp;
 
     struct hr_pieceq *in = hr_tcp_rcvq(d->from->conn);
-    uint32_t room = d->discard ? UINT32_MAX : hr_tcp_send_room(d->to->conn);
+    uint32_t room = d->discard ? UINT32_MAX : hr_tcp_send_room(tcp, d->to->conn);
     if (s->relay)
         move_kafka(proxy, s, d, in, room, &moved);
     else
@@ -277,6 +277,10 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
     if (up.again || down.again)
         run_again(proxy, s);
     s->stuck = up.blocked || down.blocked || hold_up;
+    if (s->stuck) { /* room, buffers, answers: any may be it */
+        hr_tcp_ask_acked(s->client.conn, 1);
+        hr_tcp_ask_acked(s->broker.conn, 1);
+    }
     if (pass_failures(proxy, s, &up, &down))
         return;
     note_request_progress(s, &up, hold_up, now_us);

@@ -7,7 +7,7 @@
 #include "dataplane/tcp/impl.h"
 
 /* Bytes up to seg->ack are with the peer; the transmit records are the caller's. */
-static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+static inline void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
     struct hr_tcp_flight *f = c->flight;
     uint32_t bytes = RTE_MIN(seg->ack - c->snd_una, c->sndq.bytes); /* the rest is the FIN */
@@ -16,19 +16,22 @@ static void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_t
     c->snd_una = seg->ack;
     HR_COUNT_N(tcp->stats, tcp_bytes_acked, bytes);
     /* An iterator that does not stand above SND.UNA may stand in a released piece. */
-    if (hr_seq_geq(c->snd_una, c->snd_nxt))
-        f->nxt_it.chunk = NULL;
-    if (hr_seq_geq(c->snd_una, f->rtx_it_seq))
+    if (f->rtx_it.chunk != NULL && hr_seq_geq(c->snd_una, f->rtx_it_seq))
         f->rtx_it.chunk = NULL;
+    if (c->snd_una == c->snd_nxt)
+        f->nxt_it.chunk = NULL;
     if (f->mtu_probe_on || c->retries > 0)
         hr_tcp_pmtu_acked(tcp, c);
     if (!HR_MUTANT(BACKOFF_KEPT))
         c->backoff = 0;
     c->retries = 0;
     c->stalled_since_ms = tcp->now_ms;
-    if (bytes > 0)
+    if (c->acked_asked && hr_seq_geq(c->snd_una, c->acked_mark)) {
+        c->acked_asked = false;
         hr_tcp_post(tcp, c, HR_TCP_EV_ACKED);
-    hr_tcp_mark_dirty(tcp, c);
+    }
+    if (hr_tcp_waits(c)) /* there may be room for it now */
+        hr_tcp_mark_dirty(tcp, c);
 }
 
 static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
@@ -49,7 +52,7 @@ static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
         c->rtx_at = 0;
         hr_tcp_rtx_restart(tcp, c);
     }
-    if (opened && !HR_MUTANT(WINDOW_UPDATE_DEAF))
+    if (opened && hr_tcp_waits(c) && !HR_MUTANT(WINDOW_UPDATE_DEAF))
         hr_tcp_mark_dirty(tcp, c);
 }
 

@@ -44,7 +44,6 @@ struct hr_tcp_conn *hr_tcp_conn_new(struct hr_tcp *tcp, const struct hr_flow *fl
     c->rcv_seg = c->adv_mss;
     hr_tcp_ack_quick(c);
     c->rto_us = RTO_INITIAL_US;
-    c->snd_buf_max = tcp->cfg.snd_buf_max;
     c->last_rx_us = tcp->now_us;
     c->drained_since_us = (uint32_t)tcp->now_us;
     hr_pieceq_init(&c->rcvq);
@@ -66,7 +65,7 @@ static void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_flow_remove(tcp, c);
     hr_tcp_timer_stop(tcp, c);
     hr_tcp_unmark_dirty(tcp, c);
-    c->waiting = false;
+    c->waiting = c->acked_asked = false;
     hr_pieceq_clear(tcp->bufs, &c->sndq);
     hr_tcp_reass_clear(tcp, c);
     hr_tcp_reass_reported(tcp, c);
@@ -298,9 +297,10 @@ static bool may_queue(const struct hr_tcp_conn *c)
             c->state == HR_TCP_ESTABLISHED || c->state == HR_TCP_CLOSE_WAIT);
 }
 
-uint32_t hr_tcp_send_room(const struct hr_tcp_conn *c)
+uint32_t hr_tcp_send_room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
-    return may_queue(c) && c->snd_buf_max > c->sndq.bytes ? c->snd_buf_max - c->sndq.bytes : 0;
+    uint32_t max = tcp->cfg.snd_buf_max;
+    return may_queue(c) && max > c->sndq.bytes ? max - c->sndq.bytes : 0;
 }
 
 int hr_tcp_send_move(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_pieceq *src, uint32_t n)
@@ -331,6 +331,12 @@ int hr_tcp_send_bytes_copy(struct hr_tcp *tcp, struct hr_tcp_conn *c, const void
     if (err == 0 && n > 0)
         hr_tcp_mark_dirty(tcp, c);
     return err;
+}
+
+void hr_tcp_ask_acked(struct hr_tcp_conn *c, uint32_t n)
+{
+    c->acked_asked = c->sndq.bytes > 0;
+    c->acked_mark = c->snd_una + RTE_MIN(n, c->sndq.bytes);
 }
 
 void hr_tcp_shutdown(struct hr_tcp *tcp, struct hr_tcp_conn *c)

@@ -220,6 +220,7 @@ struct hr_tcp_conn {
     bool rtt_fresh : 1;      /* RTT was measured since the last probe */
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
     bool in_use : 1;
+    bool acked_asked : 1;    /* the owner is to hear when SND.UNA has reached acked_mark */
 
     uint32_t rcv_nxt;
     uint32_t rcv_adv;        /* right edge offered; never moves back */
@@ -239,7 +240,7 @@ struct hr_tcp_conn {
     uint8_t quickacks;   /* segments still to be acknowledged at once */
     uint8_t ka_probes;
     uint8_t ack_segs;    /* segments received in order and not acknowledged yet */
-    uint32_t retransmits;
+    uint32_t acked_mark;
 
     /* Congestion, and what else sending reads. */
     uint32_t cwnd, ssthresh; /* bytes */
@@ -284,7 +285,7 @@ struct hr_tcp_conn {
     uint32_t hash;           /* of a free block: index + 1 of the next free one */
     uint32_t iss, irs;
     uint32_t rcv_fin_seq;
-    uint32_t snd_buf_max;
+    uint32_t retransmits;
     uint32_t min_rtt_us;     /* smallest of late, 0: none */
     uint32_t min_rtt_ms;     /* when it was seen */
     uint32_t tlp_end;        /* TLP.end_seq, SND.NXT when the probe left */
@@ -621,9 +622,8 @@ void hr_tcp_ack_sent(struct hr_tcp_conn *c);
 /* window.c */
 /* Moves the right edge as far as the budget allows; called before a segment leaves. */
 void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* Asks for a window update where the peer needs to know. */
-void hr_tcp_window_check(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* RCV.NXT or the edge changed. */
+/* The window's part of hr_tcp.offered_bufs, anew. It follows when a segment leaves, not when one arrives: what has
+ * come in of an offered window counts for so long, which is little. */
 void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* output.c */
@@ -634,10 +634,15 @@ bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint3
                            uint16_t wnd, const struct hr_tcp_opts *opts);
 void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack);
 void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* Is there anything that has not been sent once? */
+/* Bytes that have not been sent once. */
 static inline uint32_t hr_tcp_unsent(const struct hr_tcp_conn *c)
 {
     return c->fin_sent ? 0 : c->snd_una + c->sndq.bytes - c->snd_nxt;
+}
+/* Is there anything that has not been sent once? */
+static inline bool hr_tcp_waits(const struct hr_tcp_conn *c)
+{
+    return hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
 }
 
 /* pace.c */

@@ -173,7 +173,7 @@ static void test_reset_must_be_exact(void **state)
     assert_int_equal(events_of(conn), HR_TCP_EV_FAILED);
     assert_int_equal(conn->failure, HR_TCP_FAIL_RESET);
     assert_int_equal(hr_tcp_send_bytes_copy(tcp, conn, "x", 1), HR_E_CLOSED);
-    assert_int_equal(hr_tcp_send_room(conn), 0);
+    assert_int_equal(hr_tcp_send_room(tcp, conn), 0);
     hr_tcp_release(tcp, conn);
     assert_int_equal(tcp->n_conns, 0);
 }

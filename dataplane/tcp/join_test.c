@@ -70,16 +70,11 @@ static void receive(uint32_t len, uint8_t flags)
     from.seq += len;
 }
 
-/* The end of a batch: what came moves over, what may leave leaves, in this moment and in so much time behind it.
- * Returns the data segments on `to`. */
-static unsigned end_of_batch(uint64_t then_us)
+/* What may leave leaves, in this moment and in so much time behind it. Returns the data segments on `to`. */
+static unsigned leave(uint64_t then_us)
 {
-    struct hr_pieceq *q = hr_tcp_rcvq(from.conn);
-    uint32_t n = q->bytes;
     unsigned data = 0;
 
-    assert_int_equal(hr_tcp_send_move(tcp, to.conn, q, n), 0);
-    hr_tcp_relayed(tcp, from.conn, n, to.conn);
     said();
     pass(then_us);
     for (unsigned i = 0; i < n_out; i++) {
@@ -90,6 +85,17 @@ static unsigned end_of_batch(uint64_t then_us)
         data++;
     }
     return data;
+}
+
+/* The end of a batch: what came moves over first. */
+static unsigned end_of_batch(uint64_t then_us)
+{
+    struct hr_pieceq *q = hr_tcp_rcvq(from.conn);
+    uint32_t n = q->bytes;
+
+    assert_int_equal(hr_tcp_send_move(tcp, to.conn, q, n), 0);
+    hr_tcp_relayed(tcp, from.conn, n, to.conn);
+    return leave(then_us);
 }
 
 static void to_acknowledges(void)
@@ -198,6 +204,44 @@ static void test_window_follows_the_other_leg(void **state)
     assert_int_equal(from.conn->rcv_target, RTE_MIN(600000u, tcp->cfg.rcv_wnd_max));
 }
 
+static uint32_t offered(void)
+{
+    return from.conn->rcv_adv - from.conn->rcv_nxt;
+}
+
+/* Who relays hears of acknowledgements when they make room that the other leg's peer may be waiting for, and of no
+ * others. */
+static void test_room_is_told_in_time(void **state)
+{
+    (void)state;
+    unsigned acks = 0, told = 0;
+    const uint32_t step = 1460; /* the MSS that is offered */
+    open_leg(&from, 1001);
+    open_leg(&to, 1002);
+    uint32_t acked = to.ack;
+    for (unsigned round = 0; round < 100; round++) {
+        while (offered() >= MSS && round % 3 != 2) /* all that it may; now and then it pauses */
+            receive(MSS, ACK);
+        end_of_batch(0);
+        events_of(NULL);
+        uint64_t drain = round % 2 ? UINT32_MAX : 20000;
+        for (uint32_t left = (uint32_t)drain; left >= MSS && hr_seq_lt(acked, to.ack); acks++, left -= MSS) {
+            acked += RTE_MIN((uint32_t)MSS, to.ack - acked);
+            enter(&to);
+            feed(to.seq, acked, ACK, 0);
+            if (events_of(to.conn) & HR_TCP_EV_ACKED) {
+                told++;
+                hr_tcp_relayed(tcp, from.conn, 0, to.conn);
+            }
+            leave(1000);
+            int64_t more = (int64_t)from.conn->rcv_target - hr_tcp_send_bytes(to.conn) - offered();
+            assert_true(more < (offered() < step ? step : RTE_MAX(2 * step, from.conn->rcv_target / 4)));
+        }
+    }
+    print_message("%u acknowledgements, %u told\n", acks, told);
+    assert_true(acks > 1000 && told > 0 && told < acks / 4);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -206,6 +250,7 @@ int main(void)
         T(test_messages_join),
         T(test_bulk_to_a_small_mss),
         T(test_window_follows_the_other_leg),
+        T(test_room_is_told_in_time),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

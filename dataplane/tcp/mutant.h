@@ -72,6 +72,7 @@
     X(ACK_TOO_THIN, "ackpolicy", "eight segments are not acknowledged")                             \
     X(ACK_LATE, "ackpolicy", "a delayed ACK waits 40 ms: Nagle's algorithm stalls")                 \
     X(MOVED_IS_DRAINED, "window", "what waits in the other leg's queue widens the window")          \
+    X(ACKED_UNTOLD, "join", "a window waits for bytes downstream of which nobody hears")                \
     X(WINDOW_BEFORE_TAKEN, "window", "the window is wide before anybody takes the bytes")           \
     X(NO_SACK_BLOCKS, "scripts", "gaps are not reported (RFC 2018)")                                \
     X(SACK_ORDER, "scripts", "the newest block is not the first (RFC 2018 4)")                      \

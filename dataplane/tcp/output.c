@@ -354,8 +354,7 @@ static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
 /* Nothing is in flight and yet something waits: the window is closed or too small. */
 static void arm_persist(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    bool waiting = hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
-    if (!waiting || c->snd_nxt != c->snd_una || c->persist || HR_MUTANT(NO_PERSIST))
+    if (!hr_tcp_waits(c) || c->snd_nxt != c->snd_una || c->persist || HR_MUTANT(NO_PERSIST))
         return;
     c->persist = true;
     c->backoff = 0;

@@ -373,7 +373,6 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
         deliver_ooo(tcp, c);
     if (c->rcv_nxt != before)
         hr_tcp_post(tcp, c, HR_TCP_EV_READABLE);
-    hr_tcp_window_account(tcp, c);
 
     if (filled) { /* at once (RFC 5681 4.2) */
         hr_tcp_ack_quick(c);

@@ -43,7 +43,7 @@ enum hr_tcp_event {
     HR_TCP_EV_ACCEPTED = 1 << 0,  /* a passive open completed; the first event of an accepted connection */
     HR_TCP_EV_CONNECTED = 1 << 1, /* an active open completed */
     HR_TCP_EV_READABLE = 1 << 2,  /* new bytes in the receive queue */
-    HR_TCP_EV_ACKED = 1 << 3,     /* bytes of the send queue were acknowledged and released */
+    HR_TCP_EV_ACKED = 1 << 3,     /* so much of the send queue was acknowledged and released as was asked for */
     HR_TCP_EV_FIN = 1 << 4,       /* the peer closed its half, after all bytes in the receive queue */
     HR_TCP_EV_CLOSED = 1 << 5,    /* both halves are closed and acknowledged; release it */
     HR_TCP_EV_FAILED = 1 << 6,    /* reset, refused, timed out: see hr_tcp_conn_info.error; release it */
@@ -191,15 +191,16 @@ void hr_tcp_consumed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, u
                      uint32_t downstream_bufs);
 
 /* The same for bytes that went on to another connection of ours, whose send queue is all that holds them. That one
- * also says how large the window should be: room for what it can have in flight, and for as much again on its way. */
-void hr_tcp_relayed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, const struct hr_tcp_conn *to);
+ * also says how large the window should be: room for what it can have in flight, and for as much again on its way.
+ * It will have HR_TCP_EV_ACKED as soon as what leaves its queue matters to the window: call this again then. */
+void hr_tcp_relayed(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t n, struct hr_tcp_conn *to);
 
 /* At least this many bytes must fit beyond what stands in the receive queue (a frame being held); raises the
  * window where the budget closed it, so that both sides do not wait for ever. 0 withdraws it. */
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *conn, uint32_t bytes);
 
 /* Bytes that the send queue takes before it is full. */
-uint32_t hr_tcp_send_room(const struct hr_tcp_conn *conn);
+uint32_t hr_tcp_send_room(const struct hr_tcp *tcp, const struct hr_tcp_conn *conn);
 /* Bytes and buffers in the send queue, unacknowledged included. */
 uint32_t hr_tcp_send_bytes(const struct hr_tcp_conn *conn);
 uint32_t hr_tcp_send_bufs(const struct hr_tcp_conn *conn);
@@ -214,6 +215,10 @@ void hr_tcp_send_appended(struct hr_tcp *tcp, struct hr_tcp_conn *conn);
 /* As hr_tcp_send_move(), for bytes made here: copied into header buffers. */
 HR_MUST_CHECK int hr_tcp_send_bytes_copy(struct hr_tcp *tcp, struct hr_tcp_conn *conn, const void *data,
                                          uint32_t n);
+
+/* Asks for HR_TCP_EV_ACKED, once, when n more bytes of the send queue have been acknowledged, or all where it holds
+ * less; not where it is empty. What was asked for before is forgotten. Acknowledgements are no news otherwise. */
+void hr_tcp_ask_acked(struct hr_tcp_conn *conn, uint32_t n);
 
 /* FIN after everything queued. */
 void hr_tcp_shutdown(struct hr_tcp *tcp, struct hr_tcp_conn *conn);

@@ -28,7 +28,6 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 static const char *timers(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
     uint64_t at = earliest(earliest(c->rtx_at, hr_tcp_ack_at(tcp, c)), earliest(c->ka_at, c->end_at));
-    bool waiting = hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
 
     if (at != 0 && (!hr_wheel_armed(&c->timer) || c->timer.tick > (at + 999) / 1000))
         return wrong(c, "the wheel would miss a deadline");
@@ -40,7 +39,7 @@ static const char *timers(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
         return wrong(c, "data in flight, and no timer");
     if (c->waiting && (!c->wait_queued || hr_tcp_pace_deadline(tcp) == UINT64_MAX))
         return wrong(c, "it waits for its pace, and no time is set");
-    if (waiting && c->rtx_at == 0 && !c->dirty && !c->waiting)
+    if (hr_tcp_waits(c) && c->rtx_at == 0 && !c->dirty && !c->waiting)
         return wrong(c, "data or a FIN waits, and no timer");
     if (c->rcv_nxt != c->last_ack_sent && c->ack_at_us == 0 && !c->dirty)
         return wrong(c, "received data is not acknowledged, and no timer");
@@ -55,6 +54,8 @@ static const char *numbers(const struct hr_tcp_conn *c, struct tc_edge *e)
         return wrong(c, "SND.UNA is above SND.NXT");
     if (hr_tcp_synchronized(c) && sent > c->sndq.bytes + c->fin_sent)
         return wrong(c, "more in flight than was queued");
+    if (c->acked_asked && (!hr_seq_gt(c->acked_mark, c->snd_una) || c->acked_mark - c->snd_una > c->sndq.bytes))
+        return wrong(c, "the owner waits for an acknowledgement that will not come, or has");
     if (hr_tcp_synchronized(c) && c->cwnd < c->smss)
         return wrong(c, "a window below one segment: %u", c->cwnd);
     if (c->state == HR_TCP_SYN_SENT)

@@ -347,7 +347,7 @@ static void app_write(struct tl_link *l, struct tl_end *e)
     uint32_t turn = a->write_max ? a->write_max : UINT32_MAX;
 
     while (a->sent < a->to_send && turn > 0) {
-        uint32_t room = hr_tcp_send_room(a->conn);
+        uint32_t room = hr_tcp_send_room(e->tcp, a->conn);
         uint32_t n = (uint32_t)RTE_MIN((uint64_t)RTE_MIN(RTE_MIN(room, turn), 1u + (uint32_t)tl_random(l) % 2000),
                                        a->to_send - a->sent);
         uint8_t bytes[2000];
@@ -397,8 +397,6 @@ static void app_run(struct tl_link *l, struct tl_end *e)
             continue;
         if (events & HR_TCP_EV_CONNECTED)
             a->connected = true;
-        if (events & HR_TCP_EV_ACKED)
-            a->n_acked_events++;
         if (events & HR_TCP_EV_FIN)
             a->fin = true;
         app_read(l, e, events & (HR_TCP_EV_CLOSED | HR_TCP_EV_FAILED));

@@ -24,7 +24,6 @@ struct tl_app {
     bool accepted, connected, fin, closed, failed, released;
     enum hr_tcp_failure failure;
     bool corrupt;         /* a received byte was not as expected */
-    unsigned n_acked_events;
 };
 
 struct tl_end {

@@ -137,7 +137,7 @@ static void deliver(struct tp_path *p, int to)
 static void feed(struct tp_path *p, struct tp_flow *f)
 {
     struct tp_end *e = &p->end[0];
-    while (f->queued < f->to_send && hr_tcp_send_room(f->conn[0]) > 0) {
+    while (f->queued < f->to_send && hr_tcp_send_room(e->tcp, f->conn[0]) > 0) {
         uint32_t n = (uint32_t)RTE_MIN(f->to_send - f->queued, (uint64_t)PIECE);
         struct hr_pieceq q;
         hr_pieceq_init(&q);
@@ -149,6 +149,8 @@ static void feed(struct tp_path *p, struct tp_flow *f)
         }
         f->queued += n;
     }
+    if (f->queued < f->to_send)
+        hr_tcp_ask_acked(f->conn[0], 1);
 }
 
 static struct tp_flow *flow_of(struct tp_path *p, struct hr_tcp_conn *c, int end)

@@ -217,7 +217,7 @@ static void owner_call(struct input *in, unsigned op)
     switch (op) {
     case 0: {
         uint32_t n = take(in, 2) % sizeof(bytes);
-        if (n <= hr_tcp_send_room(c))
+        if (n <= hr_tcp_send_room(tcp, c))
             (void)!hr_tcp_send_bytes_copy(tcp, c, bytes, n);
         break;
     }
