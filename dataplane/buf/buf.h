@@ -141,6 +141,15 @@ const uint8_t *hr_piece_iter_peek(struct hr_piece_iter *it, uint32_t *ret_len);
 /* Advances by n bytes, n <= bytes left in the queue from here. */
 void hr_piece_iter_advance(struct hr_piece_iter *it, uint32_t n);
 
+/* Makes len bytes at the position, for the caller to fill in, and returns them; the position is behind them then.
+ * They stand in the buffer of the piece before, behind it, where that has room that nobody else refers to; with
+ * in_front they may also stand in front of the piece that follows, in its buffer; else in a buffer of hdr_pool. A
+ * piece is cut where the position is inside it. Positions before this one stay valid. len is at most
+ * HR_PIECE_GAP_MAX, the queue is not empty. NULL: no memory, the bytes are what they were. */
+#define HR_PIECE_GAP_MAX 64
+uint8_t *hr_pieceq_gap(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_iter *it, uint32_t len,
+                       bool in_front);
+
 /* Builds the packet tail that carries q's bytes [off, off+len), by reference: the buffer itself where the
  * range is the whole data of one buffer, indirect mbufs otherwise. The result is a chain (next, nb_segs,
  * pkt_len set) that the caller links behind a header mbuf. At most max_segs mbufs; *ret_len tells how many

@@ -495,3 +495,95 @@ void hr_piece_iter_advance(struct hr_piece_iter *it, uint32_t n)
         n -= step;
     }
 }
+
+/* Room in front of a piece that is ours to write. */
+static uint32_t front_room(const struct hr_piece *p)
+{
+    return hr_buf_writable(p->mbuf) ? p->off : 0;
+}
+
+static uint32_t back_room(const struct hr_piece *p)
+{
+    return hr_buf_writable(p->mbuf) ? (uint32_t)p->mbuf->buf_len - p->off - p->len : 0;
+}
+
+static uint8_t *grow_back(struct hr_pieceq *q, struct hr_piece *p, uint32_t len)
+{
+    uint8_t *at = hr_piece_data(p) + p->len;
+    p->len = (uint16_t)(p->len + len);
+    q->bytes += len;
+    return at;
+}
+
+static uint8_t *grow_front(struct hr_pieceq *q, struct hr_piece *p, uint32_t len)
+{
+    p->off = (uint16_t)(p->off - len);
+    p->len = (uint16_t)(p->len + len);
+    q->bytes += len;
+    return hr_piece_data(p);
+}
+
+/* A small buffer of its own in the slot behind slot index of c; its position goes to *it. */
+static uint8_t *insert_small(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_iter *it,
+                             struct hr_piece_chunk *c, uint32_t index, bool before, uint32_t len)
+{
+    struct rte_mbuf *m = hr_buf_alloc_payload(ctx);
+    if (m == NULL)
+        return NULL;
+    if (insert_slot(ctx, q, c, index) != 0) {
+        rte_pktmbuf_free_seg(m);
+        return NULL;
+    }
+    struct hr_piece_chunk *behind = c;
+    uint32_t behind_index = index;
+    next_slot(&behind, &behind_index);
+    struct hr_piece *p = &behind->piece[behind_index];
+    if (before) { /* what stood here goes into the new slot */
+        *p = c->piece[index];
+        p = &c->piece[index];
+        behind = c;
+        behind_index = index;
+    }
+    m->data_len = (uint16_t)len;
+    m->pkt_len = len;
+    *p = (struct hr_piece){.mbuf = m, .off = m->data_off, .len = (uint16_t)len};
+    q->bytes += len;
+    it->chunk = behind;
+    it->index = (uint16_t)behind_index;
+    it->off = (uint16_t)(p->off + len);
+    return hr_piece_data(p);
+}
+
+uint8_t *hr_pieceq_gap(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_iter *it, uint32_t len,
+                       bool in_front)
+{
+    struct hr_piece_chunk *c = (struct hr_piece_chunk *)(uintptr_t)it->chunk;
+    struct hr_piece *p = &c->piece[it->index];
+
+    if (it->off == p->off) {
+        if (in_front && front_room(p) >= len)
+            return grow_front(q, p, len); /* it->off is where it was: behind the new bytes */
+        if (it->index > c->head && back_room(p - 1) >= len)
+            return grow_back(q, p - 1, len);
+        return insert_small(ctx, q, it, c, it->index, true, len);
+    }
+    if (it->off == (uint32_t)p->off + p->len) {
+        struct hr_piece_iter behind = *it;
+        if (in_front && settle(&behind)) {
+            struct hr_piece *next = (struct hr_piece *)(uintptr_t)&behind.chunk->piece[behind.index];
+            if (front_room(next) >= len) {
+                *it = behind;
+                return grow_front(q, next, len);
+            }
+        }
+        if (back_room(p) >= len) {
+            it->off = (uint16_t)(it->off + len);
+            return grow_back(q, p, len);
+        }
+        return insert_small(ctx, q, it, c, it->index, false, len);
+    }
+    /* The cut may stay where the small buffer fails: the bytes are the same. */
+    if (split(ctx, q, c, it->index, it->off - p->off) != 0)
+        return NULL;
+    return insert_small(ctx, q, it, c, it->index, false, len);
+}

@@ -489,6 +489,105 @@ static void test_against_model(void **state)
     hr_pieceq_clear(&ctx, &b);
 }
 
+/* Every position of a queue of three pieces, with each kind of neighbour: the bytes around a gap stay. */
+static void test_gaps_at_every_position(void **state)
+{
+    (void)state;
+    for (unsigned shared = 0; shared < 16; shared++) {
+        for (uint32_t at = 0; at <= 900; at += at % 300 > 2 && at % 300 < 297 ? 49 : 1) {
+            struct hr_pieceq q;
+            struct hr_piece_iter it;
+            struct rte_mbuf *held[3];
+            uint8_t all[1000];
+            hr_pieceq_init(&q);
+            for (unsigned i = 0; i < 3; i++)
+                push(&q, 300, (uint8_t)(300 * i));
+            for (unsigned i = 0; i < 3; i++) {
+                held[i] = q.first->piece[i].mbuf;
+                rte_mbuf_refcnt_update(held[i], shared & 1u << i ? 1 : 0);
+            }
+            hr_piece_iter_at(&it, &q, at);
+            for (unsigned n = 0; n < 3; n++) { /* one behind the other */
+                uint8_t *gap = hr_pieceq_gap(&ctx, &q, &it, 7, shared & 8);
+                assert_non_null(gap);
+                memset(gap, 0xee - (int)n, 7);
+            }
+            assert_int_equal(q.bytes, 921);
+            hr_pieceq_peek(&q, 0, all, 921);
+            for (uint32_t i = 0; i < 921; i++)
+                assert_int_equal(all[i], i < at ? (uint8_t)i : i < at + 21 ? 0xee - (i - at) / 7 : (uint8_t)(i - 21));
+            if (at < 900) { /* what follows is where the position says */
+                uint32_t have;
+                const uint8_t *p = hr_piece_iter_peek(&it, &have);
+                assert_non_null(p);
+                assert_int_equal(*p, (uint8_t)at);
+            }
+            assert_int_equal(stats.counters[HR_CTR_edited_bytes], 0);
+            hr_pieceq_clear(&ctx, &q);
+            for (unsigned i = 0; i < 3; i++)
+                if (shared & 1u << i)
+                    rte_pktmbuf_free_seg(held[i]);
+        }
+    }
+}
+
+/* Where a buffer of its own is needed and none is free, nothing changes. */
+static void test_gap_without_memory(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    void *small[64];
+    unsigned n = 0;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 600, 0);
+    while (n < 64 && rte_mempool_get(ctx.hdr_pool, &small[n]) == 0)
+        n++;
+    hr_piece_iter_at(&it, &q, 300);
+    assert_null(hr_pieceq_gap(&ctx, &q, &it, 5, true));
+    assert_int_equal(q.bytes, 600);
+    assert_counts_up(&q, 0);
+    hr_piece_iter_at(&it, &q, 0);
+    while (n > 0)
+        rte_mempool_put(ctx.hdr_pool, small[--n]);
+    uint8_t *gap = hr_pieceq_gap(&ctx, &q, &it, 5, true);
+    assert_non_null(gap);
+    assert_int_equal(q.bytes, 605);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* The slot that is needed is the first of a further chunk. */
+static void test_gap_at_the_end_of_a_chunk(void **state)
+{
+    (void)state;
+    for (uint32_t at = 0; at <= 62 * 256; at += 128) {
+        struct hr_pieceq q;
+        struct hr_piece_iter it;
+        struct rte_mbuf *held[62];
+        unsigned n = 0;
+        hr_pieceq_init(&q);
+        for (unsigned i = 0; i < 62; i++)
+            push(&q, 256, 0);
+        for (struct hr_piece_chunk *c = q.first; c != NULL; c = c->next)
+            for (unsigned i = c->head; i < c->tail; i++) {
+                held[n++] = c->piece[i].mbuf;
+                rte_mbuf_refcnt_update(c->piece[i].mbuf, 1);
+            }
+        assert_int_equal(n, 62);
+        hr_piece_iter_at(&it, &q, at);
+        uint8_t *gap = hr_pieceq_gap(&ctx, &q, &it, 1, true);
+        assert_non_null(gap);
+        *gap = 0x77;
+        uint8_t all[62 * 256 + 1];
+        hr_pieceq_peek(&q, 0, all, sizeof(all));
+        for (uint32_t i = 0; i < sizeof(all); i++)
+            assert_int_equal(all[i], i < at ? (uint8_t)i : i == at ? 0x77 : (uint8_t)(i - 1));
+        hr_pieceq_clear(&ctx, &q);
+        while (n > 0)
+            rte_pktmbuf_free_seg(held[--n]);
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -507,6 +606,9 @@ int main(void)
         T(test_attach_without_mbufs),
         T(test_headers_keep_their_share),
         T(test_against_model),
+        cmocka_unit_test_setup_teardown(test_gaps_at_every_position, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gap_without_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gap_at_the_end_of_a_chunk, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,18 @@
     X(kafka_edits_skipped, "optional edits skipped because the frame exceeds hold_max")                      \
     X(relay_bytes_up, "payload bytes forwarded from clients to brokers")                                     \
     X(relay_bytes_down, "payload bytes forwarded from brokers to clients")                                   \
+    X(tls_records_rx, "TLS records opened and verified")                                                     \
+    X(tls_records_tx, "TLS records sealed")                                                                  \
+    X(tls_keys_expanded, "TLS keys expanded: new ones, and those that had given way to others")              \
+    X(tls_key_updates_rx, "KeyUpdate messages received (RFC 8446 4.6.3)")                                    \
+    X(tls_key_updates_tx, "KeyUpdate messages sent: asked for, or a key's limit was reached")                \
+    X(tls_tickets_skipped, "NewSessionTicket messages of brokers that came after the login")                 \
+    X(tls_renegotiations_refused, "renegotiations refused by no_renegotiation (TLS 1.2)")                    \
+    X(tls_close_notify_rx, "orderly ends announced by peers")                                                \
+    X(tls_close_notify_tx, "orderly ends announced to peers")                                                \
+    X(tls_alerts_rx, "fatal alerts received")                                                                \
+    X(tls_alerts_tx, "alerts sent, close_notify not counted")                                                \
+    X(tls_fin_bare, "TLS connections whose peer closed without close_notify where a frame ends")             \
     X(hints_sent, "metadata hints sent to the control plane (a broker answered NOT_LEADER)")                 \
     X(ipc_messages_rx, "messages received from the control plane")                                           \
     X(ipc_messages_tx, "messages sent to the control plane")                                                 \
@@ -105,6 +117,7 @@
     X(bufs_held, "packet buffers referenced by connections now")                                             \
     X(bufs_held_peak, "most packet buffers that connections ever referenced at once")                        \
     X(conn_bufs_held_peak, "most packet buffers that a single session ever held")                            \
+    X(tls_legs, "TLS connections whose records the worker handles")                                          \
     X(policy_generation, "generation of the policy snapshot in use")                                         \
     X(busy_ns, "nanoseconds spent in loop turns that did work")
 
@@ -180,6 +193,14 @@
     X(kafka_hold_max, "session closed: a frame that must be rewritten exceeds hold_max", "raise limits.hold_max_bytes") \
     X(kafka_partial_frame, "session closed: a leg ended in the middle of a frame", "broker or client crash") \
     X(kafka_request_stall, "session closed: a request frame did not complete in time", "byte-drip client; listener request_timeout_ms") \
+    X(tls_record_overflow, "session closed: TLS record longer than the protocol or the negotiated limit allows", "broken or hostile peer") \
+    X(tls_bad_record_mac, "session closed: TLS record that was not sealed with its key: altered, repeated, lost or forged", "look at the path; hostile peer") \
+    X(tls_unexpected, "session closed: TLS record or message that has no place after the handshake", "peer that wants post-handshake authentication or ignores the protocol") \
+    X(tls_malformed, "session closed: TLS record or message that does not parse", "broken or hostile peer") \
+    X(tls_barren, "session closed: too many TLS records in a row without application data", "hostile peer: empty records, key updates or warnings without end") \
+    X(tls_peer_alert, "session closed: the peer sent a fatal TLS alert", "see the peer's log")                \
+    X(tls_truncated, "session closed: a TLS connection ended in the middle of a record", "peer crash, or somebody cut the connection") \
+    X(tls_key_limit, "session closed: as much as one TLS 1.2 key may seal (RFC 8446 5.5)", "let the peer use TLS 1.3, which updates its keys") \
     X(ipc_invalid, "message from the control plane failed validation", "version mismatch or a bug: report it") \
     X(ipc_slots, "control-owned connection paused: no payload slot free", "control plane is slow or dead")
 
