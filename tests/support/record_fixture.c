@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/tls/impl.h"
 #include "tests/support/eal.h"
 
 #define GUARD 0xa5
@@ -31,6 +32,7 @@ void rx_init(struct rx *x, uint32_t rekey_records)
     const struct hr_rec_config rc = {
         .max_legs = 4, .max_keys = 4, .rekey_records = rekey_records, .bufs = &x->bufs, .stats = &x->stats};
     must(hr_rec_create(&rc, &x->rec) == 0, "record layer");
+    x->lib = x->rec->lib;
     hr_pieceq_init(&x->in);
     hr_pieceq_init(&x->out);
 }

@@ -17,6 +17,7 @@ struct rx {
     struct hr_buf_ctx bufs;
     struct hr_stats stats;
     struct hr_rec *rec;
+    const void *lib; /* LeakSanitizer does not look into a mapping of our own */
     struct hr_rec_leg *leg;
     struct tp peer_write, peer_read; /* of the peer: what it seals, what it opens */
     struct hr_pieceq in, out;
