@@ -12,6 +12,8 @@ static const struct {
     {"set", hr_command_set},         {"drain", hr_command_drain},
     {"undrain", hr_command_undrain}, {"kill", hr_command_kill},
     {"reload", hr_command_reload},
+    {"certificates", hr_command_certificates},
+    {"tls", hr_command_tls},
 };
 
 static void on_request(void *owner, struct hr_admin_request *request, const char *cmd, const json_t *args)

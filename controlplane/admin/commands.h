@@ -21,6 +21,9 @@ hr_command_fn hr_command_workers;
 hr_command_fn hr_command_brokers;
 hr_command_fn hr_command_topics;
 hr_command_fn hr_command_connections;
+/* show_tls.c */
+hr_command_fn hr_command_certificates;
+hr_command_fn hr_command_tls;
 /* change.c */
 hr_command_fn hr_command_set;
 hr_command_fn hr_command_drain;

@@ -1,8 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "controlplane/cli/cli.h"
 #include "controlplane/cli/table.h"
+#include "controlplane/tls/check.h"
 #include "shared/config/config.h"
 
 int cli_set(const struct cli *cli)
@@ -100,6 +102,8 @@ int cli_config(const struct cli *cli)
         return CLI_FAILED;
     }
     err = hr_config_load(cli->args[1], config, errors);
+    if (!err && hr_tls_check(config, time(NULL), errors) > 0)
+        err = HR_E_CONFIG;
     if (cli->json) {
         texts = json_array();
         for (uint32_t i = 0; err && i < errors->n; i++)

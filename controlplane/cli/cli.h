@@ -55,6 +55,8 @@ cli_command_fn cli_counters, cli_drops, cli_explain;
 cli_command_fn cli_top;
 /* change.c */
 cli_command_fn cli_set, cli_drain, cli_undrain, cli_reload, cli_config;
+/* tls.c */
+cli_command_fn cli_certificates, cli_tls;
 /* users.c */
 cli_command_fn cli_users;
 

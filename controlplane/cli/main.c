@@ -38,6 +38,11 @@ static const struct command {
      "fenced one is known to the controller and does not serve.\n"},
     {"topics", "[TOPIC]", 0, 1, OPT_ALL, cli_topics, "the cluster's topics; or one topic's partitions",
      "--all also lists internal topics.\n"},
+    {"certificates", "", 0, 0, 0, cli_certificates, "certificates and CAs in use, and until when they are valid",
+     "Lists what listeners and the cluster use, and what is wrong with files that could not be loaded.\n"
+     "STATE is renew from 30 days before the end on, renew now from 7.\n"},
+    {"tls", "", 0, 0, 0, cli_tls, "handshakes with clients and brokers, and why some failed",
+     "Counts start with the control plane.\n"},
     {"counters", "", 0, 0, OPT_WORKER | OPT_ALL, cli_counters, "what workers counted, with what it means",
      "Sums over all workers; those that are 0 are left out. Counters start with the dataplane.\n"},
     {"drops", "", 0, 0, OPT_WORKER | OPT_ALL, cli_drops,

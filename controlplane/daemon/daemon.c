@@ -22,6 +22,7 @@
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/policy/publisher.h"
 #include "controlplane/sessions/sessions.h"
+#include "controlplane/tls/store.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
@@ -357,8 +358,8 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
     if ((err = hr_loop_create(NULL, &d->loop)) || (err = watch_signals(d)) ||
         (err = hr_cares_create(d->loop, &families, &d->resolver)) ||
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
-        (err = hr_conns_create(d->loop, &d->conns)) ||
-        (err = hr_metadata_create(d->loop, d->conns, d->dns, on_cluster_changed, d, &d->metadata)) ||
+        (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
+        (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
         hr_log_error("start-up failed: %s (errno %d)", hr_strerror(err), errno);
@@ -394,6 +395,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);
     hr_conns_destroy(d->conns);
+    hr_tls_store_destroy(d->tls);
     hr_admin_destroy(d->admin);
     hr_cares_destroy(d->resolver);
     hr_dns_destroy(d->dns);

@@ -30,6 +30,7 @@ struct hr_metrics;
 struct hr_publisher;
 struct hr_resolver;
 struct hr_sessions;
+struct hr_tls_store;
 
 struct hr_daemon {
     struct hr_loop *loop;
@@ -46,6 +47,7 @@ struct hr_daemon {
     struct hr_conns *conns;
     struct hr_resolver *resolver;
     struct hr_dns *dns;
+    struct hr_tls_store *tls;
     struct hr_metadata *metadata;
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;

@@ -6,12 +6,15 @@
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/tls/check.h"
+#include "controlplane/tls/store.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
 
 void hr_daemon_apply(struct hr_daemon *d)
 {
     hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
+    hr_tls_store_configure(d->tls, d->config);
     hr_metadata_configure(d->metadata, d->config);
     hr_publisher_touch(d->publisher);
 }
@@ -50,6 +53,8 @@ int hr_daemon_reload(struct hr_daemon *d, json_t **ret_changes, json_t **ret_err
         goto out;
     hr_notify_reloading();
     err = hr_config_load(d->config->path, next, errors);
+    if (!err && hr_tls_check(next, 0, errors) > 0)
+        err = HR_E_CONFIG;
     if (err) {
         hr_log_error("reload: the file is refused, nothing has changed");
         for (uint32_t i = 0; i < errors->n; i++) {

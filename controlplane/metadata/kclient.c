@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/conn/conn.h"
+#include "controlplane/conn/stream.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
 #include "shared/kafka/json.h"
@@ -18,7 +18,7 @@
 
 struct hr_kclient {
     struct hr_loop *loop;
-    struct hr_conn *conn;
+    struct hr_stream *stream;
     const struct hr_kclient_ops *ops;
     void *owner;
     struct hr_timer timeout;
@@ -43,7 +43,7 @@ static uint32_t be32(const uint8_t *p)
 static void destroy(struct hr_kclient *client)
 {
     hr_timer_cancel(client->loop, &client->timeout);
-    hr_conn_release(client->conn);
+    hr_stream_release(client->stream);
     free(client->frame);
     free(client);
 }
@@ -235,12 +235,13 @@ static void on_data(void *owner, const uint8_t *data, uint32_t len)
     }
 }
 
-static const struct hr_conn_ops conn_ops = {
+static const struct hr_conn_ops stream_ops = {
     .opened = on_opened, .data = on_data, .eof = on_eof, .closed = on_closed};
 
-int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, const struct hr_addr *addr, uint16_t port,
-                    uint32_t connect_timeout_ms, uint32_t max_frame_bytes, const struct hr_kclient_ops *ops,
-                    void *owner, struct hr_kclient **ret_client)
+int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, struct hr_tls_store *tls, const char *host,
+                    const struct hr_addr *addr, uint16_t port, uint32_t connect_timeout_ms,
+                    uint32_t max_frame_bytes, const struct hr_kclient_ops *ops, void *owner,
+                    struct hr_kclient **ret_client)
 {
     struct hr_kclient *client = calloc(1, sizeof(*client));
     int err;
@@ -252,7 +253,8 @@ int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, const struct h
     client->owner = owner;
     client->max_frame_bytes = max_frame_bytes;
     client->timeout = (struct hr_timer){.fn = on_timeout, .arg = client};
-    err = hr_conn_open(conns, addr, port, connect_timeout_ms, &conn_ops, client, &client->conn);
+    err = hr_stream_open(loop, conns, tls, host, addr, port, connect_timeout_ms, &stream_ops, client,
+                         &client->stream);
     if (err) {
         free(client);
         return err;
@@ -296,7 +298,7 @@ int hr_kclient_request(struct hr_kclient *client, int16_t api_key, int16_t versi
     buf[1] = (uint8_t)((n_header + n_body) >> 16);
     buf[2] = (uint8_t)((n_header + n_body) >> 8);
     buf[3] = (uint8_t)(n_header + n_body);
-    err = hr_conn_send(client->conn, buf, 4 + n_header + n_body);
+    err = hr_stream_send(client->stream, buf, 4 + n_header + n_body);
     if (err)
         goto out;
     client->api_key = api_key;

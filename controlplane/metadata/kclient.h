@@ -15,6 +15,7 @@
 struct hr_conns;
 struct hr_kclient;
 struct hr_loop;
+struct hr_tls_store;
 
 struct hr_kclient_ops {
     void (*connected)(void *owner);
@@ -24,11 +25,11 @@ struct hr_kclient_ops {
     void (*failed)(void *owner, int err, const char *why);
 };
 
-/* Callbacks never come from within this call. Errors as hr_conn_open(). */
-HR_MUST_CHECK int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, const struct hr_addr *addr,
-                                  uint16_t port, uint32_t connect_timeout_ms, uint32_t max_frame_bytes,
-                                  const struct hr_kclient_ops *ops, void *owner,
-                                  struct hr_kclient **ret_client);
+/* Callbacks never come from within this call. Errors, tls and host as hr_stream_open() has them. */
+HR_MUST_CHECK int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, struct hr_tls_store *tls,
+                                  const char *host, const struct hr_addr *addr, uint16_t port,
+                                  uint32_t connect_timeout_ms, uint32_t max_frame_bytes,
+                                  const struct hr_kclient_ops *ops, void *owner, struct hr_kclient **ret_client);
 /* May be called within a callback of the client; NULL is allowed. */
 void hr_kclient_close(struct hr_kclient *client);
 

@@ -37,6 +37,8 @@ struct hr_metadata {
 
     struct hr_config_hostport bootstrap[HR_CONFIG_MAX_BOOTSTRAP];
     uint32_t n_bootstrap;
+    struct hr_tls_store *tls;
+    bool use_tls;
     uint64_t refresh_us, refresh_min_us;
     uint32_t request_timeout_ms;
 
@@ -383,8 +385,9 @@ static void try_candidate(struct hr_metadata *md)
         return;
     }
     md->addr = addrs[0];
-    err = hr_kclient_open(md->loop, md->conns, &md->addr, candidate(md)->port, CONNECT_TIMEOUT_MS,
-                          HR_METADATA_FRAME_MAX, &client_ops, md, &md->client);
+    err = hr_kclient_open(md->loop, md->conns, md->use_tls ? md->tls : NULL, candidate(md)->host, &md->addr,
+                          candidate(md)->port, CONNECT_TIMEOUT_MS, HR_METADATA_FRAME_MAX, &client_ops, md,
+                          &md->client);
     if (err)
         candidate_failed(md, hr_strerror(err));
 }
@@ -474,8 +477,10 @@ void hr_metadata_configure(struct hr_metadata *md, const struct hr_config *confi
 {
     bool same =
         md->n_bootstrap == config->cluster.n_bootstrap &&
-        memcmp(md->bootstrap, config->cluster.bootstrap, md->n_bootstrap * sizeof(md->bootstrap[0])) == 0;
+        memcmp(md->bootstrap, config->cluster.bootstrap, md->n_bootstrap * sizeof(md->bootstrap[0])) == 0 &&
+        md->use_tls == config->cluster.tls.on;
 
+    md->use_tls = config->cluster.tls.on;
     md->n_bootstrap = config->cluster.n_bootstrap;
     memcpy(md->bootstrap, config->cluster.bootstrap, sizeof(md->bootstrap));
     md->refresh_us = config->cluster.refresh_ms * HR_US_PER_MS;
@@ -496,7 +501,7 @@ void hr_metadata_configure(struct hr_metadata *md, const struct hr_config *confi
 }
 
 int hr_metadata_create(struct hr_loop *loop, struct hr_conns *conns, struct hr_dns *dns,
-                       void (*changed)(void *owner), void *owner, struct hr_metadata **ret_metadata)
+                       struct hr_tls_store *tls, void (*changed)(void *owner), void *owner, struct hr_metadata **ret_metadata)
 {
     struct hr_metadata *md = calloc(1, sizeof(*md));
 
@@ -505,6 +510,7 @@ int hr_metadata_create(struct hr_loop *loop, struct hr_conns *conns, struct hr_d
     md->loop = loop;
     md->conns = conns;
     md->dns = dns;
+    md->tls = tls;
     md->changed = changed;
     md->owner = owner;
     md->state = HR_METADATA_STOPPED;

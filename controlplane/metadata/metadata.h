@@ -22,6 +22,7 @@ struct hr_conns;
 struct hr_dns;
 struct hr_loop;
 struct hr_metadata;
+struct hr_tls_store;
 
 #define HR_METADATA_FRAME_MAX (64u * 1024 * 1024)
 
@@ -44,9 +45,9 @@ enum hr_metadata_state {
         HR_METADATA_MAX
 };
 
-/* changed: the cluster is another object than before (also when it says the same). */
+/* tls: for brokers that speak it, if the configuration says so. changed: the cluster is another object than before (also when it says the same). */
 HR_MUST_CHECK int hr_metadata_create(struct hr_loop *loop, struct hr_conns *conns, struct hr_dns *dns,
-                                     void (*changed)(void *owner), void *owner,
+                                     struct hr_tls_store *tls, void (*changed)(void *owner), void *owner,
                                      struct hr_metadata **ret_metadata);
 void hr_metadata_destroy(struct hr_metadata *metadata);
 

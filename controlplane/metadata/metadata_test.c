@@ -9,11 +9,15 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/metadata/fake_broker.h"
 #include "shared/base/clock.h"
+#include "controlplane/tls/store.h"
+#include "controlplane/tls/test_pki.h"
 #include "shared/config/config.h"
 
 /* -- the fixture -------------------------------------------------------------------------------------- */
@@ -21,6 +25,7 @@
 static uint64_t fake_now;
 static struct hr_loop *loop;
 static struct hr_dns *dns;
+static struct hr_tls_store *tls_store; /* NULL but where a test says otherwise */
 static struct hr_metadata *md;
 static struct hr_config *config;
 static int n_changed;
@@ -96,7 +101,7 @@ static int set_up(void **state)
     config->cluster.request_timeout_ms = 10000;
     assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
     assert_int_equal(hr_dns_create(loop, &resolver, on_dns_changed, NULL, &dns), 0);
-    assert_int_equal(hr_metadata_create(loop, NULL, dns, on_changed, NULL, &md), 0);
+    assert_int_equal(hr_metadata_create(loop, NULL, dns, tls_store, on_changed, NULL, &md), 0);
     hr_metadata_configure(md, config);
     assert_int_equal(state_now(), HR_METADATA_STOPPED);
     hr_metadata_start(md);
@@ -484,6 +489,155 @@ static void a_reloaded_bootstrap_list_is_asked_at_once(void **state)
     assert_int_equal(state_now(), HR_METADATA_READY);
 }
 
+/* -- brokers that speak TLS: OpenSSL's own server in front of the fake broker --------------------------- */
+
+static struct pki pki;
+
+static SSL *tls_broker(const char *cert)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    struct hr_config_certificate files = pki_cert(&pki, cert);
+    SSL *ssl;
+
+    assert_int_equal(SSL_CTX_use_certificate_chain_file(ctx, files.chain.path), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, files.key.path, SSL_FILETYPE_PEM), 1);
+    ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    BIO_set_mem_eof_return(SSL_get_rbio(ssl), -1);
+    SSL_set_accept_state(ssl);
+    return ssl;
+}
+
+/* What was sent on the connection, to the server; what it has to say, back in pieces. */
+static void shuttle(SSL *ssl)
+{
+    uint8_t bytes[32768];
+    int n;
+
+    if (!current)
+        return;
+    if (current->n_sent > 0)
+        assert_int_equal(BIO_write(SSL_get_rbio(ssl), current->sent, (int)current->n_sent), current->n_sent);
+    current->n_sent = 0;
+    ERR_clear_error();
+    SSL_do_handshake(ssl);
+    n = BIO_read(SSL_get_wbio(ssl), bytes, sizeof(bytes));
+    if (n > 0)
+        deliver(bytes, (uint32_t)n, 1000);
+}
+
+static void handshake(SSL *ssl)
+{
+    current->ops->opened(current->owner);
+    for (int i = 0; i < 2; i++)
+        shuttle(ssl);
+}
+
+/* Takes the request out of the session, and puts the answer into it. */
+static void serve_tls(SSL *ssl)
+{
+    static uint8_t frame[65536];
+    struct request request;
+    const char *body;
+    int n;
+
+    assert_int_equal(BIO_write(SSL_get_rbio(ssl), current->sent, (int)current->n_sent), current->n_sent);
+    n = SSL_read(ssl, current->sent, sizeof(current->sent));
+    assert_true(n > 0);
+    current->n_sent = (uint32_t)n;
+    request = take_request();
+    body = request.key == 18 ? versions_body : request.key == 3 ? metadata_body(2) : describe_body;
+    n = (int)encode(request.key, request.version, request.correlation_id, body, frame);
+    json_decref(request.body);
+    assert_int_equal(SSL_write(ssl, frame, n), n);
+    n = BIO_read(SSL_get_wbio(ssl), frame, sizeof(frame));
+    deliver(frame, (uint32_t)n, 1000);
+}
+
+static int set_up_tls(void **state)
+{
+    pki_open(&pki);
+    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "b1", .cn = "b1", .san = "IP:10.0.0.1"}));
+    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "b9", .cn = "b9", .san = "IP:10.0.0.9"}));
+    set_up(state);
+    hr_metadata_stop(md);
+    hr_metadata_destroy(md);
+    assert_int_equal(hr_tls_store_create(loop, &tls_store), 0);
+    config->cluster.tls.on = true;
+    config->cluster.tls.ca = pki_file(&pki, "ca.crt");
+    hr_tls_store_configure(tls_store, config);
+    current = NULL;
+    assert_int_equal(hr_metadata_create(loop, NULL, dns, tls_store, on_changed, NULL, &md), 0);
+    hr_metadata_configure(md, config);
+    hr_metadata_start(md);
+    return 0;
+}
+
+static int tear_down_tls(void **state)
+{
+    hr_metadata_stop(md);
+    hr_tls_store_destroy(tls_store);
+    tls_store = NULL;
+    tear_down(state);
+    pki_close(&pki);
+    return 0;
+}
+
+static void it_refreshes_over_tls(void **state)
+{
+    SSL *ssl = tls_broker("b1");
+
+    (void)state;
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    handshake(ssl);
+    for (int i = 0; i < 4 && state_now() != HR_METADATA_READY; i++)
+        serve_tls(ssl);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    assert_int_equal(hr_metadata_cluster(md)->n_brokers, 2);
+    assert_int_equal(hr_tls_store_counters(tls_store, HR_TLS_BROKERS)->done, 1);
+    /* Again on the same session; then the broker closes it by an alert. */
+    pass_ms(30000);
+    for (int i = 0; i < 4 && state_now() != HR_METADATA_READY; i++)
+        serve_tls(ssl);
+    assert_int_equal(state_now(), HR_METADATA_READY);
+    SSL_shutdown(ssl);
+    shuttle(ssl);
+    assert_int_not_equal(state_now(), HR_METADATA_READY);
+    SSL_free(ssl);
+}
+
+static void it_refuses_a_broker_of_another_name(void **state)
+{
+    SSL *ssl = tls_broker("b9");
+
+    (void)state;
+    handshake(ssl);
+    assert_non_null(strstr(last_error(), "IP address mismatch"));
+    assert_int_equal(hr_tls_store_counters(tls_store, HR_TLS_BROKERS)->failed[HR_TLS_REASON_wrong_name], 1);
+    assert_null(hr_metadata_cluster(md));
+    SSL_free(ssl);
+}
+
+static void it_says_that_a_broker_speaks_no_tls(void **state)
+{
+    (void)state;
+    current->ops->opened(current->owner);
+    deliver((const uint8_t *)"\0\0\0\x10nonsense", 12, 12);
+    assert_non_null(strstr(last_error(), "are no TLS"));
+}
+
+static void a_handshake_has_its_time(void **state)
+{
+    int before = n_opened;
+
+    (void)state;
+    current->ops->opened(current->owner);
+    pass_ms(20000);
+    assert_non_null(strstr(last_error(), "not complete within its time"));
+    assert_true(n_opened > before);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -503,6 +657,12 @@ int main(void)
         T(metadata_without_brokers_is_a_failure),
         T(names_are_resolved_first),
         T(a_reloaded_bootstrap_list_is_asked_at_once),
+#undef T
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up_tls, tear_down_tls)
+        T(it_refreshes_over_tls),
+        T(it_refuses_a_broker_of_another_name),
+        T(it_says_that_a_broker_speaks_no_tls),
+        T(a_handshake_has_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

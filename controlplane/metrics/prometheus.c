@@ -10,6 +10,7 @@
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/metrics/text.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/tls/store.h"
 #include "shared/base/clock.h"
 #include "shared/ipc/build_id.h"
 
@@ -116,6 +117,43 @@ static void write_listeners(struct hr_daemon *d, struct hr_text *t)
     }
 }
 
+static void add_expiry(void *arg, const struct hr_tls_cert_info *info)
+{
+    struct hr_text *t = arg;
+
+    hr_text_add(t, "headrace_certificate_expiry_seconds{");
+    hr_text_label(t, "owner", info->owner);
+    hr_text_add(t, ",use=\"%s\",", info->use);
+    hr_text_label(t, "file", info->file);
+    hr_text_add(t, ",");
+    hr_text_label(t, "subject", info->subject);
+    hr_text_add(t, "} %lld\n", (long long)info->not_after_s);
+}
+
+static void write_tls(struct hr_daemon *d, struct hr_text *t)
+{
+    static const char *const legs[HR_TLS_LEGS] = {[HR_TLS_CLIENTS] = "clients", [HR_TLS_BROKERS] = "brokers"};
+
+    head(t, "certificate_expiry_seconds", "gauge", "when a certificate expires, in seconds since 1970");
+    hr_tls_store_list(d->tls, add_expiry, t);
+    head(t, "tls_handshakes_total", "counter", "TLS handshakes that were completed");
+    for (int leg = 0; leg < HR_TLS_LEGS; leg++) {
+        const struct hr_tls_counters *c = hr_tls_store_counters(d->tls, (enum hr_tls_leg)leg);
+
+        hr_text_add(t, "headrace_tls_handshakes_total{leg=\"%s\",resumed=\"no\"} %llu\n", legs[leg],
+                    (unsigned long long)(c->done - c->resumed));
+        hr_text_add(t, "headrace_tls_handshakes_total{leg=\"%s\",resumed=\"yes\"} %llu\n", legs[leg],
+                    (unsigned long long)c->resumed);
+    }
+    head(t, "tls_failed_total", "counter", "TLS handshakes that failed, by reason");
+    for (int leg = 0; leg < HR_TLS_LEGS; leg++) {
+        for (unsigned r = 1; r < HR_TLS_REASON_MAX; r++)
+            hr_text_add(t, "headrace_tls_failed_total{leg=\"%s\",reason=\"%s\"} %llu\n", legs[leg],
+                        hr_tls_reason_name(r),
+                        (unsigned long long)hr_tls_store_counters(d->tls, (enum hr_tls_leg)leg)->failed[r]);
+    }
+}
+
 void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
 {
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
@@ -151,5 +189,6 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
         (double)d->policy_bad);
     write_cluster(d, t);
     write_listeners(d, t);
+    write_tls(d, t);
     write_workers(d, t);
 }

@@ -158,6 +158,7 @@ uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *po
     policy->size = sizeof(*policy);
     policy->cluster_known = in->cluster != NULL;
     policy->idle_busy = config->dataplane.idle_busy;
+    policy->cluster_tls = config->cluster.tls.on;
     policy->log_level = (uint8_t)config->log.level;
     policy->max_sessions = config->limits.max_connections;
     policy->hold_max_bytes = config->limits.hold_max_bytes;

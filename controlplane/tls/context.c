@@ -108,7 +108,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         *alert = SSL_AD_DECODE_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!server->listener.sni)
+    if (!server->listener.policy.by_name)
         return SSL_CLIENT_HELLO_SUCCESS;
     if (t->sni[0] != '\0' && hr_tls_sni_node(&server->listener, t->sni, &t->node_id) == 0)
         return SSL_CLIENT_HELLO_SUCCESS;

@@ -150,7 +150,7 @@ static struct hr_config_listener listener_with(int n, const char *const *certs)
 {
     struct hr_config_listener l = {.policy = {.name = "kafka", .mode = HR_LISTENER_KAFKA}};
 
-    l.tls.on = true;
+    l.policy.tls = 1;
     for (int i = 0; i < n; i++)
         l.tls.certs[l.tls.n_certs++] = pki_cert(&pki, certs[i]);
     return l;
@@ -662,7 +662,7 @@ static struct hr_config_listener sni_listener(void)
     static const char *const certs[] = {"ec", "rsa"};
     struct hr_config_listener l = listener_with(2, certs);
 
-    l.sni = true;
+    l.policy.by_name = 1;
     snprintf(l.bootstrap_host, sizeof(l.bootstrap_host), "kafka.test");
     snprintf(l.policy.adv_host, sizeof(l.policy.adv_host), "b$(nodeId).kafka.test");
     l.policy.node_id_min = 1;

@@ -173,7 +173,7 @@ static void check_dataplane(const struct check *c)
 /* Ports that a listener owns besides its first one; empty (first > last) for mode tcp. */
 static void node_ports(const struct hr_policy_listener *l, int *ret_first, int *ret_last)
 {
-    bool kafka = l->mode == HR_LISTENER_KAFKA;
+    bool kafka = l->mode == HR_LISTENER_KAFKA && !l->by_name;
     *ret_first = kafka ? l->node_port_base + l->node_id_min : 1;
     *ret_last = kafka ? l->node_port_base + l->node_id_max : 0;
 }

@@ -153,12 +153,15 @@ static void read_tree(struct hr_cfg_reader *reader, const config_t *tree, struct
         const config_setting_t *group = section->name[0] != '\0' ? section_group(reader, root, section->name) : root;
         if (group != NULL)
             hr_cfg_read_section(reader, section, group, config);
-        if (strcmp(section->name, "dataplane") == 0 && group != NULL)
+        if (strcmp(section->name, "dataplane") == 0 && group != NULL) {
             read_dataplane(reader, group, &config->dataplane);
-        else if (strcmp(section->name, "cluster") == 0 && group != NULL)
-            read_bootstrap(reader, group, config);
-        else if (strcmp(section->name, "control") == 0)
+        } else if (strcmp(section->name, "cluster") == 0) {
+            if (group != NULL)
+                read_bootstrap(reader, group, config);
+            hr_cfg_read_cluster_tls(reader, group, config);
+        } else if (strcmp(section->name, "control") == 0) {
             read_metrics(reader, group, config);
+        }
     }
     hr_cfg_read_listeners(reader, root, config);
     if (reader->errors->n == 0)

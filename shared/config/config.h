@@ -116,17 +116,13 @@ enum hr_config_client_auth {
     HR_CONFIG_CLIENT_AUTH_MAX
 };
 
-/* A listener that speaks TLS. */
+/* A listener that speaks TLS (policy.tls). */
 struct hr_config_listener_tls {
-    bool on;
     bool tls13_only;
     uint32_t n_certs; /* the first of each key type is for names that no certificate has */
     struct hr_config_certificate certs[HR_CONFIG_MAX_CERTS];
     enum hr_config_client_auth client_auth;
     struct hr_config_file client_ca, client_crl;
-    uint32_t handshake_timeout_ms;
-    uint32_t max_handshakes;  /* in flight */
-    uint32_t handshake_rate;  /* per second */
 };
 
 /* Brokers that speak TLS. */
@@ -141,8 +137,7 @@ struct hr_config_listener {
     bool has_target;
     struct hr_config_hostport target;
     struct hr_config_listener_tls tls;
-    bool sni;                                /* nodes are told apart by name instead of by port */
-    char bootstrap_host[HR_POLICY_HOST_MAX]; /* sni: the name of the bootstrap listener */
+    char bootstrap_host[HR_POLICY_HOST_MAX]; /* policy.by_name: the name that stands for no node */
 };
 
 struct hr_config {

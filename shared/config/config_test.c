@@ -123,8 +123,15 @@ static const char *section_start(const struct hr_cfg_section *section)
 {
     char needle[64];
     bool list = section == &hr_cfg_port_section || section == &hr_cfg_listener_section;
-    snprintf(needle, sizeof(needle), "%s%s", section->name, list ? " = (" : ": {");
-    const char *start = section->name[0] != '\0' ? strstr(example, needle) : example;
+    const char *start = example, *name = section->name;
+    if (strchr(name, '.') != NULL) { /* a group within another: "cluster.tls" */
+        snprintf(needle, sizeof(needle), "\n%.*s", (int)(strchr(name, '.') - name), name);
+        start = strstr(example, needle);
+        name = strchr(name, '.') + 1;
+    }
+    snprintf(needle, sizeof(needle), "%s%s", name, list ? " = (" : ": {");
+    if (start != NULL && name[0] != '\0')
+        start = strstr(start, needle);
     if (start == NULL)
         fail_msg("the example lacks the section %s", section->name);
     return start;
@@ -142,8 +149,8 @@ static void documented(const struct hr_cfg_section *section, const char *key, co
                        size_t cap)
 {
     char needle[64];
-    snprintf(needle, sizeof(needle), "%s = ", key);
     const char *line = section_start(section);
+    snprintf(needle, sizeof(needle), "%s%s", key, strcmp(key, "tls") == 0 ? ": {" : " = ");
     for (;; line++) {
         line = strstr(line, needle);
         if (line == NULL)
@@ -202,6 +209,8 @@ static void documented_defaults(void **s)
         check_documented(section);
     check_documented(&hr_cfg_port_section);
     check_documented(&hr_cfg_listener_section);
+    check_documented(&hr_cfg_cluster_tls_section);
+    check_documented(&hr_cfg_listener_tls_section);
 }
 
 static char manual[65536];
@@ -239,6 +248,8 @@ static void manual_is_complete(void **s)
         check_manual(section);
     check_manual(&hr_cfg_port_section);
     check_manual(&hr_cfg_listener_section);
+    check_manual(&hr_cfg_cluster_tls_section);
+    check_manual(&hr_cfg_listener_tls_section);
 }
 
 static void ipv6(void **s)
@@ -397,6 +408,75 @@ static void mistakes(void **s)
     wrong("metrics_address = \"127.0.0.1:9644\"", "metrics_address = \"9644\"", "a port like");
     wrong("name = \"eth1\"", "name = \"a name that is far too long for it\"", "at most 31");
     wrong("mode = \"tcp\"", "mode = \"tcp\"; node_ids = [1, 2]", "has no meaning with mode = \"tcp\", remove it");
+    wrong("mode = \"tcp\"", "mode = \"tcp\"; tls: { }", "has no meaning with mode = \"tcp\", remove it");
+    wrong("routing = \"port\"", "routing = \"name\"", "must be \"port\" or \"sni\"");
+    wrong("routing = \"port\"", "routing = \"sni\"", "needs TLS: plaintext has no names");
+    wrong("routing = \"port\"", "routing = \"sni\" ", "must not be empty with routing");
+    wrong("certificate = \"\"", "certificate = \"/c.crt\"", "needs its key");
+    wrong("ca = \"\"", "ca = \"c.crt\"", "must be an absolute path");
+    wrong("client_auth = \"none\"", "client_auth = \"required\"", "needs client_ca");
+    wrong("client_auth = \"none\"", "client_auth = \"always\"", "\"none\" or \"optional\" or \"required\"");
+    wrong("chain = \"/etc/headrace/tls/kafka.crt\"", "chain = \"\"", "must be an absolute path");
+    wrong("{ chain = \"/etc/headrace/tls/kafka.crt\"; key", "{ key", "\"chain\" is missing");
+    wrong("handshake_rate = 1000", "handshake_rate = 0", "must be 1..100000");
+}
+
+#define BY_NAME(more, tls)                                                                                   \
+    "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (\"10.0.0.5/24\"); }); };\n" \
+    "cluster: { bootstrap = (\"b:9094\"); tls: { enabled = true; ca = \"/ca.pem\"; }; };\n"                    \
+    "listeners = ({ name = \"k\"; address = \"10.0.0.5\"; bootstrap_port = 9094; routing = \"sni\"; " more   \
+    " tls: { enabled = true; " tls " }; });\n"
+#define CERTS "certificates = ( { chain = \"/a\"; key = \"/b\"; }, { chain = \"/c\"; key = \"/d\"; } );"
+
+static void tls(void **s)
+{
+    const char *names = "advertised_host = \"b$(nodeId).k.test\"; bootstrap_host = \"k.test\";";
+    char text[2048];
+    snprintf(text, sizeof(text), BY_NAME("%s", CERTS " min_version = \"1.3\"; client_auth = \"optional\"; client_ca = \"/e\";"),
+             names);
+    if (load(text) < 0)
+        fail_msg("%s", errors.text[0]);
+    const struct hr_config_listener *l = &config.listeners[0];
+    assert_true(l->policy.tls && l->policy.by_name && l->tls.tls13_only);
+    assert_int_equal(l->tls.n_certs, 2);
+    assert_string_equal(l->tls.certs[1].key.path, "/d");
+    assert_int_equal(l->tls.certs[1].key.line, 3);
+    assert_int_equal(l->tls.client_auth, HR_CONFIG_CLIENT_AUTH_OPTIONAL);
+    assert_string_equal(l->bootstrap_host, "k.test");
+    assert_int_equal(l->policy.handshake_timeout_ms, 10000);
+    assert_true(config.cluster.tls.on);
+    assert_string_equal(config.cluster.tls.ca.path, "/ca.pem");
+    assert_int_equal(config.cluster.tls.ca.line, 2);
+    /* What clients are told: a name per node at the one port. */
+    char host[HR_POLICY_HOST_MAX];
+    uint16_t port;
+    assert_int_equal(hr_policy_advertised(&l->policy, 7, host, sizeof(host), &port), 0);
+    assert_string_equal(host, "b7.k.test");
+    assert_int_equal(port, 9094);
+    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1};
+    policy.log_level = HR_LOG_INFO;
+    policy.max_sessions = 1;
+    policy.hold_max_bytes = 1 << 20;
+    policy.n_listeners = 1;
+    policy.listeners[0] = l->policy;
+    const char *why = "";
+    if (hr_policy_validate(&policy, &why) < 0)
+        fail_msg("%s", why);
+    int32_t node;
+    assert_non_null(hr_policy_find_listener(&policy, &l->policy.bind, 9094, &node));
+    assert_int_equal(node, -1);
+    assert_null(hr_policy_find_listener(&policy, &l->policy.bind, 7, &node)); /* no node ports */
+    policy.listeners[0].handshake_rate = 0;
+    assert_int_equal(hr_policy_validate(&policy, &why), HR_E_INVALID);
+
+    assert_int_equal(load(BY_NAME("advertised_host = \"b.k.test\"; bootstrap_host = \"k.test\";", CERTS)), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "must hold $(nodeId)"));
+    assert_int_equal(load(BY_NAME("advertised_host = \"b$(nodeId).k\"; bootstrap_host = \"b7.k\";", CERTS)), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "is the name of node 7"));
+    assert_int_equal(load(BY_NAME("advertised_host = \"b$(nodeId).k\"; bootstrap_host = \"k\"; node_port_base = 1;", CERTS)), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "has no meaning with routing"));
+    assert_int_equal(load(BY_NAME("advertised_host = \"b$(nodeId).k\"; bootstrap_host = \"k\";", "")), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "needs a certificate"));
 }
 
 static void missing(void **s)
@@ -527,7 +607,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
-        cmocka_unit_test(mistakes),      cmocka_unit_test(missing),             cmocka_unit_test(not_libconfig),
+        cmocka_unit_test(mistakes),      cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),
     };

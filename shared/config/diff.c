@@ -132,11 +132,34 @@ static void listener_text(const struct hr_config_listener *listener, struct text
     char at[HR_ADDR_STR_MAX], text[HR_ADDR_STR_MAX + 8];
     hr_hostport_format(hr_addr_format(&l->bind, at), l->bootstrap_port, text, sizeof(text));
     add(t, "%s", text);
-    if (l->mode == HR_LISTENER_KAFKA)
+    if (l->mode == HR_LISTENER_KAFKA && l->by_name)
+        add(t, " nodes %d..%d by name, advertised %s:%d%s", l->node_id_min, l->node_id_max, l->adv_host,
+            l->adv_port_base, l->adv_port_per_node ? "+id" : "");
+    else if (l->mode == HR_LISTENER_KAFKA)
         add(t, " nodes %d..%d at %d+id, advertised %s:%d%s", l->node_id_min, l->node_id_max, l->node_port_base,
             l->adv_host, l->adv_port_base, l->adv_port_per_node ? "+id" : "");
     else
         add_hostport(t, " to ", &listener->target);
+}
+
+static void listener_files_text(const struct hr_config_listener_tls *tls, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < tls->n_certs; i++)
+        add(t, "certificate %s key %s ", tls->certs[i].chain.path, tls->certs[i].key.path);
+    if (tls->client_ca.path[0] != '\0')
+        add(t, "client_ca %s ", tls->client_ca.path);
+    if (tls->client_crl.path[0] != '\0')
+        add(t, "client_crl %s", tls->client_crl.path);
+}
+
+static void cluster_tls_text(const struct hr_config *c, struct text *t)
+{
+    const struct hr_config_cluster_tls *tls = &c->cluster.tls;
+    memset(t, 0, sizeof(*t));
+    add(t, "ca %s", tls->ca.path[0] != '\0' ? tls->ca.path : "of the system");
+    if (tls->cert.chain.path[0] != '\0')
+        add(t, " certificate %s key %s", tls->cert.chain.path, tls->cert.key.path);
 }
 
 static const struct hr_config_listener *find_listener(const struct hr_config *c, const char *name)
@@ -165,6 +188,11 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         diff_text(d, key, &a, &b, false);
         snprintf(key, sizeof(key), "listeners[%s].", old->policy.name);
         diff_section(d, &hr_cfg_listener_section, key, old, new);
+        snprintf(key, sizeof(key), "listeners[%s].tls", old->policy.name);
+        listener_files_text(&old->tls, &a), listener_files_text(&new->tls, &b);
+        diff_text(d, key, &a, &b, false);
+        snprintf(key, sizeof(key), "listeners[%s].tls.", old->policy.name);
+        diff_section(d, &hr_cfg_listener_tls_section, key, old, new);
     }
     for (uint32_t i = 0; i < to->n_listeners; i++) {
         if (find_listener(from, to->listeners[i].policy.name) != NULL)
@@ -197,6 +225,9 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "dataplane.source_ports", &a, &b, true);
     bootstrap_text(from, &a), bootstrap_text(to, &b);
     diff_text(&d, "cluster.bootstrap", &a, &b, false);
+    diff_section(&d, &hr_cfg_cluster_tls_section, "cluster.tls.", from, to);
+    cluster_tls_text(from, &a), cluster_tls_text(to, &b);
+    diff_text(&d, "cluster.tls", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
     add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);

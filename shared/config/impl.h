@@ -15,5 +15,10 @@ HR_MUST_CHECK int hr_cfg_load_text(const char *file, const char *include_dir, co
 /* listeners.c: the listeners list. */
 void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config);
 
+/* tls.c: the groups "tls" of the cluster and of a listener; group may be NULL. */
+void hr_cfg_read_cluster_tls(struct hr_cfg_reader *reader, const config_setting_t *cluster, struct hr_config *config);
+void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting_t *group,
+                              struct hr_config_listener *listener);
+
 /* check.c: what no key shows alone. Called when every key is well-formed. */
 void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config);

@@ -9,6 +9,9 @@ static const char *const congestions[] = {"cubic", "reno", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const families[] = {"ipv4", "ipv6", NULL};
+static const char *const routings[] = {"port", "sni", NULL};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const client_auths[] = {"none", "optional", "required", NULL};
 
 #define AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
 #define NUMBER(key, field, lo, hi, default_, apply_)                                                         \
@@ -89,7 +92,7 @@ static const struct hr_cfg_key log_keys[] = {
 
 static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "listeners", "control", "log", NULL};
 static const char *const dataplane_others[] = {"workers", "source_ports", "ports", NULL};
-static const char *const cluster_others[] = {"bootstrap", NULL};
+static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
 static const char *const none[] = {NULL};
 
@@ -103,6 +106,13 @@ const struct hr_cfg_section hr_cfg_sections[] = {
     {"log", log_keys, none},
     {0},
 };
+
+static const struct hr_cfg_key cluster_tls_keys[] = {
+    BOOLEAN("enabled", cluster.tls.on, 0, LIVE),
+    {0},
+};
+static const char *const cluster_tls_others[] = {"ca", "certificate", "key", NULL};
+const struct hr_cfg_section hr_cfg_cluster_tls_section = {"cluster.tls", cluster_tls_keys, cluster_tls_others};
 
 #undef IN
 #define IN struct hr_config_port
@@ -130,11 +140,26 @@ static const struct hr_cfg_key listener_keys[] = {
     NUMBER("max_frame_bytes", policy.max_frame_bytes, 1024, INT32_MAX, 104857600, LIVE),
     NUMBER("max_in_flight", policy.max_in_flight, 1, HR_MAX_IN_FLIGHT, HR_MAX_IN_FLIGHT, LIVE),
     NUMBER("request_timeout_ms", policy.request_timeout_ms, 0, HR_TIMEOUT_MAX_MS, 120000, LIVE),
+    CHOICE("routing", policy.by_name, routings, 0, 0, LIVE),
+    STRING("bootstrap_host", bootstrap_host, 0, "", LIVE),
     {0},
 };
 static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
-                                              "node_ids", "advertised_host", "advertised_port", "target", NULL};
+                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", NULL};
 const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
+
+static const struct hr_cfg_key listener_tls_keys[] = {
+    BOOLEAN("enabled", policy.tls, 0, LIVE),
+    CHOICE("min_version", tls.tls13_only, tls_versions, 0, 0, LIVE),
+    CHOICE("client_auth", tls.client_auth, client_auths, HR_CONFIG_CLIENT_AUTH_NONE, HR_CONFIG_CLIENT_AUTH_NONE, LIVE),
+    NUMBER("handshake_timeout_ms", policy.handshake_timeout_ms, HR_HANDSHAKE_TIMEOUT_MIN_MS,
+           HR_HANDSHAKE_TIMEOUT_MAX_MS, 10000, LIVE),
+    NUMBER("max_handshakes", policy.max_handshakes, 1, HR_HANDSHAKES_MAX, 256, LIVE),
+    NUMBER("handshake_rate", policy.handshake_rate, 1, HR_HANDSHAKE_RATE_MAX, 1000, LIVE),
+    {0},
+};
+static const char *const listener_tls_others[] = {"certificates", "client_ca", "client_crl", NULL};
+const struct hr_cfg_section hr_cfg_listener_tls_section = {"listeners.tls", listener_tls_keys, listener_tls_others};
 
 void hr_cfg_store(const struct hr_cfg_key *key, void *base, int64_t value)
 {

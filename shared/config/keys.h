@@ -44,6 +44,8 @@ struct hr_cfg_section {
 extern const struct hr_cfg_section hr_cfg_sections[];
 /* Fields of struct hr_config_port and of struct hr_config_listener. */
 extern const struct hr_cfg_section hr_cfg_port_section, hr_cfg_listener_section;
+/* The groups "tls" within: fields of struct hr_config and of struct hr_config_listener. */
+extern const struct hr_cfg_section hr_cfg_cluster_tls_section, hr_cfg_listener_tls_section;
 
 /* Sets every field of the section to its default. */
 void hr_cfg_set_defaults(const struct hr_cfg_section *section, void *base);

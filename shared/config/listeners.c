@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const modes[] = {"kafka", "tcp", NULL};
 static const char *const kafka_keys[] = {"bootstrap_port", "node_port_base", "node_ids",      "advertised_host",
                                          "advertised_port", "max_frame_bytes", "max_in_flight", "request_timeout_ms",
-                                         NULL};
+                                         "routing",         "bootstrap_host",  "tls",           NULL};
 static const char *const tcp_keys[] = {"port", "target", NULL};
 
 #define NODE_ID   "$(nodeId)"
@@ -53,8 +54,8 @@ static void read_advertised_port(struct hr_cfg_reader *reader, const config_sett
                                  struct hr_policy_listener *l)
 {
     config_setting_t *setting = hr_cfg_member(reader, group, "advertised_port", false);
-    l->adv_port_base = l->node_port_base;
-    l->adv_port_per_node = 1;
+    l->adv_port_base = l->by_name ? l->bootstrap_port : l->node_port_base;
+    l->adv_port_per_node = !l->by_name;
     if (setting == NULL)
         return;
     int64_t number;
@@ -67,7 +68,7 @@ static void read_advertised_port(struct hr_cfg_reader *reader, const config_sett
     }
     const char *text = hr_cfg_string(reader, setting, 32);
     if (text == NULL || strcmp(text, NODE_PORT) == 0)
-        return;
+        return; /* by name, that is the one port for all */
     char *end;
     number = isdigit((unsigned char)text[0]) ? strtol(text, &end, 10) : -1;
     bool per_node = number >= 0 && strcmp(end, "+" NODE_ID) == 0;
@@ -88,8 +89,10 @@ static void read_kafka(struct hr_cfg_reader *reader, const config_setting_t *gro
 {
     int64_t number, low = 0, high = 99;
     config_setting_t *port = hr_cfg_member(reader, group, "bootstrap_port", true);
-    config_setting_t *base = hr_cfg_member(reader, group, "node_port_base", true);
+    config_setting_t *base = hr_cfg_member(reader, group, "node_port_base", !l->by_name);
     config_setting_t *ids = hr_cfg_member(reader, group, "node_ids", false);
+    if (l->by_name && base != NULL)
+        hr_cfg_error(reader, base, "has no meaning with routing = \"sni\": all nodes are reached at bootstrap_port");
     bool have_base = base != NULL && hr_cfg_number(reader, base, 0, 65535, &number);
     if (have_base)
         l->node_port_base = (int32_t)number;
@@ -104,6 +107,31 @@ static void read_kafka(struct hr_cfg_reader *reader, const config_setting_t *gro
                                    ": must stay in 1..65535", l->node_port_base + low, l->node_port_base + high, low, high);
     read_advertised_host(reader, group, l);
     read_advertised_port(reader, group, l);
+}
+
+/* With routing = "sni" each node has a name of its own, and so has the cluster. */
+static void check_names(struct hr_cfg_reader *reader, const config_setting_t *group,
+                        const struct hr_config_listener *listener)
+{
+    const struct hr_policy_listener *l = &listener->policy;
+    char name[HR_POLICY_HOST_MAX];
+    uint16_t port;
+    if (!l->by_name)
+        return;
+    config_setting_t *host = hr_cfg_member(reader, group, "advertised_host", false);
+    if (strstr(l->adv_host, NODE_ID) == NULL)
+        hr_cfg_error(reader, host != NULL ? host : group, "with routing = \"sni\", advertised_host must hold " NODE_ID
+                                                          ", like \"b" NODE_ID ".kafka.example.com\"");
+    config_setting_t *bootstrap = hr_cfg_member(reader, group, "bootstrap_host", true);
+    if (bootstrap == NULL)
+        return;
+    if (listener->bootstrap_host[0] == '\0')
+        hr_cfg_error(reader, bootstrap, "must not be empty with routing = \"sni\"");
+    for (int32_t id = l->node_id_min; id <= l->node_id_max; id++) {
+        if (hr_policy_advertised(l, id, name, sizeof(name), &port) == 0 &&
+            strcasecmp(name, listener->bootstrap_host) == 0)
+            hr_cfg_error(reader, bootstrap, "is the name of node %d", id);
+    }
 }
 
 static void read_tcp(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_listener *listener)
@@ -121,6 +149,7 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
 {
     int mode = 0;
     hr_cfg_set_defaults(&hr_cfg_listener_section, listener);
+    hr_cfg_set_defaults(&hr_cfg_listener_tls_section, listener);
     hr_cfg_read_section(reader, &hr_cfg_listener_section, group, listener);
     hr_cfg_member(reader, group, "name", true);
     config_setting_t *address = hr_cfg_member(reader, group, "address", true);
@@ -139,10 +168,13 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
                          : strcmp(*key, "bootstrap_port") == 0 ? ", write port"
                                                                : ", remove it");
     }
-    if (kafka)
-        read_kafka(reader, group, &listener->policy);
-    else
+    if (!kafka) {
         read_tcp(reader, group, listener);
+        return;
+    }
+    read_kafka(reader, group, &listener->policy);
+    hr_cfg_read_listener_tls(reader, group, listener);
+    check_names(reader, group, listener);
 }
 
 void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)

@@ -19,7 +19,7 @@
 #include "shared/base/addr.h"
 
 #define HR_IPC_MAGIC 0x48524950u /* "HRIP" */
-#define HR_IPC_ABI 1
+#define HR_IPC_ABI 2
 #define HR_RING_SIZE 1024 /* messages; more than all slots of both directions, so slot returns always fit */
 #define HR_SLOTS 128      /* per worker and direction */
 #define HR_SLOT_SIZE 4096

@@ -30,7 +30,7 @@ static bool port_ok(int64_t port)
 /* Ports that a listener owns: its bootstrap port, and a range that is empty (first > last) for mode tcp. */
 static void node_ports(const struct hr_policy_listener *l, int64_t *ret_first, int64_t *ret_last)
 {
-    bool kafka = l->mode == HR_LISTENER_KAFKA;
+    bool kafka = l->mode == HR_LISTENER_KAFKA && !l->by_name;
     *ret_first = kafka ? (int64_t)l->node_port_base + l->node_id_min : 1;
     *ret_last = kafka ? (int64_t)l->node_port_base + l->node_id_max : 0;
 }
@@ -57,8 +57,10 @@ static const char *check_kafka(const struct hr_policy_listener *l)
     int64_t first, last;
     if (l->node_id_min < 0 || l->node_id_max < l->node_id_min)
         return "listener: node id range is empty or negative";
+    if (l->by_name && !l->tls)
+        return "listener: nodes by name need TLS";
     node_ports(l, &first, &last);
-    if (!port_ok(first) || !port_ok(last))
+    if (!l->by_name && (!port_ok(first) || !port_ok(last)))
         return "listener: node ports outside 1..65535";
     if (within(l->bootstrap_port, first, last))
         return "listener: bootstrap port lies among the node ports";
@@ -87,7 +89,7 @@ static const char *check_listener(const struct hr_policy_listener *l)
         return "listener: name empty or not terminated";
     if (l->mode <= HR_LISTENER_NONE || l->mode >= HR_LISTENER_MAX)
         return "listener: mode unknown";
-    if (l->draining > 1 || l->target_valid > 1)
+    if (l->draining > 1 || l->target_valid > 1 || l->tls > 1 || l->by_name > 1)
         return "listener: flag is neither 0 nor 1";
     if (l->bootstrap_port == 0)
         return "listener: port is 0";
@@ -96,6 +98,13 @@ static const char *check_listener(const struct hr_policy_listener *l)
     if (l->connect_timeout_ms < HR_CONNECT_TIMEOUT_MIN_MS || l->connect_timeout_ms > HR_TIMEOUT_MAX_MS ||
         l->idle_timeout_ms > HR_TIMEOUT_MAX_MS || l->request_timeout_ms > HR_TIMEOUT_MAX_MS)
         return "listener: timeout out of range";
+    if (l->tls && (l->handshake_timeout_ms < HR_HANDSHAKE_TIMEOUT_MIN_MS ||
+                   l->handshake_timeout_ms > HR_HANDSHAKE_TIMEOUT_MAX_MS || l->max_handshakes == 0 ||
+                   l->max_handshakes > HR_HANDSHAKES_MAX || l->handshake_rate == 0 ||
+                   l->handshake_rate > HR_HANDSHAKE_RATE_MAX))
+        return "listener: a limit of handshakes is out of range";
+    if (l->mode == HR_LISTENER_TCP && (l->tls || l->by_name))
+        return "listener: TLS is for listeners of mode kafka";
     if (l->mode == HR_LISTENER_TCP)
         return l->target_valid && (l->target_port == 0 || is_any(&l->target)) ? "listener: target is not an endpoint"
                                                                               : NULL;
@@ -123,7 +132,7 @@ static const char *check_head(const struct hr_policy *p)
         return "size differs: built from other headers";
     if (p->generation == 0)
         return "generation is 0";
-    if (p->cluster_known > 1 || p->idle_busy > 1)
+    if (p->cluster_known > 1 || p->idle_busy > 1 || p->cluster_tls > 1)
         return "flag is neither 0 nor 1";
     if (p->log_level <= HR_LOG_NONE || p->log_level >= HR_LOG_MAX)
         return "log level unknown";

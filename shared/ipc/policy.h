@@ -30,7 +30,8 @@ enum hr_listener_mode {
 };
 
 /* A listener. Kafka: clients reach the cluster at bind:bootstrap_port and broker N at
- * bind:(node_port_base + N) for node_id_min <= N <= node_id_max. TCP: bind:bootstrap_port to the target. */
+ * bind:(node_port_base + N) for node_id_min <= N <= node_id_max, or all of them at bind:bootstrap_port by the name
+ * that TLS names. TCP: bind:bootstrap_port to the target. */
 struct hr_policy_listener {
     char name[HR_POLICY_NAME_MAX];
     uint8_t mode; /* enum hr_listener_mode */
@@ -53,6 +54,12 @@ struct hr_policy_listener {
     uint32_t connect_timeout_ms; /* broker leg */
     uint32_t idle_timeout_ms;    /* no byte either way; 0 = never */
     uint32_t request_timeout_ms; /* a request frame that has begun must complete within; 0 = never */
+    /* Client connections go to the control plane first, which does the TLS handshake and hands them back. */
+    uint8_t tls;
+    uint8_t by_name; /* nodes are told apart by SNI: there are no node ports, bootstrap_port is for all */
+    uint32_t handshake_timeout_ms;
+    uint32_t max_handshakes; /* with the control plane at once, over all workers */
+    uint32_t handshake_rate; /* per second and worker; a quarter of it for one client address */
 };
 
 enum hr_broker_flags {
@@ -70,6 +77,10 @@ enum hr_broker_flags {
 #define HR_MAX_SESSIONS_MAX   1000000u
 #define HR_TIMEOUT_MAX_MS     86400000u /* a day */
 #define HR_CONNECT_TIMEOUT_MIN_MS 10u
+#define HR_HANDSHAKES_MAX     4096u
+#define HR_HANDSHAKE_RATE_MAX 100000u
+#define HR_HANDSHAKE_TIMEOUT_MIN_MS 100u
+#define HR_HANDSHAKE_TIMEOUT_MAX_MS 60000u
 
 struct hr_policy_broker {
     int32_t node_id;
@@ -86,7 +97,7 @@ struct hr_policy {
     uint8_t cluster_known; /* a first metadata answer has arrived: the bootstrap listener may accept */
     uint8_t idle_busy;     /* live copy of dataplane.idle: 1 = busy, 0 = adaptive */
     uint8_t log_level;     /* enum hr_log_level */
-    uint8_t reserved;
+    uint8_t cluster_tls; /* broker legs are opened by the control plane, which does the handshake */
     uint32_t max_sessions;
     uint32_t hold_max_bytes;
     uint32_t drain_timeout_ms;

@@ -24,7 +24,7 @@ static void cleanup(void)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    struct hr_config_listener l = {.policy = {.name = "fuzz"}, .tls = {.on = true, .n_certs = 2}};
+    struct hr_config_listener l = {.policy = {.name = "fuzz"}, .tls = {.n_certs = 2}};
     struct hr_tls_why why;
 
     (void)argc, (void)argv;
