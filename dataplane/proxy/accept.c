@@ -39,6 +39,10 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         HR_DROP(stats, draining);
         return answer;
     }
+    if (listener->mode == HR_LISTENER_KAFKA && (listener->tls || policy->cluster_tls)) {
+        HR_DROP(stats, handshake_absent);
+        return answer;
+    }
     if (listener->mode == HR_LISTENER_KAFKA) {
         if (!policy->cluster_known) {
             HR_DROP(stats, no_policy);

@@ -170,6 +170,7 @@
     X(no_policy, "connection refused: no policy snapshot yet", "the control plane has not reached a broker yet: see headracectl status") \
     X(draining, "connection refused: Headrace is draining", "expected during drain")                         \
     X(session_limit, "connection refused: session table full", "raise limits.max_connections")               \
+    X(handshake_absent, "connection refused: TLS is needed, and no control plane is attached to do the handshake", "`headracectl status`; see the control plane's log") \
     X(listener_limit, "connection refused: the listener's connection limit is reached", "raise the listener's max_connections") \
     X(no_broker, "connection refused: no live broker to send it to", "see headracectl brokers")              \
     X(unknown_node, "connection refused: no broker with that node id", "stale client metadata, or a broker that was removed") \
