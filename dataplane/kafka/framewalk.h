@@ -1,34 +1,43 @@
-/* A walker over a whole Kafka frame in a queue of pieces: the header's schema first, then the body's. */
+/* A walker over a Kafka frame that stands in a queue of pieces. */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "dataplane/buf/buf.h"
 #include "shared/kafka/walk.h"
 
-#define HR_FRAME_SIZE_LEN 4 /* bytes of the size in front, which does not count itself */
-
-struct hr_framewalk {
-    struct hr_kwalk w;
-    const struct hr_kmessage *body;
-    int16_t version;
-    bool in_header;
-    uint32_t body_at; /* frame offset of the body, once the header is passed */
+/* A place in a queue: off bytes behind the beginning of a piece, which may lie beyond its end. So going on costs
+ * nothing, and the pieces on the way are looked at only when bytes are. Changes at the queue's front end it. */
+struct hr_frame_cursor {
+    const struct hr_piece_chunk *chunk;
+    uint32_t index;
+    uint32_t off;
 };
 
-/* Prepares for a frame of total bytes, size included; pos behind the size is the first byte fed. */
-void hr_framewalk_init(struct hr_framewalk *fw, const struct hr_kmessage *header, int16_t header_version,
-                       const struct hr_kmessage *body, int16_t version, uint32_t total);
+static inline void hr_frame_cursor_at(struct hr_frame_cursor *at, const struct hr_pieceq *q, uint32_t off)
+{
+    at->chunk = q->first;
+    at->index = q->first ? q->first->head : 0;
+    at->off = off;
+}
 
-/* Sets *it and *left for walking on in q, whose first byte has frame offset base, over at most limit bytes of
- * q. The caller keeps both for one batch. */
-void hr_framewalk_start(const struct hr_framewalk *fw, const struct hr_pieceq *q, uint32_t base,
-                        uint32_t limit, struct hr_piece_iter *it, uint32_t *left);
+/* The bytes from there to the end of the piece that they stand in; there must be one. */
+static inline const uint8_t *hr_frame_cursor_bytes(struct hr_frame_cursor *at, uint32_t *ret_len)
+{
+    const struct hr_piece *p = &at->chunk->piece[at->index];
 
-/* Walks the header only: DONE once it is passed (body_at is set then), MORE or BAD. */
-enum hr_kwalk_event hr_framewalk_header(struct hr_framewalk *fw, struct hr_piece_iter *it, uint32_t *left);
+    while (at->off >= p->len) {
+        at->off -= p->len;
+        if (++at->index == at->chunk->tail) {
+            at->chunk = at->chunk->next;
+            at->index = at->chunk->head;
+        }
+        p = &at->chunk->piece[at->index];
+    }
+    *ret_len = p->len - at->off;
+    return hr_piece_data(p) + at->off;
+}
 
-/* The next event of the body, after the header, whose events are not reported; DONE at the body's end, MORE
- * when *left is used up. */
-enum hr_kwalk_event hr_framewalk_next(struct hr_framewalk *fw, struct hr_piece_iter *it, uint32_t *left);
+/* Walks on at a place of the queue, over at most *left bytes, all of which are there; both say then how far it came.
+ * MORE: *left is used up. */
+enum hr_kwalk_event hr_framewalk_next(struct hr_kwalk *w, struct hr_frame_cursor *at, uint32_t *left);

@@ -12,8 +12,6 @@
 
 #include "shared/base/error.h"
 
-#define HR_INFLIGHT_NIL UINT32_MAX
-
 enum hr_inflight_kind {
     HR_INFLIGHT_NONE = 0,
     HR_INFLIGHT_BROKER,      /* the broker answers */
@@ -24,9 +22,8 @@ enum hr_inflight_kind {
 
 struct hr_inflight {
     int32_t correlation_id;
-    int16_t api_key;
-    int16_t version;
-    uint8_t kind; /* enum hr_inflight_kind */
+    uint16_t plan; /* hr_plans_at(); of UNSUPPORTED there is none */
+    uint8_t kind;  /* enum hr_inflight_kind */
 };
 
 struct hr_inflight_node {
@@ -42,26 +39,52 @@ struct hr_inflight_pool {
 
 struct hr_inflight_queue {
     struct hr_inflight head; /* valid while count > 0 */
-    uint32_t first, last;    /* those behind it */
+    uint32_t last;           /* of those behind it, which form a ring: the last one's next is the first */
     uint32_t count;
 };
 
 HR_MUST_CHECK int hr_inflight_pool_init(struct hr_inflight_pool *pool, uint32_t size);
 void hr_inflight_pool_fini(struct hr_inflight_pool *pool);
 
-void hr_inflight_init(struct hr_inflight_queue *q);
+static inline void hr_inflight_init(struct hr_inflight_queue *q)
+{
+    q->count = 0;
+}
+
 /* May q take one more? */
 static inline bool hr_inflight_may_push(const struct hr_inflight_pool *pool, const struct hr_inflight_queue *q)
 {
     return q->count == 0 || pool->n_free > 0;
 }
-/* Appends a copy of *record. FULL when it may not. */
-HR_MUST_CHECK int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
-                                   const struct hr_inflight *record);
+
+/* Of further records. */
+HR_MUST_CHECK int hr_inflight_push_further(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
+                                           struct hr_inflight record);
+void hr_inflight_pop_further(struct hr_inflight_pool *pool, struct hr_inflight_queue *q);
+
+/* Appends a record. FULL when it may not. */
+HR_MUST_CHECK static inline int hr_inflight_push(struct hr_inflight_pool *pool, struct hr_inflight_queue *q,
+                                                 struct hr_inflight record)
+{
+    if (q->count > 0)
+        return hr_inflight_push_further(pool, q, record);
+    q->head = record;
+    q->count = 1;
+    return 0;
+}
+
 /* The oldest, NULL if none; valid until it is popped. */
 static inline const struct hr_inflight *hr_inflight_head(const struct hr_inflight_queue *q)
 {
     return q->count > 0 ? &q->head : NULL;
 }
-void hr_inflight_pop(struct hr_inflight_pool *pool, struct hr_inflight_queue *q);
+
+/* Takes the oldest away; there is one. */
+static inline void hr_inflight_pop(struct hr_inflight_pool *pool, struct hr_inflight_queue *q)
+{
+    if (q->count > 1)
+        hr_inflight_pop_further(pool, q);
+    q->count--;
+}
+
 void hr_inflight_clear(struct hr_inflight_pool *pool, struct hr_inflight_queue *q);

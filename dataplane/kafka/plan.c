@@ -1,4 +1,5 @@
-/* Roles are looked for by walking a message's fields in one version; the kinds follow from what was found. */
+/* Roles are looked for by walking a message's fields in one version; the kinds follow from what was found, and from
+ * the kinds what a walk has to tell. */
 #include "dataplane/kafka/plan.h"
 
 #include <stdlib.h>
@@ -7,9 +8,14 @@
 #define PLAN_KEYS     128
 #define PLAN_VERSIONS 32
 
+#define HEADER_VERSIONS 3
+
 struct hr_plans {
     bool known[PLAN_KEYS];
-    struct hr_plan plan[PLAN_KEYS][PLAN_VERSIONS];
+    uint16_t place[PLAN_KEYS][PLAN_VERSIONS]; /* in plan; 0: none */
+    struct hr_kprogram *request_header[HEADER_VERSIONS], *response_header[HEADER_VERSIONS];
+    uint16_t n;
+    struct hr_plan plan[]; /* the first is none */
 };
 
 static uint32_t roles_of(const struct hr_kfield *fields, uint16_t n, int16_t version)
@@ -70,14 +76,85 @@ static void plan_response(struct hr_plan *plan, int16_t version)
     }
 }
 
-static void plan_one(struct hr_plan *plan, int16_t key, int16_t version)
+static int compile(const struct hr_kmessage *header, int16_t header_version, const struct hr_kmessage *body,
+                   int16_t version, uint32_t roles, bool tags, struct hr_kprogram **ret_program)
 {
+    struct hr_kprogram_spec spec = {
+        .header = header,
+        .header_version = header_version,
+        .body = body,
+        .version = version,
+        .roles = roles,
+        .tags = tags,
+    };
+
+    return hr_kprogram_create(&spec, ret_program);
+}
+
+static int compile_headers(struct hr_plans *plans)
+{
+    int err = 0;
+
+    for (int16_t v = 1; v <= 2 && err == 0; v++)
+        err = compile(&hr_krequest_header, v, NULL, 0, 0, false, &plans->request_header[v]);
+    for (int16_t v = 0; v <= 1 && err == 0; v++)
+        err = compile(&hr_kresponse_header, v, NULL, 0, 0, false, &plans->response_header[v]);
+    return err;
+}
+
+static int request_walk(const struct hr_plans *plans, struct hr_plan *plan)
+{
+    int16_t header = hr_krequest_header_version(plan->api_key, plan->version);
+    struct hr_kprogram *own = NULL;
+
+    plan->request_walk = plans->request_header[header];
+    if (plan->request_kind != HR_REQUEST_ACKS)
+        return 0;
+    int err = compile(&hr_krequest_header, header, plan->request, plan->version, HR_KPROGRAM_ROLE(ACKS), false, &own);
+    plan->request_walk = own;
+    return err;
+}
+
+static int response_walk(const struct hr_plans *plans, struct hr_plan *plan)
+{
+    int16_t header = hr_kresponse_header_version(plan->api_key, plan->version);
+    struct hr_kprogram *own = NULL;
+    uint32_t roles = HR_KPROGRAM_ROLE(PARTITION_ERROR);
+
+    switch ((enum hr_response_kind)plan->response_kind) {
+    case HR_RESPONSE_PREFIX:
+        roles = HR_KPROGRAM_ROLE(BROKERS);
+        break;
+    case HR_RESPONSE_WATCH:
+        break;
+    case HR_RESPONSE_TAIL:
+        if (!plan->tail_tagged)
+            roles |= HR_KPROGRAM_ROLE(ENDPOINTS);
+        break;
+    case HR_RESPONSE_NONE:
+    case HR_RESPONSE_STREAM:
+    case HR_RESPONSE_WHOLE:
+    case HR_RESPONSE_MAX:
+        plan->response_walk = plans->response_header[header];
+        return 0;
+    }
+    int err = compile(&hr_kresponse_header, header, plan->response, plan->version, roles, plan->tail_tagged, &own);
+    plan->response_walk = own;
+    return err;
+}
+
+static int plan_one(struct hr_plans *plans, int16_t key, int16_t version)
+{
+    struct hr_plan *plan = &plans->plan[plans->n];
+
+    plan->api_key = key;
+    plan->version = version;
+    plan->index = plans->n;
     plan->request = hr_krequest_find(key, version);
     plan->response = hr_kresponse_find(key, version);
     if (!plan->request || !plan->response)
-        return;
-    plan->request_header = (uint8_t)hr_krequest_header_version(key, version);
-    plan->response_header = (uint8_t)hr_kresponse_header_version(key, version);
+        return 0;
+    plans->place[key][version] = plans->n++;
     if (top_field(plan->request, version, HR_KR_ACKS))
         plan->request_kind = HR_REQUEST_ACKS;
     else if (key == HR_KAPI_API_VERSIONS && has_named(plan->request, version, "ClusterId"))
@@ -85,33 +162,70 @@ static void plan_one(struct hr_plan *plan, int16_t key, int16_t version)
     else
         plan->request_kind = HR_REQUEST_STREAM;
     plan_response(plan, version);
+    int err = request_walk(plans, plan);
+    return err != 0 ? err : response_walk(plans, plan);
+}
+
+static uint32_t versions_of_all(void)
+{
+    uint32_t n = 0;
+
+    for (uint16_t i = 0; i < hr_kapis_n; i++)
+        for (int v = hr_kapis[i].versions.min; v <= hr_kapis[i].versions.max; v++)
+            n++;
+    return n;
 }
 
 int hr_plans_create(struct hr_plans **ret_plans)
 {
-    struct hr_plans *plans = calloc(1, sizeof(*plans));
+    struct hr_plans *plans = calloc(1, sizeof(*plans) + (versions_of_all() + 1) * sizeof(plans->plan[0]));
+    int err;
 
     if (!plans)
         return HR_E_NOMEM;
-    for (uint16_t i = 0; i < hr_kapis_n; i++) {
+    plans->n = 1;
+    err = compile_headers(plans);
+    for (uint16_t i = 0; i < hr_kapis_n && err == 0; i++) {
         int16_t key = hr_kapis[i].key;
         struct hr_krange range = hr_kapis[i].versions;
-        if (key < 0 || key >= PLAN_KEYS || range.max >= PLAN_VERSIONS) {
-            free(plans);
-            return HR_E_UNSUPPORTED;
-        }
-        if (!hr_plan_range(key, &range))
+        if (key < 0 || key >= PLAN_KEYS || range.max >= PLAN_VERSIONS)
+            err = HR_E_UNSUPPORTED;
+        else if (hr_plan_range(key, &range))
+            plans->known[key] = true;
+        else
             continue;
-        plans->known[key] = true;
-        for (int16_t v = range.min; v <= range.max; v++)
-            plan_one(&plans->plan[key][v], key, v);
+        for (int16_t v = range.min; v <= range.max && err == 0; v++)
+            err = plan_one(plans, key, v);
+    }
+    if (err != 0) {
+        hr_plans_destroy(plans);
+        return err;
     }
     *ret_plans = plans;
     return 0;
 }
 
+/* Headers are shared: each is destroyed once. */
+static void destroy_own(const struct hr_kprogram *program, struct hr_kprogram *const headers[])
+{
+    for (int v = 0; v < HEADER_VERSIONS; v++)
+        if (program == headers[v])
+            return;
+    hr_kprogram_destroy((struct hr_kprogram *)(uintptr_t)program);
+}
+
 void hr_plans_destroy(struct hr_plans *plans)
 {
+    if (!plans)
+        return;
+    for (uint16_t i = 1; i < plans->n; i++) {
+        destroy_own(plans->plan[i].request_walk, plans->request_header);
+        destroy_own(plans->plan[i].response_walk, plans->response_header);
+    }
+    for (int v = 0; v < HEADER_VERSIONS; v++) {
+        hr_kprogram_destroy(plans->request_header[v]);
+        hr_kprogram_destroy(plans->response_header[v]);
+    }
     free(plans);
 }
 
@@ -119,10 +233,14 @@ const struct hr_plan *hr_plans_find(const struct hr_plans *plans, int16_t key, i
                                     bool *ret_api_known)
 {
     *ret_api_known = key >= 0 && key < PLAN_KEYS && plans->known[key];
-    if (!*ret_api_known || version < 0 || version >= PLAN_VERSIONS)
+    if (!*ret_api_known || version < 0 || version >= PLAN_VERSIONS || plans->place[key][version] == 0)
         return NULL;
-    const struct hr_plan *plan = &plans->plan[key][version];
-    return plan->request_kind != HR_REQUEST_NONE ? plan : NULL;
+    return &plans->plan[plans->place[key][version]];
+}
+
+const struct hr_plan *hr_plans_at(const struct hr_plans *plans, uint16_t index)
+{
+    return &plans->plan[index];
 }
 
 bool hr_plan_range(int16_t key, struct hr_krange *ret_range)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "shared/base/error.h"
+#include "shared/kafka/program.h"
 #include "shared/kafka/schema.h"
 
 /* API keys that need a word of their own. */
@@ -34,12 +35,16 @@ enum hr_response_kind {
 };
 
 struct hr_plan {
-    const struct hr_kmessage *request, *response;
+    int16_t api_key, version;
+    uint16_t index; /* for hr_plans_at() */
     uint8_t request_kind;  /* enum hr_request_kind */
     uint8_t response_kind; /* enum hr_response_kind */
-    uint8_t request_header, response_header; /* header versions */
     bool optional;    /* WHOLE: above hold_max the frame passes unedited instead of ending the session */
     bool tail_tagged; /* TAIL: the endpoints are a tagged field; else an array in front of the tags */
+    const struct hr_kmessage *request, *response;
+    /* From a frame's first byte: what has to be read of a request before it may go (ACKS is told of Produce), and
+     * of a response; WATCH, PREFIX and TAIL are told what they are about, of others the header alone is walked. */
+    const struct hr_kprogram *request_walk, *response_walk;
 };
 
 struct hr_plans;
@@ -52,6 +57,9 @@ void hr_plans_destroy(struct hr_plans *plans);
  * *ret_api_known tells which of the two. */
 const struct hr_plan *hr_plans_find(const struct hr_plans *plans, int16_t key, int16_t version,
                                     bool *ret_api_known);
+
+/* The same again, by its index. */
+const struct hr_plan *hr_plans_at(const struct hr_plans *plans, uint16_t index);
 
 /* The versions of an API that clients may use: the table's, less what Headrace does not let through. False
  * when there is none. */

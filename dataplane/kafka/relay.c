@@ -13,12 +13,15 @@
 #define RECORDS_MAX       262144
 /* Responses being walked at once. A relay that finds none waits, or passes by length what it would only watch. */
 #define WALKERS_MAX 16384
+/* From such an address on, no relay lies in more than two cache lines. */
+#define RELAY_ALIGN 64
 
 int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx)
 {
     struct hr_relay_ctx *ctx = calloc(1, sizeof(*ctx));
     uint64_t records = (uint64_t)cfg->max_relays * RECORDS_PER_RELAY;
     uint32_t walkers = cfg->max_relays < WALKERS_MAX ? cfg->max_relays : WALKERS_MAX;
+    size_t relays_size = (cfg->max_relays * sizeof(struct hr_relay) + RELAY_ALIGN - 1) / RELAY_ALIGN * RELAY_ALIGN;
     int err = HR_E_NOMEM;
 
     if (!ctx)
@@ -31,7 +34,7 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
     ctx->in_scratch = malloc(ctx->hold_max);
     ctx->out_scratch = malloc(ctx->out_cap);
     ctx->tail_scratch = malloc(ctx->hold_max);
-    ctx->relays = calloc(cfg->max_relays, sizeof(*ctx->relays));
+    ctx->relays = aligned_alloc(RELAY_ALIGN, relays_size);
     ctx->walkers = calloc(walkers, sizeof(*ctx->walkers));
     if (!ctx->in_scratch || !ctx->out_scratch || !ctx->tail_scratch || !ctx->relays || !ctx->walkers)
         goto fail;
@@ -39,6 +42,7 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
     memset(ctx->in_scratch, 0, ctx->hold_max);
     memset(ctx->out_scratch, 0, ctx->out_cap);
     memset(ctx->tail_scratch, 0, ctx->hold_max);
+    memset(ctx->relays, 0, relays_size);
     for (uint32_t i = cfg->max_relays; i-- > 0;) {
         ctx->relays[i].next_free = ctx->free;
         ctx->free = &ctx->relays[i];
@@ -84,7 +88,7 @@ int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **r
         return HR_E_NOMEM;
     ctx->free = r->next_free;
     memset(r, 0, sizeof(*r));
-    r->node_id = node_id;
+    r->bootstrap = node_id < 0;
     r->last_api_key = -1;
     hr_inflight_init(&r->in_flight);
     *ret_relay = r;
@@ -99,15 +103,13 @@ void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
     ctx->free = relay;
 }
 
+/* What has passed and could not be moved may end anywhere. */
 bool hr_relay_mid_frame(const struct hr_relay *relay, bool request)
 {
-    const struct hr_relay_request *rq = &relay->rq;
-    const struct hr_relay_response *rs = &relay->rs;
-
     if (request)
-        return rq->state == HR_RQ_STREAM && rq->left < rq->total;
-    return (rs->state == HR_RS_STREAM && rs->left < rs->total) ||
-           ((rs->state == HR_RS_WALK || rs->state == HR_RS_TAIL) && rs->sent > 0);
+        return relay->rq_state == HR_RQ_STREAM || relay->rq_passed > 0;
+    return relay->rs_state == HR_RS_STREAM || relay->rs_state == HR_RS_WALK || relay->rs_state == HR_RS_TAIL ||
+           relay->rs_passed > 0;
 }
 
 uint64_t hr_relay_count(const struct hr_relay *relay)
@@ -122,8 +124,8 @@ void hr_relay_get_state(const struct hr_relay *relay, struct hr_relay_state *ret
     ret_state->response_mid_frame = hr_relay_mid_frame(relay, false);
     ret_state->requests = relay->requests;
     ret_state->responses = relay->responses;
-    ret_state->last_api_key = relay->last_api_key;
-    ret_state->last_api_version = relay->rq.version;
+    ret_state->last_api_key = (int16_t)relay->last_api_key;
+    ret_state->last_api_version = (int16_t)relay->last_version;
     memcpy(ret_state->client_id, relay->client_id, sizeof(relay->client_id));
 }
 
@@ -135,6 +137,7 @@ bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const
         return false;
     ctx->free_walkers = w->next_free;
     w->plan = plan;
+    w->prefix_end = 0;
     relay->walker = w;
     return true;
 }
@@ -162,39 +165,61 @@ bool hr_relay_block(struct hr_relay_call *c)
     return false;
 }
 
-static void moved(struct hr_relay_call *c, uint32_t taken, uint32_t made)
+void hr_relay_begin(struct hr_relay_call *c)
 {
-    c->ret->taken += taken;
-    c->room -= made < c->room ? made : c->room;
+    *c->ret = (struct hr_relay_result){.verdict = HR_DROP_MAX};
+    c->avail = c->in->bytes - *c->passed;
+    c->room -= *c->passed < c->room ? *c->passed : c->room;
+    hr_frame_cursor_at(&c->at, c->in, *c->passed);
+}
+
+bool hr_relay_flush(struct hr_relay_call *c)
+{
+    uint32_t n = *c->passed;
+
+    if (n == 0)
+        return true;
+    if (hr_pieceq_move(c->ctx->bufs, c->out, c->in, n) != 0)
+        return hr_relay_block(c);
+    c->ret->taken += n;
+    *c->passed = 0;
+    return true;
 }
 
 bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left)
 {
-    uint32_t n = *left < c->in->bytes ? *left : c->in->bytes;
+    uint32_t n = *left < c->avail ? *left : c->avail;
 
     if (n > c->room)
         n = c->room;
-    if (n > 0) {
-        if (hr_pieceq_move(c->ctx->bufs, c->out, c->in, n) != 0)
-            return hr_relay_block(c);
-        moved(c, n, n);
-        *left -= n;
-    }
+    hr_relay_pass(c, n);
+    c->at.off += n;
+    *left -= n;
     if (*left == 0)
         return true;
-    if (c->in->bytes > 0)
-        return hr_relay_block(c);
-    return false;
+    return c->avail > 0 ? hr_relay_block(c) : false;
+}
+
+bool hr_relay_drop(struct hr_relay_call *c, uint32_t n)
+{
+    if (!hr_relay_flush(c))
+        return false;
+    hr_pieceq_drop(c->ctx->bufs, c->in, n);
+    hr_frame_cursor_at(&c->at, c->in, 0);
+    c->ret->taken += n;
+    c->avail -= n;
+    return true;
 }
 
 bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, uint32_t len)
 {
+    if (!hr_relay_flush(c))
+        return false;
     if (hr_pieceq_push_bytes(c->ctx->bufs, c->out, data, len) != 0)
         return hr_relay_block(c);
-    hr_pieceq_drop(c->ctx->bufs, c->in, n);
     HR_COUNT_N(c->ctx->stats, edited_bytes, len);
-    moved(c, n, len);
-    return true;
+    c->room -= len < c->room ? len : c->room;
+    return hr_relay_drop(c, n); /* nothing has passed any more: it cannot fail */
 }
 
 uint32_t hr_relay_hold_max(const struct hr_relay_call *c)

@@ -32,7 +32,7 @@ enum hr_request_state {
     X(STREAM, "forwarding the rest of the frame")                                                            \
     X(WHOLE, "waiting for a whole frame that is rewritten")                                                  \
     X(PREFIX, "walking to the end of the brokers, forwarding nothing")                                       \
-    X(WALK, "walking to the tail (or to the end), forwarding what was walked")                                               \
+    X(WALK, "walking to the tail (or to the end), forwarding what was walked")                               \
     X(TAIL, "waiting for the whole tail")
 
 enum hr_response_state {
@@ -42,45 +42,37 @@ enum hr_response_state {
     HR_RS_MAX
 };
 
-struct hr_relay_request {
-    uint8_t state;   /* enum hr_request_state */
-    int16_t version; /* of the newest request */
-    uint32_t total;  /* of the frame, size included */
-    uint32_t left;   /* STREAM, DISCARD: bytes that are still to leave the input; START: so many must be queued
-                        before it is worth another look */
-};
-
-struct hr_relay_response {
-    uint8_t state;   /* enum hr_response_state */
-    int16_t version; /* of the body: ApiVersions may fall back to 0 */
-    uint32_t total;
-    uint32_t left;   /* STREAM: bytes that are still to leave the input */
-    uint32_t sent;   /* WALK, TAIL: frame offset of the input's first byte; PREFIX: where the prefix ends, 0 =
-                        not found yet */
-};
-
 /* The place in a response that is walked while it passes: PREFIX, WALK and TAIL hold one, from a pool. Requests
  * need none: what has to be read of them waits in the queue until all of it is there. */
 struct hr_relay_walker {
     struct hr_relay_walker *next_free;
     const struct hr_plan *plan;
-    struct hr_framewalk walk;
+    uint32_t prefix_end; /* PREFIX: where the brokers end, 0 = not found yet */
+    struct hr_kwalk walk;
 };
 
+/* Bytes that are done with at the front of an input have passed: they are moved in one go when the call ends, or
+ * before something is put behind them. All that is said here of what is left in a frame counts from behind them. */
 struct hr_relay {
     union {
         struct hr_relay *next_free;
         struct hr_relay_walker *walker; /* NULL: none held */
     };
-    int32_t node_id;
-    int16_t last_api_key;
     struct hr_inflight_queue in_flight;
-    struct hr_relay_request rq;
-    struct hr_relay_response rs;
-    uint64_t requests, responses;
-    char client_id[40];
+    uint32_t rq_passed, rs_passed; /* not 0 between calls only when there was no memory to move them */
+    uint32_t rq_left; /* STREAM, DISCARD: of the frame; START: bytes that must be there before another look is
+                         worth it */
+    uint32_t rs_left; /* STREAM, WHOLE: of the frame */
+    uint64_t requests : 48;
+    int64_t last_api_key : 16;
+    uint64_t responses : 48;
+    int64_t last_version : 16;
+    uint8_t rq_state; /* enum hr_request_state */
+    uint8_t rs_state; /* enum hr_response_state */
+    bool bootstrap;   /* of the bootstrap listener: any broker may stand behind it */
+    char client_id[37];
 };
-_Static_assert(sizeof(struct hr_relay) <= 128, "two cache lines: there is one for every session, idle or not");
+_Static_assert(sizeof(struct hr_relay) <= 96, "there is one for every session, idle or not");
 
 struct hr_relay_ctx {
     struct hr_buf_ctx *bufs;
@@ -90,7 +82,7 @@ struct hr_relay_ctx {
     struct hr_relay *relays;
     struct hr_relay *free;
     struct hr_relay_walker *walkers, *free_walkers;
-    struct hr_framewalk scratch_walk; /* within one call */
+    struct hr_kwalk scratch_walk; /* within one call */
     uint32_t hold_max;
     uint8_t *in_scratch;   /* hold_max bytes */
     uint8_t *out_scratch;  /* out_cap bytes */
@@ -108,20 +100,49 @@ struct hr_relay_call {
     struct hr_pieceq *in, *out;
     uint32_t room; /* what is left of it */
     struct hr_relay_result *ret;
+    uint32_t *passed;           /* the relay's, of this direction */
+    struct hr_frame_cursor at;  /* the input's first byte that has not passed */
+    uint32_t avail;             /* bytes from there on */
 };
+
+void hr_relay_begin(struct hr_relay_call *c);
+
+/* The next n bytes pass; who has not come there by walking moves the cursor too. n <= avail. */
+static inline void hr_relay_pass(struct hr_relay_call *c, uint32_t n)
+{
+    *c->passed += n;
+    c->avail -= n;
+    c->room -= n < c->room ? n : c->room;
+}
 
 /* For the two sides: each returns true to go on with the next step, false when this call is over. */
 
+/* Moves what has passed; false (blocked) when there is no memory for it. */
+bool hr_relay_flush(struct hr_relay_call *c);
 /* Ends the call with a verdict. */
 bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verdict);
 /* Ends the call: there is work, but no room, record or buffer. */
 bool hr_relay_block(struct hr_relay_call *c);
-/* Moves up to *left bytes from in to out; false when the call is over, *left says what remains. */
+/* Passes up to *left bytes; false when the call is over, *left says what remains. */
 bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left);
-/* Replaces the first n bytes of in by len new ones in out. False (blocked): nothing has changed. */
+/* Drops the next n bytes, which are there. */
+bool hr_relay_drop(struct hr_relay_call *c, uint32_t n);
+/* Replaces the next n bytes by len new ones in out. False (blocked): they are still there. */
 bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, uint32_t len);
 /* The most that a held frame may take. */
 uint32_t hr_relay_hold_max(const struct hr_relay_call *c);
+
+/* Bytes [off, off + n) behind the cursor, all of which are there: where they stand, or copied to buf. */
+static inline const uint8_t *hr_relay_look(struct hr_relay_call *c, uint32_t off, uint32_t n, uint8_t *buf)
+{
+    uint32_t run;
+    const uint8_t *p = hr_frame_cursor_bytes(&c->at, &run);
+
+    if (run >= off + n)
+        return p + off;
+    hr_pieceq_peek(c->in, *c->passed + off, buf, n);
+    return buf;
+}
 
 /* A walker for the response under way; false: none is free. */
 bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan);

@@ -2,6 +2,7 @@
  * constant memory only, and so serves workers and the control plane alike. */
 #include "shared/kafka/schema.h"
 #include "shared/kafka/schema_index.h"
+#include "shared/kafka/wire.h"
 
 #include <stddef.h>
 
@@ -50,6 +51,34 @@ int16_t hr_kresponse_header_version(int16_t key, int16_t version)
         return 0;
     const struct hr_kmessage *message = hr_kresponse_find(key, version);
     return message != NULL && hr_krange_has(message->flexible, version) ? 1 : 0;
+}
+
+uint32_t hr_ktype_width(uint8_t type)
+{
+    switch ((enum hr_ktype)type) {
+    case HR_KT_BOOL:
+    case HR_KT_INT8:
+        return 1;
+    case HR_KT_INT16:
+    case HR_KT_UINT16:
+        return 2;
+    case HR_KT_INT32:
+    case HR_KT_UINT32:
+        return 4;
+    case HR_KT_INT64:
+    case HR_KT_FLOAT64:
+        return 8;
+    case HR_KT_UUID:
+        return 16;
+    case HR_KT_NONE:
+    case HR_KT_STRING:
+    case HR_KT_BYTES:
+    case HR_KT_RECORDS:
+    case HR_KT_STRUCT:
+    case HR_KT_MAX:
+        break;
+    }
+    return 0;
 }
 
 const char *hr_krole_name(enum hr_krole role)

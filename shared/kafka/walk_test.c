@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/support/kafka_gen.h"
+#include "tests/support/kafka_programs.h"
 
 #define CAP  (1u << 20)
 #define BASE 7 /* messages do not begin at frame offset 0 */
@@ -23,7 +24,7 @@ static void walk_and_compare(const struct hr_kmessage *m, int16_t version, uint3
     struct hr_kwalk w;
     uint32_t at = 0, next = 0;
 
-    hr_kwalk_init(&w, m, version, BASE, BASE + gen.len);
+    hr_kwalk_init(&w, every_role(m, version), BASE, BASE + gen.len);
     for (;;) {
         uint32_t run = 1 + kgen_random(&gen, max_run), used;
         if (run > gen.len - at)
@@ -108,7 +109,7 @@ static void check_truncated(const struct hr_kmessage *m, int16_t version)
         uint32_t end = kgen_random(&gen, gen.len), used;
         struct hr_kwalk w;
         enum hr_kwalk_event ev;
-        hr_kwalk_init(&w, m, version, 0, end);
+        hr_kwalk_init(&w, every_role(m, version), 0, end);
         do
             ev = hr_kwalk_next(&w, buffer + w.pos, end - w.pos, &used);
         while (ev != HR_KWALK_BAD && ev != HR_KWALK_DONE && ev != HR_KWALK_MORE);
@@ -133,7 +134,7 @@ static void check_damaged(const struct hr_kmessage *m, int16_t version)
         enum hr_kwalk_event ev;
         uint32_t used, steps = 0;
         buffer[kgen_random(&gen, gen.len)] = (uint8_t)kgen_random(&gen, 256);
-        hr_kwalk_init(&w, m, version, 0, gen.len);
+        hr_kwalk_init(&w, every_role(m, version), 0, gen.len);
         do {
             ev = hr_kwalk_next(&w, buffer + w.pos, gen.len - w.pos, &used);
             assert_true(w.pos <= gen.len);
@@ -185,7 +186,7 @@ static enum hr_kwalk_event outcome(const uint8_t *p, uint32_t len, uint32_t fram
     enum hr_kwalk_event ev;
     uint32_t used;
 
-    hr_kwalk_init(&w, &tiny, 0, 0, frame);
+    hr_kwalk_init(&w, every_role(&tiny, 0), 0, frame);
     do
         ev = hr_kwalk_next(&w, p + w.pos, len - w.pos, &used);
     while (ev != HR_KWALK_BAD && ev != HR_KWALK_DONE && ev != HR_KWALK_MORE);

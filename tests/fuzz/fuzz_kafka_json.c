@@ -4,6 +4,7 @@
  * the same schema in another way and in pieces, must find the message's end where the codec finds it. */
 #include "shared/kafka/json.h"
 #include "shared/kafka/walk.h"
+#include "tests/support/kafka_programs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static void walk_too(const struct hr_kmessage *message, int16_t version, const u
     enum hr_kwalk_event ev;
     uint32_t at = 0;
 
-    hr_kwalk_init(&w, message, version, 0, len);
+    hr_kwalk_init(&w, every_role(message, version), 0, len);
     do {
         uint32_t run = len - at < piece ? len - at : piece, used = 0;
         ev = hr_kwalk_next(&w, data + at, run, &used);

@@ -7,6 +7,7 @@
 #include "shared/kafka/walk.h"
 #include "shared/kafka/wire.h"
 #include "tests/support/kafka_gen.h"
+#include "tests/support/kafka_programs.h"
 #include "tests/support/relay_fixture.h"
 
 #define HOLD_MAX 16384u
@@ -37,7 +38,7 @@ static bool well_formed(int16_t key, int16_t version, const uint8_t *frame, uint
         version = 0;
     if (at > len)
         return false;
-    hr_kwalk_init(&w, hr_kresponse_find(key, version), version, at, len);
+    hr_kwalk_init(&w, every_role(hr_kresponse_find(key, version), version), at, len);
     do
         ev = hr_kwalk_next(&w, frame + w.pos, len - w.pos, &used);
     while (ev != HR_KWALK_DONE && ev != HR_KWALK_BAD);

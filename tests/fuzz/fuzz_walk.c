@@ -7,6 +7,7 @@
 
 #include "dataplane/kafka/transcode.h"
 #include "shared/kafka/walk.h"
+#include "tests/support/kafka_programs.h"
 
 #define MESSAGE_MAX (256u << 10)
 
@@ -37,7 +38,7 @@ static struct story tell(const struct hr_kmessage *m, int16_t version, const uin
     struct hr_kwalk w;
     uint32_t steps = 0;
 
-    hr_kwalk_init(&w, m, version, 0, len);
+    hr_kwalk_init(&w, every_role(m, version), 0, len);
     for (;;) {
         uint32_t run = len - w.pos, used, before = w.pos;
         if (seed) {

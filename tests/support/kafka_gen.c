@@ -65,7 +65,8 @@ static void an_int(struct kgen *g, const struct hr_kfield *f)
     if (kgen_random(g, 3) == 0)
         raw = kgen_random(g, 40);
     uint64_t v = width < 8 ? raw & ((1ull << (8 * width)) - 1) : raw;
-    if (f->role != HR_KR_NONE && width <= 8) {
+    bool told = f->role != HR_KR_NONE && width <= 8 && (f->role != HR_KR_PARTITION_ERROR || v != 0);
+    if (told) {
         struct kgen_event *e = event(g, HR_KWALK_VALUE, f);
         e->length = width;
         e->value = (int64_t)v;
@@ -158,6 +159,8 @@ static void tags(struct kgen *g, const struct hr_kfield *fields, int n, int16_t 
         if (hr_krange_has(fields[i].versions, version) && hr_krange_has(fields[i].tagged, version) &&
             kgen_random(g, 2) == 0)
             chosen[count++] = &fields[i];
+    if (depth == 0 && count + unknown > 0)
+        event(g, HR_KWALK_TAGS, NULL);
     varint(g, count + unknown);
     for (uint32_t i = 0; i < count; i++)
         a_tag(g, chosen[i], version, depth);
@@ -178,8 +181,6 @@ static void a_struct(struct kgen *g, const struct hr_kfield *fields, int n, int1
             a_field(g, &fields[i], version, flex, depth);
     if (!flex)
         return;
-    if (depth == 0)
-        event(g, HR_KWALK_TAGS, NULL);
     tags(g, fields, n, version, depth);
 }
 
