@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <rte_mempool.h>
+
 #include "shared/kafka/wire.h"
 #include "tests/support/relay_fixture.h"
 
@@ -148,6 +150,55 @@ static void room_is_kept(void **state)
     assert_int_equal(f.request.taken, 0);
     assert_sent(&b);
     rf_free(&b);
+}
+
+static void take_all_chunks(void **chunks, uint32_t *n)
+{
+    for (*n = 0; rte_mempool_get(f.bufs.chunk_pool, &chunks[*n]) == 0; ++*n)
+        ;
+}
+
+/* What has been read, and counted, but cannot be moved stays where it is until there is memory. */
+static void no_memory_to_move(void **state)
+{
+    static void *chunks[8192];
+    struct rf_bytes b = {0}, want = {0};
+    struct hr_relay_state s;
+    uint32_t n;
+
+    rf_reset(&f, 3);
+    do { /* no room behind what is queued */
+        rf_feed(&f, &f.broker_out, "x", 1, 1);
+        rf_append(&want, "x", 1);
+    } while (f.broker_out.last->tail < HR_PIECE_CHUNK_N);
+    produce(&b, 3, 1, 3000);
+    produce(&b, 3, 1, 3000);
+    produce(&b, 3, 1, 3000);
+    rf_append(&want, b.p, b.len);
+    rf_feed(&f, &f.client_in, b.p, b.len - 100, 1448);
+    take_all_chunks(chunks, &n);
+    for (int i = 0; i < 3; i++) {
+        hr_relay_requests(f.ctx, f.relay, f.policy, f.listener, &f.client_in, &f.broker_out, f.room, &f.request);
+        assert_true(f.request.blocked);
+        assert_int_equal(f.request.taken, 0);
+        assert_int_equal(f.client_in.bytes, b.len - 100);
+        assert_int_equal(f.broker_out.bytes, want.len - b.len);
+        hr_relay_get_state(f.relay, &s);
+        assert_true(s.request_mid_frame);
+        assert_int_equal(s.requests, 3);
+        assert_int_equal(s.in_flight, 3);
+    }
+    while (n > 0)
+        rte_mempool_put(f.bufs.chunk_pool, chunks[--n]);
+    rf_feed(&f, &f.client_in, b.p + b.len - 100, 100, 100);
+    rf_requests(&f);
+    assert_int_equal(f.request.taken, b.len);
+    assert_sent(&want);
+    assert_false(hr_relay_mid_frame(f.relay, true));
+    assert_int_equal(in_flight(), 3);
+    assert_true(rf_balanced(&f));
+    rf_free(&b);
+    rf_free(&want);
 }
 
 static void refused(const struct rf_bytes *b, enum hr_drop want)
@@ -508,7 +559,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_in_any_pieces), cmocka_unit_test(header_first_then_cut_through),
-        cmocka_unit_test(room_is_kept),         cmocka_unit_test(bad_frames),
+        cmocka_unit_test(room_is_kept),         cmocka_unit_test(no_memory_to_move),
+        cmocka_unit_test(bad_frames),
         cmocka_unit_test(bad_headers),          cmocka_unit_test(long_client_id),
         cmocka_unit_test(client_id_is_escaped), cmocka_unit_test(acks_zero_has_no_record),
         cmocka_unit_test(in_flight_is_bounded), cmocka_unit_test(unsupported_api_versions),

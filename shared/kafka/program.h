@@ -42,9 +42,9 @@ struct hr_kstep {
     uint8_t code;  /* enum hr_kstep_code */
     uint8_t level; /* of its loop */
     uint8_t width; /* bytes of a value, a length or a count; 0: a varint, one more than it says */
-    bool nullable;
-    bool is_signed;
-    bool unless_zero; /* tell it only where it is not 0 */
+    bool nullable : 1;
+    bool is_signed : 1;
+    bool unless_zero : 1; /* tell it only where it is not 0 */
     uint16_t n;
     uint16_t to; /* a step's number */
     const struct hr_kfield *field;

@@ -18,15 +18,37 @@
 static uint8_t buffer[CAP];
 static struct kgen gen = {.buf = buffer, .cap = CAP};
 
+/* What a program is to tell of what the generator made. */
+struct asked {
+    const struct hr_kprogram *program;
+    uint32_t roles;
+    bool tags;
+};
+
+static const struct kgen_event *next_asked(const struct asked *a, uint32_t *at)
+{
+    while (*at < gen.n_events) {
+        const struct kgen_event *e = &gen.events[(*at)++];
+        if (e->event == HR_KWALK_TAGS ? a->tags : (a->roles & (1u << e->field->role)) != 0)
+            return e;
+    }
+    return NULL;
+}
+
 /* Walks buf in runs of 1..max_run bytes and compares with what the generator expects. */
-static void walk_and_compare(const struct hr_kmessage *m, int16_t version, uint32_t max_run)
+static void walk_and_compare(const struct asked *a, uint32_t max_run)
 {
     struct hr_kwalk w;
     uint32_t at = 0, next = 0;
+    const struct kgen_event *e;
 
-    hr_kwalk_init(&w, every_role(m, version), BASE, BASE + gen.len);
+    hr_kwalk_init(&w, a->program, BASE, BASE + gen.len);
     for (;;) {
         uint32_t run = 1 + kgen_random(&gen, max_run), used;
+        if (run > gen.len - at)
+            run = gen.len - at;
+        if (kgen_random(&gen, 2) == 0)
+            at += hr_kwalk_pass(&w, run < gen.len - at ? run : gen.len - at);
         if (run > gen.len - at)
             run = gen.len - at;
         enum hr_kwalk_event ev = hr_kwalk_next(&w, buffer + at, run, &used);
@@ -41,8 +63,8 @@ static void walk_and_compare(const struct hr_kmessage *m, int16_t version, uint3
         if (ev == HR_KWALK_DONE)
             break;
         assert_int_not_equal(ev, HR_KWALK_BAD);
-        assert_true(next < gen.n_events);
-        const struct kgen_event *e = &gen.events[next++];
+        e = next_asked(a, &next);
+        assert_non_null(e);
         assert_int_equal(ev, e->event);
         assert_ptr_equal(w.field, e->field);
         if (ev != HR_KWALK_ARRAY_END || e->event != HR_KWALK_ARRAY_END)
@@ -57,7 +79,7 @@ static void walk_and_compare(const struct hr_kmessage *m, int16_t version, uint3
         if (ev == HR_KWALK_ARRAY_END)
             assert_int_equal(w.pos, BASE + e->offset);
     }
-    assert_int_equal(next, gen.n_events);
+    assert_null(next_asked(a, &next));
     assert_int_equal(at, gen.len);
 }
 
@@ -79,26 +101,52 @@ static void each_message(void (*fn)(const struct hr_kmessage *m, int16_t version
         fn(&hr_kresponse_header, v);
 }
 
-static void check_events(const struct hr_kmessage *m, int16_t version)
+static void check_events(const struct hr_kmessage *m, int16_t version, const struct asked *a)
 {
     for (int round = 0; round < 6; round++) {
-        uint64_t seed = gen.seed;
         kgen_message(&gen, m, version);
         static const uint32_t runs[] = {CAP, 1, 2, 7, 100, 1500};
         for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
             if (gen.len > 100000 && runs[i] < 7)
                 continue;
-            walk_and_compare(m, version, runs[i]);
+            walk_and_compare(a, runs[i]);
         }
-        (void)seed;
     }
+}
+
+static void check_every_role(const struct hr_kmessage *m, int16_t version)
+{
+    struct asked a = {every_role(m, version), HR_KPROGRAM_EVERY_ROLE, true};
+
+    check_events(m, version, &a);
+}
+
+/* What nobody asks for is passed over, and joined with what else is passed over. */
+static void check_some_roles(const struct hr_kmessage *m, int16_t version)
+{
+    struct asked a = {.roles = kgen_random(&gen, 3) > 0 ? kgen_random(&gen, 1u << 30) : 0};
+    struct hr_kprogram *program;
+
+    a.tags = kgen_random(&gen, 2) == 0;
+    struct hr_kprogram_spec spec = {.body = m, .version = version, .roles = a.roles, .tags = a.tags};
+    assert_int_equal(hr_kprogram_create(&spec, &program), 0);
+    assert_true(program->n <= every_role(m, version)->n);
+    a.program = program;
+    check_events(m, version, &a);
+    hr_kprogram_destroy(program);
+}
+
+static void some_roles_of_every_message(void **state)
+{
+    gen.seed = 45;
+    each_message(check_some_roles);
 }
 
 static void every_message_in_pieces(void **state)
 {
     gen.seed = 42;
     print_message("seed %llu\n", (unsigned long long)gen.seed);
-    each_message(check_events);
+    each_message(check_every_role);
 }
 
 /* A frame that ends early must end in BAD, never in DONE or in waiting. */
@@ -231,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_in_pieces),
+        cmocka_unit_test(some_roles_of_every_message),
         cmocka_unit_test(truncated),
         cmocka_unit_test(damaged),
         cmocka_unit_test(bounds),

@@ -62,7 +62,8 @@ static struct story tell(const struct hr_kmessage *m, int16_t version, const uin
             check(w.offset <= len && (w.length < 0 || (uint32_t)w.length <= len - w.offset));
             add(&s, (uint64_t)w.length);
         }
-        s.events++;
+        if (ev != HR_KWALK_TAGS) /* an empty section that is longer than need be is told, in its shortest form not */
+            s.events++;
         add(&s, ev);
         add(&s, w.offset);
         add(&s, (uint64_t)(uintptr_t)w.field);
