@@ -1,8 +1,9 @@
 /* When received data is acknowledged. An ACK costs both ends a packet, so there is at most one per batch of
  * received segments (it leaves with the flush behind the batch, and with data where there is any), and:
  *
- *   quick    each batch: the first 16 segments of a connection, the first 16 after an idle time, and 16 after
- *            a gap was filled. The sender's window is small then, and it grows by ACKs.
+ *   quick    each batch: the first 16 segments of a connection, the first 16 after an idle time, 16 after a gap
+ *            was filled, and 16 after the timer found several segments waiting. The sender's window is small
+ *            then, it grows by ACKs, and a sender that has used it up has nothing to do but wait for one.
  *   thin     at the latest at 8 segments or a quarter of the window (RFC 9293 3.8.6.3 recommends two segments;
  *            deviation), so that a sender that counts bytes (RFC 3465) and paces sees no difference.
  *   delayed  delayed_ack_us after the first that nothing else acknowledged. That is 4 ms: a peer with Nagle's
@@ -47,6 +48,8 @@ void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     c->ack_at_us = 0;
     HR_COUNT(tcp->stats, tcp_delayed_ack);
+    if (c->ack_segs > 1 && !HR_MUTANT(THIN_FOR_SMALL_WINDOWS))
+        hr_tcp_ack_quick(c);
     hr_tcp_ack_soon(tcp, c);
 }
 

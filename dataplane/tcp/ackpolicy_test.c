@@ -71,6 +71,25 @@ static void test_one_per_eight_segments(void **state)
     assert_int_equal(batch(3, 100), 1);
 }
 
+/* A sender whose window is smaller than eight segments waits for the timer once, and not for each window again. One
+ * segment alone, as a small request is, says nothing of the kind. */
+static void test_timer_finds_small_windows(void **state)
+{
+    (void)state;
+    establish(true, true, true);
+    use_up_quick();
+    assert_int_equal(batch(5, MSS), 0);
+    pass(5000);
+    assert_int_equal(n_out, 1);
+    assert_int_equal(batch(5, MSS), 1);
+    assert_int_equal(batch(5, MSS), 1);
+    assert_int_equal(batch(5, MSS), 1);
+    assert_int_equal(batch(1, 100), 1);
+    assert_int_equal(batch(1, 100), 0);
+    pass(5000);
+    assert_int_equal(batch(1, 100), 0);
+}
+
 /* A reader that is behind leaves 16 KB of window: three segments are more than a quarter of it. */
 static void test_one_per_quarter_window(void **state)
 {
@@ -179,6 +198,7 @@ int main(void)
         T(test_first_segments_are_quick),
         T(test_one_per_batch),
         T(test_one_per_eight_segments),
+        T(test_timer_finds_small_windows),
         T(test_one_per_quarter_window),
         T(test_idle_makes_quick),
         T(test_gap),

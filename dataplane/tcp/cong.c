@@ -82,11 +82,13 @@ void hr_tcp_cong_leave_start(struct hr_tcp_conn *c)
     c->cong = (struct hr_tcp_cong){.phase = HR_TCP_CONG_LATER};
 }
 
-static uint32_t reduce(const struct hr_tcp *tcp, struct hr_tcp_conn *c, bool timeout)
+static uint32_t reduce(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t flight, bool timeout)
 {
-    /* RFC 5681 3.1 takes FlightSize without what limited transmit added, and it may be far below a window
-     * that an application did not fill. */
-    uint32_t flight = RTE_MIN(c->snd_nxt - c->snd_una, c->cwnd);
+    /* RFC 5681 3.1 takes FlightSize, which may be far below a window that an application did not fill, and without
+     * what limited transmit added. A window that was in use counts whole (RFC 9438 4.6): what a segment did not fit
+     * into has been earned too. */
+    if (flight + c->smss > c->cwnd && !HR_MUTANT(ROUNDED_REDUCTION))
+        flight = c->cwnd;
 
     hr_tcp_cong_leave_start(c);
     c->cong.acked = 0;
@@ -96,9 +98,9 @@ static uint32_t reduce(const struct hr_tcp *tcp, struct hr_tcp_conn *c, bool tim
     return RTE_MAX(tcp->cong->reduce(c, flight, timeout), 2u * c->smss);
 }
 
-void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked)
 {
-    c->ssthresh = reduce(tcp, c, false);
+    c->ssthresh = reduce(tcp, c, c->snd_nxt - c->snd_una + acked, false);
     c->cwnd = c->ssthresh;
     if (!c->sack_on)
         c->cwnd += 3u * c->smss; /* the three that caused the duplicate ACKs have left (RFC 6582 3.2) */
@@ -107,7 +109,7 @@ void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 void hr_tcp_cong_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     if (c->retries == 0) /* not again for a retransmission of the same segment (RFC 5681 3.1) */
-        c->ssthresh = reduce(tcp, c, true);
+        c->ssthresh = reduce(tcp, c, c->snd_nxt - c->snd_una, true);
     if (!HR_MUTANT(NO_COLLAPSE))
         c->cwnd = c->smss;
     c->cong.acked = 0;

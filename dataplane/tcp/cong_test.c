@@ -93,7 +93,7 @@ static void test_cubic_regains_in_k(void **state)
     fresh(HR_TCP_CONG_CUBIC);
     conn.cwnd = 2000 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     assert_int_equal(conn.ssthresh, 1400 * SMSS);
     assert_int_equal(conn.cwnd, conn.ssthresh);
     double k = cbrt(2000 * 0.3 / 0.4) * 1000;
@@ -105,7 +105,7 @@ static void test_cubic_regains_in_k(void **state)
     /* Below where it was: fast convergence leaves room to others (4.7). */
     conn.cwnd = 1800 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     assert_int_equal(conn.cong.cubic.w_max, 1800 * SMSS * 17ULL / 20);
     assert_int_equal(conn.cwnd, 1260 * SMSS);
 }
@@ -118,7 +118,7 @@ static void test_cubic_is_reno_friendly(void **state)
     conn.srtt_us = 10000;
     conn.cwnd = 20 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     assert_int_equal(conn.cwnd, 14 * SMSS);
     uint32_t rounds = 0;
     for (; conn.cwnd < 20 * SMSS && rounds < 100; rounds++)
@@ -160,7 +160,7 @@ static void test_undo(void **state)
     fresh(HR_TCP_CONG_CUBIC);
     conn.cwnd = 2000 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     regain(1900 * SMSS);
     uint32_t cwnd = conn.cwnd, ssthresh = conn.ssthresh, w_max = conn.cong.cubic.w_max;
     hr_tcp_cong_save(&conn, &saved);
@@ -182,7 +182,7 @@ static void test_application_limited(void **state)
         fresh(algorithms[i]);
         conn.cwnd = 2000 * SMSS;
         conn.snd_nxt = conn.snd_una + conn.cwnd;
-        hr_tcp_cong_loss(&tcp, &conn);
+        hr_tcp_cong_loss(&tcp, &conn, 0);
         acks(3 * 1400, 100);
         uint32_t before = conn.cwnd;
         for (int k = 0; k < 3000; k++) { /* five minutes of a trickle */
@@ -277,7 +277,7 @@ static void test_hystart_returns(void **state)
     uint32_t before = conn.cwnd;
     round_of(50000);
     assert_true(conn.cwnd >= 2 * before - 10 * SMSS);
-    hr_tcp_cong_loss(&tcp, &conn); /* loss ends it for good */
+    hr_tcp_cong_loss(&tcp, &conn, 0); /* loss ends it for good */
     assert_int_equal(conn.cong.phase, HR_TCP_CONG_LATER);
     round_of(40000);
     round_of(90000);
@@ -315,14 +315,35 @@ static void test_reno(void **state)
     fresh(HR_TCP_CONG_RENO);
     conn.cwnd = 40 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     assert_int_equal(conn.cwnd, 20 * SMSS);
     acks(20, 5000);
     assert_in_range(conn.cwnd, 20 * SMSS + SMSS * 9 / 10, 21 * SMSS);
     conn.cwnd = 3 * SMSS;
     conn.snd_nxt = conn.snd_una + conn.cwnd;
-    hr_tcp_cong_loss(&tcp, &conn);
+    hr_tcp_cong_loss(&tcp, &conn, 0);
     assert_int_equal(conn.cwnd, 2 * SMSS); /* never below */
+}
+
+/* What is reduced is what was in flight when the ACK came, and a window in use counts whole (RFC 9438 4.6). */
+static void test_reduction_counts_the_flight(void **state)
+{
+    (void)state;
+    fresh(HR_TCP_CONG_CUBIC);
+    conn.cwnd = 20 * SMSS + SMSS / 2;
+    conn.snd_nxt = conn.snd_una + 12 * SMSS; /* of 20; the ACK that tells of a gap has taken 8 */
+    hr_tcp_cong_loss(&tcp, &conn, 8 * SMSS);
+    assert_int_equal(conn.ssthresh, (20 * SMSS + SMSS / 2) * 7 / 10);
+    fresh(HR_TCP_CONG_CUBIC);
+    conn.cwnd = 20 * SMSS;
+    conn.snd_nxt = conn.snd_una + 4 * SMSS; /* nobody filled it */
+    hr_tcp_cong_loss(&tcp, &conn, 6 * SMSS);
+    assert_int_equal(conn.ssthresh, 7 * SMSS);
+    fresh(HR_TCP_CONG_CUBIC);
+    conn.cwnd = 20 * SMSS;
+    conn.snd_nxt = conn.snd_una + 22 * SMSS; /* two by limited transmit */
+    hr_tcp_cong_loss(&tcp, &conn, 0);
+    assert_int_equal(conn.ssthresh, 14 * SMSS);
 }
 
 int main(void)
@@ -341,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_hystart_needs_samples),
         cmocka_unit_test(test_ssthresh_ends_the_start),
         cmocka_unit_test(test_reno),
+        cmocka_unit_test(test_reduction_counts_the_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -678,8 +678,9 @@ void hr_tcp_ka_restart(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_rtt_sample(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t rtt_us);
 static inline uint32_t hr_tcp_rtt_since(const struct hr_tcp *tcp, uint64_t at_us)
 {
-    uint64_t us = tcp->now_us - at_us;
-    return us == 0 ? 1 : us > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)us;
+    /* A stamp may be some ticks ahead of the clock (xmit.c). */
+    uint64_t us = tcp->now_us > at_us ? tcp->now_us - at_us : 1;
+    return us > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)us;
 }
 /* SND.UNA moved over what was sent once, beginning at oldest_us. */
 void hr_tcp_rtt_plain(const struct hr_tcp *tcp, struct hr_tcp_conn *c, uint64_t oldest_us, uint32_t newest_rtt_us);
@@ -705,8 +706,8 @@ void hr_tcp_cong_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked
 /* For each RTT sample, the more the better: HyStart++ wants eight per round trip. */
 void hr_tcp_cong_rtt(struct hr_tcp_conn *c, uint32_t rtt_us);
 /* Fast recovery begins: cwnd and ssthresh are what they shall be after it (RFC 9937 starts from the window before
- * and ends at ssthresh). */
-void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+ * and ends at ssthresh). acked: what the ACK that told of the loss has taken out of the flight just now. */
+void hr_tcp_cong_loss(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t acked);
 void hr_tcp_cong_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_cong_recovered(struct hr_tcp_conn *c);
 void hr_tcp_cong_idle(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* about to send with nothing in flight */

@@ -62,6 +62,8 @@
     X(GROWTH_UNUSED, "loss", "a window that was not in use grows (RFC 7661)")                       \
     X(LARGE_INITIAL_WINDOW, "scripts", "a hundred segments at first (RFC 6928)")                    \
     X(NO_HYSTART, "cong", "growing round trips do not end slow start (RFC 9406)")                   \
+    X(ROUNDED_REDUCTION, "cong", "what did not fill a segment is reduced away (RFC 9438 4.6)")      \
+    X(ORDER_BY_SEQUENCE, "rack", "within a tick the lower sequence number was earlier")             \
     X(CUBIC_WITHOUT_RENO, "cong", "small windows do not grow as Reno's do (RFC 9438 4.3)")          \
     X(NO_FAST_CONVERGENCE, "cong", "a flow that shrinks leaves no room (RFC 9438 4.7)")             \
     X(PAUSE_COUNTS, "cong", "the curve goes on while nothing is sent (RFC 9438 5.8)")               \
@@ -69,6 +71,7 @@
     X(PORT_UNLIMITED, "pace", "a port's allowance is not respected")                                \
     X(PORT_WITHOUT_TURNS, "pace", "who is there first uses up a port's allowance")                  \
     X(NO_QUICK_ACKS, "ackpolicy", "the first segments wait for the delayed ACK")                    \
+    X(THIN_FOR_SMALL_WINDOWS, "ackpolicy", "the timer finds small windows again and again")         \
     X(ACK_TOO_THIN, "ackpolicy", "eight segments are not acknowledged")                             \
     X(ACK_LATE, "ackpolicy", "a delayed ACK waits 40 ms: Nagle's algorithm stalls")                 \
     X(MOVED_IS_DRAINED, "window", "what waits in the other leg's queue widens the window")          \

@@ -112,6 +112,34 @@ static void test_mean_window_in_the_cubic_region(void **state)
     finish();
 }
 
+/* What arrives at 1 % of loss is what the model's window carries, however the ACKs are bunched: one by one, each
+ * second, or by the receiver's batch. Nothing is sent twice that was not lost. */
+static void test_goodput_under_loss(void **state)
+{
+    static const uint32_t batches[] = {1, 2, 32};
+    const double model = reno_window(0.01) * 1448 * 8 / 10000; /* Mbit/s */
+    (void)state;
+    for (unsigned i = 0; i < RTE_DIM(batches); i++) {
+        double sum = 0;
+        uint64_t again = 0, lost = 0;
+        for (uint64_t seed = 51; seed <= 54; seed++) {
+            tp_open(&path, seed, NULL);
+            path.loss = 0.01;
+            path.batch = batches[i];
+            struct tp_flow *f = tp_add_flow(&path, 0, FOR_EVER);
+            tp_run(&path, 60 * S);
+            sum += (double)f->received * 8 / 60e6;
+            lost += path.lost;
+            again += path.end[0].stats.counters[HR_CTR_tcp_retransmit_segs];
+            finish();
+        }
+        print_message("batches of %u: %.2f Mbit/s, model %.2f; %lu lost, %lu sent again\n", batches[i], sum / 4, model,
+                      (unsigned long)lost, (unsigned long)again);
+        check(sum / 4 >= 0.9 * model);
+        check((double)again <= 1.01 * (double)lost);
+    }
+}
+
 /* ---- a queue ---- */
 
 static double jain(const double *x, unsigned n)
@@ -206,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_mean_window_in_the_reno_region),
         T(test_mean_window_in_the_cubic_region),
+        T(test_goodput_under_loss),
         T(test_two_flows_share_a_queue),
         T(test_one_flow_fills_the_link),
         T(test_slow_start_ends_without_loss),

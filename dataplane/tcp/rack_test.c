@@ -198,6 +198,34 @@ static void test_lost_retransmission(void **state)
     hr_tcp_abort(tcp, conn);
 }
 
+/* Turns may be shorter than the clock's tick: new data of the turn before left at the same microsecond as the
+ * retransmission, but ahead of it, and says nothing about it. */
+static void test_order_within_a_tick(void **state)
+{
+    (void)state;
+    start(true, true, 8);
+    queue(4 * MSS);
+    said();
+    assert_int_equal(n_out, 4);
+    sent_is(0, 8);
+    n_out = 0;
+    acks(0, 1, 6, RTT); /* at the same microsecond */
+    said();
+    assert_true(n_out >= 1);
+    sent_is(0, 0);
+    n_out = 0;
+    pass(RTT);
+    acks(0, 1, 9, RTT);
+    said();
+    for (unsigned i = 0; i < n_out; i++)
+        assert_true(out[i].seq != base);
+    assert_int_equal(stats.counters[HR_CTR_tcp_retransmit_segs], 1);
+    n_out = 0;
+    acks(12, 0, 0, RTT);
+    assert_int_equal(conn->recovery, HR_TCP_RECOVERY_NONE);
+    hr_tcp_abort(tcp, conn);
+}
+
 /* ---- RFC 8985 6.3 ---- */
 
 /* A timeout takes the first segment for lost, and what is overdue; not what has just been sent. */
@@ -617,6 +645,7 @@ int main(void)
         T(test_reordering_is_learnt),
         T(test_window_follows_duplicates),
         T(test_lost_retransmission),
+        T(test_order_within_a_tick),
         T(test_timeout_marks_by_time),
         T(test_probe_repeats_the_last),
         T(test_probe_prefers_new_data),

@@ -55,7 +55,7 @@ static void enter_fast(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     f->pto_at = 0;
     f->recover = c->snd_nxt;
     f->rtx_force = true;
-    hr_tcp_cong_loss(tcp, c);
+    hr_tcp_cong_loss(tcp, c, d->acked);
     if (c->sack_on)
         hr_tcp_prr_begin(&f->prr, c->snd_nxt - c->snd_una, f->xmit.sacked_bytes, d);
     else

@@ -65,7 +65,7 @@ bool hr_tcp_tlp_acked(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t ack, c
         c->tlp_out = false;
         if (c->recovery == HR_TCP_RECOVERY_NONE) {
             HR_COUNT(tcp->stats, tcp_tlp_repair);
-            hr_tcp_cong_loss(tcp, c);
+            hr_tcp_cong_loss(tcp, c, 0);
             hr_tcp_cong_recovered(c);
         }
     } else if (dup) { /* case 3: both copies arrived, at a peer that does not report duplicates */

@@ -18,6 +18,7 @@ void hr_tcp_xmit_init(struct hr_tcp_xmit *x, struct hr_tcp_slab *slab, uint32_t 
     TAILQ_INIT(&x->lost);
     x->sacked_bytes = x->lost_bytes = x->n_sacked = 0;
     x->first_used = false;
+    x->ahead_us = 0;
     x->slab = slab;
 }
 
@@ -116,6 +117,19 @@ static struct hr_txrec *split(struct hr_tcp_xmit *x, struct hr_txrec *r, uint32_
 
 /* ---- sending ---- */
 
+/* The clock stands still during a turn, and turns may be shorter than its tick; yet RACK must know what left after
+ * what. Ties go by sequence number, which is right for new data behind a retransmission. For one that follows what
+ * stands above it the stamp is a tick ahead. */
+static uint64_t stamp(struct hr_tcp_xmit *x, uint32_t end, uint64_t now_us)
+{
+    const struct hr_txrec *last = TAILQ_LAST(&x->in_time, hr_txrec_list);
+
+    if (last == NULL || last->xmit_us < now_us || HR_MUTANT(ORDER_BY_SEQUENCE))
+        return now_us;
+    x->ahead_us = last->xmit_us + hr_seq_lt(end, last->end);
+    return x->ahead_us;
+}
+
 bool hr_tcp_xmit_room(const struct hr_tcp_xmit *x)
 {
     const struct hr_tcp_slab *s = x->slab;
@@ -137,7 +151,7 @@ void hr_tcp_xmit_sent_first(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, u
     n->end = end;
     n->state = HR_TXREC_IN_FLIGHT;
     n->retransmitted = n->known = false;
-    n->xmit_us = now_us;
+    n->xmit_us = RTE_MAX(now_us, x->ahead_us);
     hr_seqtree_insert(&x->tree, x->tree.last, &n->node);
     TAILQ_INSERT_TAIL(&x->in_time, n, link);
 }
@@ -149,6 +163,7 @@ void hr_tcp_xmit_sent_again(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, u
     if (r == NULL || r->state == HR_TXREC_SACKED || hr_seq_leq(r->end, seq))
         return;
     end = hr_seq_min(end, r->end);
+    now_us = stamp(x, end, now_us);
     if (r->state == HR_TXREC_LOST)
         x->lost_bytes -= end - seq;
     /* Goes on where the retransmission before it ended, in the same burst: that record grows. */
@@ -190,7 +205,7 @@ static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32
             d->earlier = true;
             return;
         }
-        if (d->now_us - r->xmit_us < d->min_rtt_us)
+        if (d->now_us < r->xmit_us + d->min_rtt_us)
             return;
     }
     if (d->xmit_us == 0 || hr_txrec_sent_after(r->xmit_us, end, d->xmit_us, d->end)) {

@@ -50,6 +50,7 @@ struct hr_tcp_xmit {
     uint32_t n_sacked;      /* SACKed records: islands at the receiver */
     bool first_used;
     struct hr_txrec first;
+    uint64_t ahead_us;      /* the newest time of transmission, where it was set ahead of the clock; else older */
     struct hr_tcp_slab *slab;
 };
 
