@@ -208,9 +208,9 @@ static uint16_t to_wire(void *owner, uint32_t port_index, struct rte_mbuf **pkts
     return n;
 }
 
-static void on_tcp_take(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+static void on_tcp_take(void *owner, struct rte_mbuf **segs, uint32_t n)
 {
-    hr_tcp_input_take(((struct rb_peers *)owner)->tcp, src, dst, m);
+    hr_tcp_input_take(((struct rb_peers *)owner)->tcp, segs, n);
 }
 
 static void emit_take(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)

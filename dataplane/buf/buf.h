@@ -98,6 +98,12 @@ HR_MUST_CHECK int hr_pieceq_push_mbuf_take(struct hr_buf_ctx *ctx, struct hr_pie
  * into one piece (one reference is given back). */
 HR_MUST_CHECK int hr_pieceq_push_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece piece);
 
+/* Appends the data of n packets, behind the first skip bytes of each (no more than its first mbuf holds). They come from
+ * a port: no queue holds them yet. Chains are cut into their mbufs. Takes them all; returns how many were appended whole
+ * before there was no chunk. */
+HR_MUST_CHECK uint32_t hr_pieceq_push_packets_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q,
+                                                   struct rte_mbuf **pkts, uint32_t n, uint32_t skip);
+
 /* Appends len bytes made by Headrace itself, copied into buffers of hdr_pool. An eighth of that pool is kept
  * for headers: payload that waits for a slow reader must not stop everybody's ACKs. */
 HR_MUST_CHECK int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void *data,

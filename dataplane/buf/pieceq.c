@@ -138,6 +138,50 @@ int hr_pieceq_push_mbuf_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct
                                (struct hr_piece){.mbuf = m, .off = m->data_off, .len = m->data_len});
 }
 
+/* False: no chunk; what was not appended is freed. */
+static bool push_chain_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct rte_mbuf *m)
+{
+    while (m != NULL) {
+        struct rte_mbuf *next = m->next;
+        m->next = NULL;
+        m->nb_segs = 1;
+        m->pkt_len = m->data_len;
+        if (hr_pieceq_push_take(ctx, q, (struct hr_piece){.mbuf = m, .off = m->data_off, .len = m->data_len}) != 0) {
+            rte_pktmbuf_free(next);
+            return false;
+        }
+        m = next;
+    }
+    return true;
+}
+
+uint32_t hr_pieceq_push_packets_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct rte_mbuf **pkts, uint32_t n,
+                                     uint32_t skip)
+{
+    uint32_t before = q->n_pieces, i;
+
+    for (i = 0; i < n; i++) {
+        struct rte_mbuf *m = pkts[i];
+        uint16_t off = (uint16_t)(m->data_off + skip), len = (uint16_t)(m->data_len - skip);
+        m->data_off = off;
+        m->data_len = len;
+        m->pkt_len -= skip;
+        if (likely(m->nb_segs == 1 && len >= HR_COPY_BREAK && !needs_chunk(q))) {
+            append(q, &(struct hr_piece){.mbuf = m, .off = off, .len = len});
+        } else {
+            uint32_t counted = q->n_pieces;
+            bool all = push_chain_take(ctx, q, m);
+            before += q->n_pieces - counted; /* counted in held there */
+            if (!all)
+                break;
+        }
+    }
+    if (i < n)
+        rte_pktmbuf_free_bulk(pkts + i + 1, n - i - 1);
+    held_add(ctx, q->n_pieces - before);
+    return i;
+}
+
 int hr_pieceq_push_bytes(struct hr_buf_ctx *ctx, struct hr_pieceq *q, const void *data, uint32_t len)
 {
     const uint8_t *src = data;

@@ -128,6 +128,17 @@ struct hr_net_cached {
     uint8_t ip[40];   /* the header, lengths and checksum 0 */
 };
 
+/* The head of a frame that was accepted as a TCP segment, and what of it was looked at for that (input.c). */
+typedef uint64_t hr_net_half_head __attribute__((vector_size(32)));
+struct hr_net_seen {
+    hr_net_half_head want[2], mask[2];
+    uint64_t cksums;      /* what the port said of its sums, as in ol_flags; UINT64_MAX: there was none yet */
+    uint32_t packet_type;
+    uint16_t l4;          /* where the segment begins */
+    uint16_t min_len;     /* of the first mbuf of a frame that may be like it */
+    uint16_t length_at, length_from; /* where its length field stands, and from where that counts */
+};
+
 struct hr_net {
     const struct hr_port *ports;
     struct hr_stats *stats;
@@ -149,7 +160,7 @@ struct hr_net {
 
     struct hr_net_txq txq[HR_CONFIG_MAX_PORTS];
     struct hr_net_cached *last_out; /* packets of a connection leave in rows; one of cache[] */
-    uint32_t in_src_be, in_dst_be;  /* IPv4 addresses of the segment that was accepted last, and so are good */
+    struct hr_net_seen seen[HR_CONFIG_MAX_PORTS]; /* by port: the frame that was accepted last */
     struct hr_net_cached cache[HR_ROUTE_CACHE];
     struct hr_neigh neigh[HR_NEIGH_MAX];
     struct hr_net_pending pending[HR_NEIGH_PENDING_QUEUES];

@@ -1,5 +1,9 @@
 /* The way in: a burst of frames is checked header by header; what survives is a TCP segment for one of our
- * addresses, an ARP packet or an ICMP message of either family. Everything else ends in a named drop. */
+ * addresses, an ARP packet or an ICMP message of either family. Everything else ends in a named drop. Segments leave
+ * together at the end of the burst.
+ *
+ * Frames arrive in rows that differ in lengths, ports and what TCP says. So each port keeps the head of the frame that
+ * was accepted last, under a mask of the bits that were looked at for that; a frame that has them too is as good. */
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 #include <rte_tcp.h>
@@ -13,7 +17,7 @@
     do {                                                                                                     \
         HR_DROP((net)->stats, reason);                                                                       \
         rte_pktmbuf_free(m);                                                                                 \
-        return;                                                                                              \
+        return false;                                                                                              \
     } while (0)
 
 /* Cuts the packet to len bytes: Ethernet padding and driver trailers go. len <= pkt_len, len > 0. */
@@ -43,27 +47,83 @@ static bool hw_says_good(bool offloaded, uint64_t flags, uint64_t good, uint64_t
     return offloaded && (flags == good || flags == none);
 }
 
-/* l4: where the segment begins in the frame; len: its length. */
-static void tcp_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m, const struct hr_addr *src,
-                      const struct hr_addr *dst, uint16_t l4, uint16_t len)
+/* What is left is the segment. */
+static inline void strip(struct rte_mbuf *m, uint16_t l4, uint32_t packet_type)
 {
-    if (len < sizeof(struct rte_tcp_hdr) || m->data_len < l4 + sizeof(struct rte_tcp_hdr))
-        DROP(net, m, tcp_short);
-    const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, l4);
-    uint16_t hdr_len = (uint16_t)((tcp->data_off >> 4) * 4);
-    if (hdr_len < sizeof(*tcp) || hdr_len > len || m->data_len < l4 + hdr_len)
-        DROP(net, m, tcp_short);
-    if (!hw_says_good(port->rx_tcp_cksum, m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK,
-                      RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE)) {
-        uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, len);
-        if (hr_cksum_fold(hr_cksum_add_chain(sum, m, l4, len)) != 0xffff)
-            DROP(net, m, tcp_checksum);
-    }
-    m->packet_type = l4 == HR_NET_ETH_IP_LEN ? RTE_PTYPE_L3_IPV4 : RTE_PTYPE_L3_IPV6; /* hr_net_segment_addrs() */
+    m->packet_type = packet_type;
     m->data_off = (uint16_t)(m->data_off + l4);
     m->data_len = (uint16_t)(m->data_len - l4);
     m->pkt_len -= l4;
-    net->cfg.on_tcp_take(net->owner, src, dst, m);
+}
+
+static bool ip_sum_offloaded(const struct hr_port *port, const struct rte_mbuf *m)
+{
+    return hw_says_good(port->rx_ip_cksum, m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK, RTE_MBUF_F_RX_IP_CKSUM_GOOD,
+                        RTE_MBUF_F_RX_IP_CKSUM_NONE);
+}
+
+static bool tcp_sum_offloaded(const struct hr_port *port, const struct rte_mbuf *m)
+{
+    return hw_says_good(port->rx_tcp_cksum, m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+                        RTE_MBUF_F_RX_L4_CKSUM_NONE);
+}
+
+#define CKSUMS (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
+
+/* The frame has been accepted, by its head and by what the port says of its sums alone. */
+static void remember(struct hr_net_seen *seen, const struct rte_mbuf *m, bool v4)
+{
+    static const uint8_t mask4[sizeof(seen->want)] = {
+        [0 ... 5] = 0xff, [12 ... 14] = 0xff, [20] = 0x3f, [21] = 0xff, [23] = 0xff, [26 ... 33] = 0xff};
+    static const uint8_t mask6[sizeof(seen->want)] = {
+        [0 ... 5] = 0xff, [12 ... 13] = 0xff, [14] = 0xf0, [20] = 0xff, [22 ... 53] = 0xff};
+    uint16_t l4 = v4 ? HR_NET_ETH_IP_LEN : HR_NET_ETH_IP6_LEN;
+
+    if (m->data_len < sizeof(seen->want))
+        return;
+    memcpy(seen->want, rte_pktmbuf_mtod(m, const void *), sizeof(seen->want));
+    memcpy(seen->mask, v4 ? mask4 : mask6, sizeof(seen->mask));
+    seen->cksums = m->ol_flags & CKSUMS;
+    seen->packet_type = v4 ? RTE_PTYPE_L3_IPV4 : RTE_PTYPE_L3_IPV6;
+    seen->l4 = l4;
+    seen->min_len = (uint16_t)RTE_MAX(sizeof(seen->want), l4 + sizeof(struct rte_tcp_hdr));
+    seen->length_at = v4 ? 16 : 18;
+    seen->length_from = v4 ? RTE_ETHER_HDR_LEN : HR_NET_ETH_IP6_LEN;
+}
+
+/* Is it as good as that one? Whole and unpadded, too. */
+static inline bool seen_before(const struct hr_net_seen *seen, const struct rte_mbuf *m)
+{
+    const uint8_t *head = rte_pktmbuf_mtod(m, const uint8_t *);
+    hr_net_half_head half[2];
+    uint16_t length;
+
+    if (m->data_len < seen->min_len || (m->ol_flags & CKSUMS) != seen->cksums)
+        return false;
+    memcpy(half, head, sizeof(half));
+    memcpy(&length, head + seen->length_at, sizeof(length));
+    half[0] = ((half[0] ^ seen->want[0]) & seen->mask[0]) | ((half[1] ^ seen->want[1]) & seen->mask[1]);
+    return (half[0][0] | half[0][1] | half[0][2] | half[0][3]) == 0 &&
+           m->pkt_len == seen->length_from + (uint32_t)rte_be_to_cpu_16(length);
+}
+
+/* l4: where the segment begins in the frame; len: its length. True: m is a segment now; false: it is gone. */
+static bool tcp_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, const struct hr_addr *src,
+                      const struct hr_addr *dst, uint16_t l4, uint16_t len)
+{
+    const struct hr_port *port = &net->ports[port_index];
+    bool v4 = l4 == HR_NET_ETH_IP_LEN;
+    if (len < sizeof(struct rte_tcp_hdr) || m->data_len < l4 + sizeof(struct rte_tcp_hdr))
+        DROP(net, m, tcp_short);
+    if (!tcp_sum_offloaded(port, m)) {
+        uint64_t sum = hr_cksum_pseudo(src, dst, IPPROTO_TCP, len);
+        if (hr_cksum_fold(hr_cksum_add_chain(sum, m, l4, len)) != 0xffff)
+            DROP(net, m, tcp_checksum);
+    } else if (!v4 || ip_sum_offloaded(port, m)) {
+        remember(&net->seen[port_index], m, v4);
+    }
+    strip(m, l4, v4 ? RTE_PTYPE_L3_IPV4 : RTE_PTYPE_L3_IPV6);
+    return true;
 }
 
 /* A source that no host can have (RFC 1122 3.2.1.3): 0/8, 127/8, multicast, reserved, or ourselves. */
@@ -73,9 +133,9 @@ static bool is_martian(const struct hr_net *net, const struct hr_addr *src)
     return first == 0 || first == 127 || first >= 224 || hr_net_local_index(net, src) >= 0;
 }
 
-static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
+/* These too: true where m is a segment now. */
+static bool ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
 {
-    const struct hr_port *port = &net->ports[port_index];
     if (m->data_len < HR_NET_ETH_IP_LEN)
         DROP(net, m, ip_short);
     const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
@@ -87,9 +147,7 @@ static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         DROP(net, m, ip_short);
     if (ihl > 5)
         DROP(net, m, ip_options);
-    if (!hw_says_good(port->rx_ip_cksum, m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
-                      RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_NONE) &&
-        hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip))) != 0xffff)
+    if (!ip_sum_offloaded(&net->ports[port_index], m) && hr_cksum_fold(hr_cksum_add(0, ip, sizeof(*ip))) != 0xffff)
         DROP(net, m, ip_checksum);
     struct hr_addr src = hr_addr_from_v4(ip->src_addr), dst = hr_addr_from_v4(ip->dst_addr);
     if (hr_net_local_index(net, &dst) < 0)
@@ -102,15 +160,13 @@ static void ipv4_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         DROP(net, m, ip_fragment);
     if (m->pkt_len > RTE_ETHER_HDR_LEN + (uint32_t)total)
         trim(m, RTE_ETHER_HDR_LEN + (uint32_t)total);
-    net->in_src_be = ip->src_addr;
-    net->in_dst_be = ip->dst_addr;
     uint16_t l4_len = (uint16_t)(total - sizeof(*ip));
     if (likely(ip->next_proto_id == IPPROTO_TCP))
-        tcp_input(net, port, m, &src, &dst, HR_NET_ETH_IP_LEN, l4_len);
-    else if (ip->next_proto_id == IPPROTO_ICMP)
-        hr_icmp_input_take(net, port_index, m, l4_len);
-    else
+        return tcp_input(net, port_index, m, &src, &dst, HR_NET_ETH_IP_LEN, l4_len);
+    if (ip->next_proto_id != IPPROTO_ICMP)
         DROP(net, m, ip_proto);
+    hr_icmp_input_take(net, port_index, m, l4_len);
+    return false;
 }
 
 /* A source that no host can have (RFC 4291 2.7, 2.5.3), or ourselves: of an address that is being checked, another
@@ -139,7 +195,7 @@ static bool is_our_group(const struct hr_net *net, uint32_t port_index, const st
     return any && hr_addr_equal(group, &ours);
 }
 
-static void ipv6_drop(struct hr_net *net, struct rte_mbuf *m, uint8_t next_header)
+static bool ipv6_drop(struct hr_net *net, struct rte_mbuf *m, uint8_t next_header)
 {
     switch (next_header) {
     case IPPROTO_FRAGMENT:
@@ -158,7 +214,7 @@ static void ipv6_drop(struct hr_net *net, struct rte_mbuf *m, uint8_t next_heade
     }
 }
 
-static void ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
+static bool ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, bool l2_multicast)
 {
     if (m->data_len < HR_NET_ETH_IP6_LEN)
         DROP(net, m, ip_short);
@@ -191,16 +247,16 @@ static void ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         trim(m, len);
     if (next_header == IPPROTO_ICMPV6) {
         hr_icmp6_input_take(net, &in, m);
-    } else if (likely(next_header == IPPROTO_TCP)) {
-        if (in.multicast || hr_addr_is_any(&in.src))
-            DROP(net, m, ip_martian); /* RFC 9293 3.9.2.3: neither may take part */
-        tcp_input(net, &net->ports[port_index], m, &in.src, &in.dst, HR_NET_ETH_IP6_LEN, in.l4_len);
-    } else {
-        ipv6_drop(net, m, next_header);
+        return false;
     }
+    if (next_header != IPPROTO_TCP)
+        return ipv6_drop(net, m, next_header);
+    if (in.multicast || hr_addr_is_any(&in.src))
+        DROP(net, m, ip_martian); /* RFC 9293 3.9.2.3: neither may take part */
+    return tcp_input(net, port_index, m, &in.src, &in.dst, HR_NET_ETH_IP6_LEN, in.l4_len);
 }
 
-static void frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
+static bool frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
 {
     if (m->data_len < RTE_ETHER_HDR_LEN)
         DROP(net, m, eth_short);
@@ -209,70 +265,35 @@ static void frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf
     if (!multicast && !rte_is_same_ether_addr(&eth->dst_addr, &net->ports[port_index].mac))
         DROP(net, m, eth_not_ours);
     if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)))
-        ipv4_input(net, port_index, m, multicast);
-    else if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6)))
-        ipv6_input(net, port_index, m, multicast);
-    else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP))
-        hr_arp_input_take(net, port_index, m);
-    else
+        return ipv4_input(net, port_index, m, multicast);
+    if (likely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6)))
+        return ipv6_input(net, port_index, m, multicast);
+    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_ARP))
         DROP(net, m, eth_type);
-}
-
-/* What nearly every frame is: a TCP segment over IPv4, whole, unpadded, found good by the port, between the same
- * two addresses as the one before. False: it needs to be looked at in full; nothing has changed. */
-static bool usual_input(struct hr_net *net, const struct hr_port *port, struct rte_mbuf *m)
-{
-    const uint64_t cksums = RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK;
-    const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-    const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
-    const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
-
-    if (m->data_len < HR_NET_ETH_IP_LEN + sizeof(*tcp) || !port->rx_ip_cksum || !port->rx_tcp_cksum ||
-        (m->ol_flags & cksums) != (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD))
-        return false;
-    uint32_t hdr_len = (tcp->data_off >> 4) * 4U;
-    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->version_ihl != RTE_IPV4_VHL_DEF ||
-        ip->next_proto_id != IPPROTO_TCP || ip->src_addr != net->in_src_be || ip->dst_addr != net->in_dst_be ||
-        (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0 ||
-        m->pkt_len != RTE_ETHER_HDR_LEN + (uint32_t)rte_be_to_cpu_16(ip->total_length) ||
-        hdr_len < sizeof(*tcp) || m->data_len < HR_NET_ETH_IP_LEN + hdr_len ||
-        !rte_is_same_ether_addr(&eth->dst_addr, &port->mac))
-        return false;
-    struct hr_addr src = hr_addr_from_v4(ip->src_addr), dst = hr_addr_from_v4(ip->dst_addr);
-    m->packet_type = RTE_PTYPE_L3_IPV4;
-    m->data_off = (uint16_t)(m->data_off + HR_NET_ETH_IP_LEN);
-    m->data_len = (uint16_t)(m->data_len - HR_NET_ETH_IP_LEN);
-    m->pkt_len -= HR_NET_ETH_IP_LEN;
-    net->cfg.on_tcp_take(net->owner, &src, &dst, m);
-    return true;
+    hr_arp_input_take(net, port_index, m);
+    return false;
 }
 
 void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n)
 {
+    const struct hr_net_seen *seen = &net->seen[port_index];
+    uint32_t n_segs = 0;
     uint64_t bytes = 0;
-    for (uint16_t i = 0; i < n && i < HR_NET_PREFETCH_AHEAD; i++)
+
+    for (uint32_t i = 0; i < n && i < HR_NET_PREFETCH_AHEAD; i++)
         rte_prefetch0(rte_pktmbuf_mtod(pkts[i], const void *));
-    for (uint16_t i = 0; i < n; i++) {
-        if (i + HR_NET_PREFETCH_AHEAD < n)
-            rte_prefetch0(rte_pktmbuf_mtod(pkts[i + HR_NET_PREFETCH_AHEAD], const void *));
-        bytes += pkts[i]->pkt_len;
-        if (!usual_input(net, &net->ports[port_index], pkts[i]))
-            frame_input(net, port_index, pkts[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        struct rte_mbuf *m = pkts[i];
+        rte_prefetch0(rte_pktmbuf_mtod(pkts[RTE_MIN(i + HR_NET_PREFETCH_AHEAD, n - 1u)], const void *));
+        bytes += m->pkt_len;
+        if (likely(seen_before(seen, m)))
+            strip(m, seen->l4, seen->packet_type);
+        else if (!frame_input(net, port_index, m))
+            continue;
+        pkts[n_segs++] = m;
     }
     HR_COUNT_N(net->stats, rx_packets, n);
     HR_COUNT_N(net->stats, rx_bytes, bytes);
-}
-
-void hr_net_segment_addrs(const struct rte_mbuf *m, struct hr_addr *ret_src, struct hr_addr *ret_dst)
-{
-    const uint8_t *l4 = rte_pktmbuf_mtod(m, const uint8_t *);
-    if (m->packet_type == RTE_PTYPE_L3_IPV4) {
-        const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(l4 - sizeof(*ip));
-        *ret_src = hr_addr_from_v4(ip->src_addr);
-        *ret_dst = hr_addr_from_v4(ip->dst_addr);
-    } else {
-        const struct rte_ipv6_hdr *ip = (const struct rte_ipv6_hdr *)(l4 - sizeof(*ip));
-        memcpy(ret_src, ip->src_addr, sizeof(*ret_src));
-        memcpy(ret_dst, ip->dst_addr, sizeof(*ret_dst));
-    }
+    if (n_segs > 0)
+        net->cfg.on_tcp_take(net->owner, pkts, n_segs);
 }

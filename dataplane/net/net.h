@@ -70,10 +70,10 @@ struct hr_net_config {
     uint64_t hash_seed; /* random: neighbour buckets cannot be chosen by hosts in the subnet */
     void *owner; /* passed to the callbacks */
 
-    /* A TCP segment to one of our addresses: m starts at the TCP header (contiguous in the first mbuf), is
-     * exactly as long as the segment, and its checksum is right. The callee owns m. The IP header still stands
-     * right in front of the data, for whoever gets only m: hr_net_segment_addrs(). */
-    void (*on_tcp_take)(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m);
+    /* TCP segments to our addresses, as in dataplane/buf/segment.h: those of a burst, in the order of their arrival,
+     * n > 0. The first 20 bytes of each are contiguous, its checksum is right. The callee owns them and may use the
+     * array. */
+    void (*on_tcp_take)(void *owner, struct rte_mbuf **segs, uint32_t n);
     /* An ICMP error quotes a segment of ours. hard: protocol or port unreachable (RFC 1122 4.2.3.9), for IPv6
      * also prohibited (RFC 5461 2.1). mtu: the next hop's for "fragmentation needed" and "packet too big"
      * (RFC 1191, RFC 8201), else 0. The flow need not exist. May be NULL. */
@@ -89,12 +89,8 @@ HR_MUST_CHECK int hr_net_create(const struct hr_net_config *cfg, struct hr_net *
 /* Frees queued and pending packets too. */
 void hr_net_destroy(struct hr_net *net);
 
-/* A burst of frames as the port gave them; takes all. */
+/* A burst of frames as the port gave them; takes all, and uses the array. */
 void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n);
-
-/* Source and destination of a segment that on_tcp_take delivered, read from the IP header that stands in front
- * of m's data. Only while nobody has written there. */
-void hr_net_segment_addrs(const struct rte_mbuf *m, struct hr_addr *ret_src, struct hr_addr *ret_dst);
 
 /* Sends a segment: m starts with the TCP header (checksum field 0; header contiguous, in a writable mbuf with
  * HR_NET_HEADROOM bytes in front), payload chained behind. Signature and duties are those of

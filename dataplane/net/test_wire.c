@@ -72,17 +72,16 @@ static void keep(struct wire_frame *f, uint32_t port, const struct rte_mbuf *m)
     assert_int_equal(segs, m->nb_segs);
 }
 
-static void on_tcp(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+static void on_tcp(void *owner, struct rte_mbuf **segs, uint32_t n)
 {
     struct wire *w = owner;
-    assert_true(w->n_tcp < WIRE_MAX);
-    keep(&w->tcp[w->n_tcp++], 0, m);
-    w->tcp_src = *src;
-    w->tcp_dst = *dst;
-    struct hr_addr s, d;
-    hr_net_segment_addrs(m, &s, &d);
-    assert_true(hr_addr_equal(&s, src) && hr_addr_equal(&d, dst));
-    rte_pktmbuf_free(m);
+    assert_int_not_equal(n, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(w->n_tcp < WIRE_MAX);
+        keep(&w->tcp[w->n_tcp++], 0, segs[i]);
+        hr_segment_flow(segs[i], &w->tcp_flow);
+        rte_pktmbuf_free(segs[i]);
+    }
 }
 
 static void on_icmp(void *owner, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)

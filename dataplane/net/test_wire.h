@@ -10,6 +10,7 @@
 #pragma once
 
 #include "dataplane/buf/buf.h"
+#include "dataplane/buf/segment.h"
 #include "dataplane/net/net.h"
 
 #define WIRE_MAX 64
@@ -36,7 +37,7 @@ struct wire {
     bool tx_stuck; /* the port takes nothing */
 
     struct wire_frame tcp[WIRE_MAX]; /* segments delivered, from the TCP header on */
-    struct hr_addr tcp_src, tcp_dst; /* of the last */
+    struct hr_flow tcp_flow; /* of the last */
     uint32_t n_tcp;
 
     struct hr_flow icmp_flow; /* the last error */

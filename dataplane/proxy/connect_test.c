@@ -14,6 +14,7 @@
 #include "dataplane/tcp/impl.h"
 #include "shared/ipc/policy_sample.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 #define MS 1000ULL
 #define S 1000000ULL
@@ -156,7 +157,7 @@ static void turn(void (*on_event)(int end, struct hr_tcp_conn *c, uint32_t event
         hr_tcp_set_now(stack[end], now);
     for (; wire_head != wire_tail && wire[wire_head % N_WIRE].at <= now; wire_head++) {
         struct packet *p = &wire[wire_head % N_WIRE];
-        hr_tcp_input_take(stack[p->to], &p->flow.local, &p->flow.remote, p->m);
+        hr_inject_take(stack[p->to], &p->flow.local, &p->flow.remote, p->m);
     }
     for (int end = 0; end < 2; end++) {
         struct hr_tcp_conn *c;

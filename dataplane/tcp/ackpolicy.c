@@ -26,14 +26,14 @@ void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     hr_tcp_mark_dirty(tcp, c);
 }
 
-void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t segs)
 {
     uint32_t pending = c->rcv_nxt - c->last_ack_sent;
     uint32_t window = c->rcv_adv - c->last_ack_sent;
 
-    c->ack_segs++;
+    c->ack_segs = (uint8_t)RTE_MIN(c->ack_segs + segs, (uint32_t)UINT8_MAX);
     if (c->quickacks > 0 && !HR_MUTANT(NO_QUICK_ACKS)) {
-        c->quickacks--;
+        c->quickacks -= (uint8_t)RTE_MIN(segs, (uint32_t)c->quickacks);
         hr_tcp_ack_soon(tcp, c);
     } else if (c->ack_segs >= (HR_MUTANT(ACK_TOO_THIN) ? 30 : THIN_SEGMENTS) || pending >= window / 4) {
         hr_tcp_ack_soon(tcp, c);

@@ -1,21 +1,41 @@
 /* The flow table: buckets of a cache line, each with eight tags and the connections they stand for.
  *
- * The hash is keyed, so that the network cannot choose buckets. Its upper bits choose the bucket, its lower
- * sixteen are the tag. A connection that finds its bucket full stands in the next one with room, and each full
- * bucket on the way counts it (`passed`), so that a search goes on exactly where something may be found. There
- * are three ways for two connections, so that is rare. */
+ * The hash is keyed, so that the network cannot choose buckets: products of the tuple's words with secret ones, folded
+ * (as in wyhash). That is no cryptographic function, and need not be one: nothing that leaves the process depends on
+ * its value, so who does not know the secret can but guess which tuples collide, and is right no more often than
+ * chance is. What can be seen from outside (sequence numbers, cookies, timestamps) is SipHash under another key.
+ *
+ * Its upper bits choose the bucket, its lower sixteen are the tag. A connection that finds its bucket full stands in
+ * the next one with room, and each full bucket on the way counts it (`passed`), so that a search goes on exactly where
+ * something may be found. There are three ways for two connections, so that is rare. */
+#include <rte_prefetch.h>
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
 #include "shared/base/siphash.h"
 
+void hr_tcp_flow_init(struct hr_tcp *tcp)
+{
+    for (uint32_t i = 0; i < HR_TCP_FLOW_KEYS; i++)
+        tcp->flow_key[i] = hr_siphash(tcp->cfg.hash_key, &i, sizeof(i));
+}
+
+static inline uint64_t folded(uint64_t a, uint64_t b)
+{
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
 uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow)
 {
-    if (!hr_addr_is_v4(&flow->local))
-        return (uint32_t)hr_siphash(tcp->cfg.hash_key, flow, sizeof(*flow));
-    const uint32_t tuple[3] = {hr_addr_v4_be(&flow->local), hr_addr_v4_be(&flow->remote),
-                               (uint32_t)flow->local_port << 16 | flow->remote_port};
-    return hr_siphash_12(tcp->cfg.hash_key, tuple);
+    const uint64_t *key = tcp->flow_key;
+    uint64_t addr[4];
+    uint32_t ports;
+
+    memcpy(addr, flow, sizeof(addr));
+    memcpy(&ports, &flow->local_port, sizeof(ports));
+    uint64_t h = folded(addr[0] ^ key[0], addr[1] ^ key[1]) ^ folded(addr[2] ^ key[2], addr[3] ^ key[3]);
+    return (uint32_t)folded(h ^ ports, key[4]);
 }
 
 static uint32_t home(const struct hr_tcp *tcp, uint32_t hash)
@@ -70,18 +90,14 @@ struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_f
     }
 }
 
-struct hr_tcp_conn *hr_tcp_flow_of_segment(struct hr_tcp *tcp, const struct hr_flow *flow)
+void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash)
 {
-    struct hr_tcp_conn *c = tcp->last_found;
-    if (c == NULL || !same_flow(&c->flow, flow)) {
-        c = hr_tcp_flow_find(tcp, flow, hr_tcp_flow_hash(tcp, flow));
-        tcp->last_found = c;
-    }
-    return c;
+    rte_prefetch0(&tcp->buckets[home(tcp, hash)]);
 }
 
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
+    tcp->flow_changes++;
     for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
         struct hr_tcp_bucket *b = &tcp->buckets[i];
         for (uint32_t way = 0; way < HR_TCP_BUCKET_WAYS; way++) {
@@ -97,7 +113,7 @@ void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    tcp->last_found = NULL;
+    tcp->flow_changes++;
     for (uint32_t i = home(tcp, c->hash);; i = after(tcp, i)) {
         struct hr_tcp_bucket *b = &tcp->buckets[i];
         for (uint32_t way = 0; way < HR_TCP_BUCKET_WAYS; way++) {

@@ -3,7 +3,8 @@
  *   stack.c     configuration, memory, clock
  *   conn.c      life of a connection, its state machine, the owner's calls
  *   flow.c      the keyed flow table, initial sequence numbers, timestamp offsets
- *   input.c     a segment's way in: header, checks, RST, SYN, handshake, FIN
+ *   burst.c     a burst's way in: rows of segments, lookups, header prediction
+ *   input.c     a segment's: checks, RST, SYN, handshake, FIN
  *   syncookie.c handshakes without memory, above the backlog's mark
  *   time_wait.c what is left of a connection that we closed first
  *   ack.c       what an acknowledgement does
@@ -303,6 +304,7 @@ _Static_assert(offsetof(struct hr_tcp_conn, snd_nxt) == 64 && offsetof(struct hr
                "lookup, acceptance and ACK in two lines");
 
 /* Flow table: eight connections in a cache line, found by sixteen bits of their hash. */
+#define HR_TCP_FLOW_KEYS 5
 #define HR_TCP_BUCKET_WAYS 8
 struct hr_tcp_bucket {
     uint16_t tag[HR_TCP_BUCKET_WAYS];
@@ -365,6 +367,8 @@ struct hr_tcp_pace {
     struct hr_tcp_port port[HR_TCP_MAX_PORTS];
 };
 
+#define HR_TCP_RX_BURST 32 /* segments that go in together */
+
 struct hr_tcp {
     struct hr_tcp_config cfg;
     struct hr_buf_ctx *bufs;
@@ -379,7 +383,11 @@ struct hr_tcp {
     uint32_t n_lingering; /* released, and their FIN is not acknowledged yet */
     struct hr_tcp_bucket *buckets;
     uint32_t n_buckets;
-    struct hr_tcp_conn *last_found; /* segments of a flow arrive in rows; NULL: none, or it has left the table */
+    uint64_t flow_key[HR_TCP_FLOW_KEYS];
+    uint32_t flow_changes; /* counts what was put into the table or taken out */
+
+    uint32_t n_spent; /* of the burst that is being taken in: buffers to be given back with it */
+    struct rte_mbuf *spent[HR_TCP_RX_BURST];
 
     struct hr_tcp_fifo fifo[HR_TCP_FIFO_WAIT]; /* those who wait stand in pace */
     struct hr_tcp_time_waits time_wait;
@@ -403,7 +411,7 @@ struct hr_tcp {
 
 /* A segment on its way in. */
 struct hr_tcp_seg {
-    struct rte_mbuf *m; /* the payload; NULL once taken */
+    struct rte_mbuf *m; /* the payload; NULL once taken, or where there is none */
     uint32_t seq, ack;
     uint32_t len;       /* payload bytes */
     uint32_t wnd;       /* not scaled */
@@ -482,17 +490,23 @@ static inline struct hr_tcp_conn *hr_tcp_fifo_pop(struct hr_tcp *tcp, struct hr_
 }
 
 /* flow.c */
+void hr_tcp_flow_init(struct hr_tcp *tcp);
 uint32_t hr_tcp_flow_hash(const struct hr_tcp *tcp, const struct hr_flow *flow);
 struct hr_tcp_conn *hr_tcp_flow_find(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash);
-/* The same, for segments: looks first at what was found last. */
-struct hr_tcp_conn *hr_tcp_flow_of_segment(struct hr_tcp *tcp, const struct hr_flow *flow);
+/* Its bucket will be looked at soon. */
+void hr_tcp_flow_prefetch(const struct hr_tcp *tcp, uint32_t hash);
 void hr_tcp_flow_insert(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_flow_remove(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* RFC 6528 sequence number and RFC 7323 timestamp offset of a flow. */
 void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t *ret_iss,
                          uint32_t *ret_ts_offset);
 
-/* input.c: an ACK that may answer an attack; a few per second and connection (RFC 5961 7). There is no limit over all
+/* input.c: a segment by all the rules; c: its connection, NULL if there is none. seg->m is what is left of it. */
+void hr_tcp_segment_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_flow *flow, uint32_t hash,
+                          struct hr_tcp_seg *seg);
+/* An acceptable segment of the peer's: what it says beside its bytes and its acknowledgement. */
+void hr_tcp_heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg);
+/* An ACK that may answer an attack; a few per second and connection (RFC 5961 7). There is no limit over all
  * connections that one of them could be seen to use up (CVE-2016-5696). */
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
@@ -585,6 +599,12 @@ bool hr_tcp_sack_take(struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, struc
 
 /* reass.c */
 void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg);
+/* The next bytes of a connection for which nothing waits out of order: n segments, hdr_len of header before each one's
+ * payload, `bytes` of payload in all. Takes them. Only the first may be beyond hr_tcp_reass_room(). */
+void hr_tcp_reass_row(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf **segs, uint32_t n, uint32_t hdr_len,
+                      uint32_t bytes);
+/* Buffers that may come in order before the connection holds too many. */
+uint32_t hr_tcp_reass_room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c);
 void hr_tcp_reass_clear(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* [start, end) arrived again: the next ACK says so (RFC 2883), where the peer speaks SACK. */
 void hr_tcp_reass_duplicate(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t start, uint32_t end);
@@ -605,8 +625,8 @@ struct rte_mbuf *hr_tcp_trim_to(struct rte_mbuf *m, uint32_t len);
 
 /* ackpolicy.c */
 void hr_tcp_ack_soon(struct hr_tcp *tcp, struct hr_tcp_conn *c); /* in the next flush */
-/* A segment came in order. */
-void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* So many segments came in order. */
+void hr_tcp_ack_received(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t segs);
 /* The sender starts, or starts again: no thinning for a while. */
 void hr_tcp_ack_quick(struct hr_tcp_conn *c);
 /* The deadline of the delayed ACK, 0 = none. What seems to lie further ahead than it ever may is long past. */

@@ -1,4 +1,4 @@
-/* A segment's way in: RFC 9293 3.10.7, in its order, with RFC 5961 (blind attacks), RFC 7323 (PAWS) and
+/* A segment by the rules: RFC 9293 3.10.7, in its order, with RFC 5961 (blind attacks), RFC 7323 (PAWS) and
  * RFC 6191 (TIME-WAIT reuse). */
 #include <rte_mbuf.h>
 #include <string.h>
@@ -365,8 +365,7 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     }
 }
 
-/* An acceptable segment of the peer's: what it says beside its bytes and its acknowledgement. */
-static inline void heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+void hr_tcp_heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
     /* RFC 7323 4.3 (2) */
     if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) &&
@@ -414,7 +413,7 @@ static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     }
     if (!(seg->flags & RTE_TCP_ACK_FLAG))
         return;
-    heard(tcp, c, seg);
+    hr_tcp_heard(tcp, c, seg);
 
     if (c->state == HR_TCP_SYN_RECEIVED && !complete_open(tcp, c, seg))
         return;
@@ -456,33 +455,6 @@ static bool cookie_input(struct hr_tcp *tcp, const struct hr_flow *flow, struct 
     return true;
 }
 
-/* Is this what nearly every segment is (header prediction): the next bytes, or none, of an established connection,
- * nothing special in its flags or options, nothing waiting for it? Then no check of conn_input() can refuse it. */
-static bool expected(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
-{
-    const uint8_t special = RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG;
-    return c->state == HR_TCP_ESTABLISHED && (seg->flags & special) == RTE_TCP_ACK_FLAG && seg->seq == c->rcv_nxt &&
-           hr_seq_leq(seg->seq + seg->len, c->rcv_adv) && seg->opts.has_ts == c->ts_on && seg->opts.n_sack == 0 &&
-           (!c->ts_on || hr_seq_geq(seg->opts.tsval, c->ts_recent)) && c->gaps == NULL && !c->released &&
-           !c->rcv_fin_known && !c->persist;
-}
-
-/* The same as conn_input(), for a segment that is expected(). */
-static void expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
-{
-    heard(tcp, c, seg);
-    /* Data that acknowledges nothing new and brings the window that is known says nothing to the sending half. */
-    if (seg->len > 0 && seg->ack == c->snd_una && seg->wnd << c->snd_wscale == c->snd_wnd &&
-        c->recovery == HR_TCP_RECOVERY_NONE && !c->tlp_out) {
-        c->snd_wl1 = seg->seq;
-        c->snd_wl2 = seg->ack;
-    } else if (!hr_tcp_ack_input(tcp, c, seg, false)) {
-        return;
-    }
-    if (seg->len > 0)
-        hr_tcp_reass_input(tcp, c, seg);
-}
-
 /* No connection block has this tuple. True: an entry in TIME-WAIT has. */
 static bool time_wait_input(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t hash, const struct hr_tcp_seg *seg)
 {
@@ -501,19 +473,17 @@ static bool time_wait_input(struct hr_tcp *tcp, const struct hr_flow *flow, uint
     return true;
 }
 
-static void dispatch(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_tcp_seg *seg)
+void hr_tcp_segment_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_flow *flow, uint32_t hash,
+                          struct hr_tcp_seg *seg)
 {
-    struct hr_tcp_conn *c = hr_tcp_flow_of_segment(tcp, flow);
     uint8_t kind = seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_FIN_FLAG);
 
     if (c != NULL) {
-        if (likely(expected(c, seg)))
-            expected_input(tcp, c, seg);
-        else if (c->state == HR_TCP_SYN_SENT)
+        if (c->state == HR_TCP_SYN_SENT)
             syn_sent_input(tcp, c, seg);
         else
             conn_input(tcp, c, seg);
-    } else if (!time_wait_input(tcp, flow, hr_tcp_flow_hash(tcp, flow), seg)) {
+    } else if (!time_wait_input(tcp, flow, hash, seg)) {
         if (kind == RTE_TCP_SYN_FLAG) {
             listen_input(tcp, flow, seg, NULL);
         } else if (!cookie_input(tcp, flow, seg)) {
@@ -521,45 +491,6 @@ static void dispatch(struct hr_tcp *tcp, const struct hr_flow *flow, struct hr_t
             refuse(tcp, flow, seg);
         }
     }
-}
-
-void hr_tcp_input_take(struct hr_tcp *tcp, const struct hr_addr *src, const struct hr_addr *dst,
-                       struct rte_mbuf *m)
-{
-    const struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
-    struct hr_tcp_seg seg;
-    uint32_t hdr_len;
-
-    HR_COUNT(tcp->stats, tcp_segs_rx);
-    if (m->data_len < sizeof(*th) || (hdr_len = (th->data_off >> 4) * 4u) < sizeof(*th) ||
-        m->data_len < hdr_len) {
-        HR_DROP(tcp->stats, tcp_short);
-        rte_pktmbuf_free(m);
-        return;
-    }
-    if (hr_tcp_opts_parse((const uint8_t *)(th + 1), hdr_len - sizeof(*th), &seg.opts) != 0) {
-        HR_DROP(tcp->stats, tcp_options);
-        rte_pktmbuf_free(m);
-        return;
-    }
-    struct hr_flow flow = {
-        .local = *dst,
-        .remote = *src,
-        .local_port = rte_be_to_cpu_16(th->dst_port),
-        .remote_port = rte_be_to_cpu_16(th->src_port),
-    };
-    seg.seq = rte_be_to_cpu_32(th->sent_seq);
-    seg.ack = rte_be_to_cpu_32(th->recv_ack);
-    seg.wnd = rte_be_to_cpu_16(th->rx_win);
-    seg.flags = th->tcp_flags;
-    seg.len = 0;
-    for (const struct rte_mbuf *s = m; s != NULL; s = s->next)
-        seg.len += s->data_len;
-    seg.len -= hdr_len;
-    seg.m = hr_tcp_trim_head(m, hdr_len);
-
-    dispatch(tcp, &flow, &seg);
-    rte_pktmbuf_free(seg.m);
 }
 
 void hr_tcp_icmp_error(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, bool hard, uint16_t mtu)

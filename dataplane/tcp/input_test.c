@@ -9,6 +9,7 @@
 
 #include "dataplane/tcp/testpeer.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 static void test_no_connection(void **state)
 {
@@ -34,18 +35,18 @@ static void test_short_and_bad_options(void **state)
     for (unsigned len = 0; len < 20; len++) {
         struct rte_mbuf *m = rte_pktmbuf_alloc(bufs.rx_pool);
         memset(rte_pktmbuf_append(m, (uint16_t)len), 0xff, len);
-        hr_tcp_input_take(tcp, &peer, &us, m);
+        hr_inject_take(tcp, &peer, &us, m);
     }
     struct rte_mbuf *m = rte_pktmbuf_alloc(bufs.rx_pool);
     memset(rte_pktmbuf_append(m, 20), 0x44, 20); /* data offset 16: below a header */
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    hr_inject_take(tcp, &peer, &us, m);
     m = rte_pktmbuf_alloc(bufs.rx_pool);
     memset(rte_pktmbuf_append(m, 24), 0xf0, 24); /* 60: beyond the segment */
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    hr_inject_take(tcp, &peer, &us, m);
     assert_int_equal(stats.drops[HR_DROP_tcp_short], 22);
     m = rte_pktmbuf_alloc(bufs.rx_pool);
     memset(rte_pktmbuf_append(m, 24), 0x66, 24);
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    hr_inject_take(tcp, &peer, &us, m);
     assert_int_equal(stats.drops[HR_DROP_tcp_options], 1);
     assert_int_equal(n_out, 0);
 }
@@ -135,7 +136,7 @@ static void test_refused(void **state)
     th->dst_port = rte_cpu_to_be_16(1);
     th->data_off = 0x50;
     th->tcp_flags = SYN;
-    hr_tcp_input_take(tcp, &other, &us, m);
+    hr_inject_take(tcp, &other, &us, m);
     assert_int_equal(n_out, 1);
     assert_int_equal(out[0].flags, RST | ACK);
     assert_int_equal(out[0].ack, 78);

@@ -10,6 +10,7 @@
 
 #include "dataplane/tcp/testpeer.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 #define MSS 1448
 
@@ -66,7 +67,7 @@ static void receive(uint32_t len, uint8_t flags)
         last = m;
         left -= n;
     }
-    hr_tcp_input_take(tcp, &peer, &us, head);
+    hr_inject_take(tcp, &peer, &us, head);
     from.seq += len;
 }
 

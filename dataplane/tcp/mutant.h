@@ -80,6 +80,9 @@
     X(NO_SACK_BLOCKS, "scripts", "gaps are not reported (RFC 2018)")                                \
     X(SACK_ORDER, "scripts", "the newest block is not the first (RFC 2018 4)")                      \
     X(NO_DSACK, "scripts", "duplicates are not reported (RFC 2883)")                                \
+    X(ROW_BEYOND_WINDOW, "burst", "segments behind the first may exceed the window")                 \
+    X(ROW_WITHOUT_LIMIT, "burst", "or the limit on buffers")                                        \
+    X(ROW_WITHOUT_PAWS, "burst", "or bring old timestamps")                                         \
     X(GAPS_WITHOUT_LIMIT, "reass", "pieces out of order without limit")                             \
     X(NO_POOL_RESERVE, "reass", "the last buffers are pinned too")                                  \
     X(TINY_MSS, "scripts", "the peer's MSS has no lower bound")                                     \

@@ -4,11 +4,6 @@
 
 #include "dataplane/tcp/mutant.h"
 
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static uint8_t *put32(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)(v >> 24);
@@ -43,33 +38,22 @@ static int parse_one(uint8_t kind, const uint8_t *p, uint32_t len, struct hr_tcp
         if (len < 10 || (len - 2) % 8 != 0)
             return HR_E_INVALID;
         for (uint32_t at = 2; at < len && o->n_sack < HR_TCP_SACK_BLOCKS; at += 8)
-            o->sack[o->n_sack++] = (struct hr_tcp_range){get32(p + at), get32(p + at + 4)};
+            o->sack[o->n_sack++] = (struct hr_tcp_range){hr_tcp_opts_get32(p + at), hr_tcp_opts_get32(p + at + 4)};
         return 0;
     case HR_TCP_OPT_TS:
         if (len != 10)
             return HR_E_INVALID;
         o->has_ts = true;
-        o->tsval = get32(p + 2);
-        o->tsecr = get32(p + 6);
+        o->tsval = hr_tcp_opts_get32(p + 2);
+        o->tsecr = hr_tcp_opts_get32(p + 6);
         return 0;
     default:
         return 0;
     }
 }
 
-/* NOP NOP TS: what nearly every segment carries (RFC 7323 appendix A). */
-static const uint8_t usual[4] = {HR_TCP_OPT_NOP, HR_TCP_OPT_NOP, HR_TCP_OPT_TS, 10};
-
-int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts)
+int hr_tcp_opts_parse_each(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts)
 {
-    if (len == HR_TCP_TS_OPT_BYTES && memcmp(p, usual, sizeof(usual)) == 0) {
-        ret_opts->has_mss = ret_opts->has_wscale = ret_opts->sack_ok = false;
-        ret_opts->mss = ret_opts->wscale = ret_opts->n_sack = 0;
-        ret_opts->has_ts = true;
-        ret_opts->tsval = get32(p + 4);
-        ret_opts->tsecr = get32(p + 8);
-        return 0;
-    }
     struct hr_tcp_opts o;
 
     memset(&o, 0, sizeof(o));

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "shared/base/error.h"
 
@@ -34,8 +35,35 @@ struct hr_tcp_opts {
     struct hr_tcp_range sack[HR_TCP_SACK_BLOCKS];
 };
 
-/* Parses len bytes. INVALID where a length runs over the end or contradicts its kind. */
-HR_MUST_CHECK int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts);
+static inline uint32_t hr_tcp_opts_get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* How the options of nearly every segment begin: NOP, NOP, timestamps of ten bytes (RFC 7323 appendix A). */
+static inline bool hr_tcp_opts_usual(const uint8_t *p)
+{
+    static const uint8_t usual[4] = {HR_TCP_OPT_NOP, HR_TCP_OPT_NOP, HR_TCP_OPT_TS, 10};
+    return memcmp(p, usual, sizeof(usual)) == 0;
+}
+
+/* Option by option, for the next function. */
+HR_MUST_CHECK int hr_tcp_opts_parse_each(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts);
+
+/* Parses len bytes. INVALID where a length runs over the end or contradicts its kind. What ret_opts says of n_sack
+ * holds for sack: the rest of it is not written. */
+HR_MUST_CHECK static inline int hr_tcp_opts_parse(const uint8_t *p, uint32_t len, struct hr_tcp_opts *ret_opts)
+{
+    bool has_ts = len == HR_TCP_TS_OPT_BYTES && hr_tcp_opts_usual(p);
+    if (!has_ts && len > 0)
+        return hr_tcp_opts_parse_each(p, len, ret_opts);
+    ret_opts->has_mss = ret_opts->has_wscale = ret_opts->sack_ok = false;
+    ret_opts->mss = ret_opts->wscale = ret_opts->n_sack = 0;
+    ret_opts->has_ts = has_ts;
+    ret_opts->tsval = has_ts ? hr_tcp_opts_get32(p + 4) : 0;
+    ret_opts->tsecr = has_ts ? hr_tcp_opts_get32(p + 8) : 0;
+    return 0;
+}
 
 /* Writes the options that are set (mss, wscale and sack_ok are for SYNs), padded to a multiple of four;
  * returns the bytes. dst holds HR_TCP_OPTS_MAX; SACK blocks that do not fit are left out. */

@@ -51,15 +51,20 @@ static uint32_t bufs_held(const struct hr_tcp_conn *c)
     return c->rcvq.n_pieces + hr_tcp_reass_pieces(c) + c->down_bufs;
 }
 
-/* Is there room for the segment in the budgets? Counted if not. */
-static bool admit(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+uint32_t hr_tcp_reass_room(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
-    bool in_order = seg->seq == c->rcv_nxt;
+    uint32_t held = bufs_held(c), max = 2 * tcp->cfg.conn_bufs_max;
+    return c->want > 0 ? UINT32_MAX : held < max ? max - held : 0;
+}
+
+/* Is there room for the segment in the budgets? */
+static bool admit(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool in_order)
+{
     uint32_t reserve = tcp->cfg.rx_pool_reserve;
 
     /* Near the end of the pool only what moves a connection forward is kept. */
     if ((tcp->pool_free < (in_order ? reserve / 4 : reserve) && !HR_MUTANT(NO_POOL_RESERVE)) ||
-        (bufs_held(c) >= 2 * tcp->cfg.conn_bufs_max && c->want == 0)) {
+        hr_tcp_reass_room(tcp, c) == 0) {
         HR_DROP(tcp->stats, tcp_rcv_pool);
         return false;
     }
@@ -68,6 +73,14 @@ static bool admit(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp
         return false;
     }
     return true;
+}
+
+/* Sizes of what arrives, for turning buffers into bytes: n segments with so many bytes, beside the mean of what came
+ * before. Crumbs coalesce, so they do not count as one. */
+static void note_size(struct hr_tcp_conn *c, uint32_t n, uint32_t bytes)
+{
+    uint32_t size = RTE_MIN(n == 1 ? bytes : bytes / n, (uint32_t)c->adv_mss), weight = RTE_MIN(n, 8u);
+    c->rcv_seg = (uint16_t)(((8 - weight) * c->rcv_seg + weight * RTE_MAX(size, (uint32_t)HR_COPY_BREAK)) / 8);
 }
 
 static struct hr_tcp_gaps *gaps_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -328,38 +341,51 @@ uint32_t hr_tcp_reass_end(const struct hr_tcp_conn *c)
     return g == NULL || g->tree.last == NULL ? c->rcv_nxt : island_of(g->tree.last)->end;
 }
 
-static void deliver_segment(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
+/* In-order payload of n segments, behind skip bytes each. False: not all of it, or nothing, found a chunk. */
+static bool deliver_segments(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf **segs, uint32_t n,
+                             uint32_t skip)
 {
-    struct rte_mbuf *m = seg->m;
+    uint32_t before = c->rcvq.bytes;
+    uint32_t taken = hr_pieceq_push_packets_take(tcp->bufs, &c->rcvq, segs, n, skip);
+    uint32_t bytes = c->rcvq.bytes - before;
 
-    seg->m = NULL;
-    while (m != NULL) {
-        struct rte_mbuf *next = m->next;
-        m->next = NULL;
-        m->nb_segs = 1;
-        m->pkt_len = m->data_len;
-        if (m->data_len == 0) {
-            rte_pktmbuf_free_seg(m);
-        } else if (!deliver(tcp, c, (struct hr_piece){.mbuf = m, .off = m->data_off, .len = m->data_len})) {
-            rte_pktmbuf_free(next);
-            return;
-        }
-        m = next;
+    HR_DROP_N(tcp->stats, tcp_rcv_pool, n - taken);
+    c->rcv_nxt += bytes;
+    HR_COUNT_N(tcp->stats, tcp_bytes_rx, bytes);
+    if (bytes > 0)
+        hr_tcp_post(tcp, c, HR_TCP_EV_READABLE);
+    return taken == n;
+}
+
+void hr_tcp_reass_row(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf **segs, uint32_t n, uint32_t hdr_len,
+                      uint32_t bytes)
+{
+    if (!admit(tcp, c, true)) {
+        HR_DROP_N(tcp->stats, tcp_rcv_pool, n - 1);
+        rte_pktmbuf_free_bulk(segs, n);
+        hr_tcp_ack_soon(tcp, c);
+        return;
     }
+    note_size(c, n, bytes);
+    bool all = deliver_segments(tcp, c, segs, n, hdr_len);
+    if (all)
+        hr_tcp_ack_received(tcp, c, n);
+    else
+        hr_tcp_ack_soon(tcp, c); /* no chunk to keep it in */
 }
 
 void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
 {
-    uint32_t before = c->rcv_nxt;
-
-    if (!admit(tcp, c, seg)) {
+    if (seg->seq == c->rcv_nxt && hr_tcp_reass_pieces(c) == 0) {
+        hr_tcp_reass_row(tcp, c, &seg->m, 1, 0, seg->len);
+        seg->m = NULL;
+        return;
+    }
+    if (!admit(tcp, c, seg->seq == c->rcv_nxt)) {
         hr_tcp_ack_soon(tcp, c);
         return;
     }
-    /* Sizes of what arrives, for turning buffers into bytes. Crumbs coalesce, so they do not count as one. */
-    uint16_t size = (uint16_t)RTE_MIN(seg->len, (uint32_t)c->adv_mss);
-    c->rcv_seg = (uint16_t)((7u * c->rcv_seg + RTE_MAX(size, (uint16_t)HR_COPY_BREAK)) / 8);
-
+    note_size(c, 1, seg->len);
     if (seg->seq != c->rcv_nxt) {
         insert_ooo(tcp, c, seg);
         if (!c->sack_on && c->dup_due < DUP_ACKS_MAX)
@@ -367,21 +393,11 @@ void hr_tcp_reass_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp
         hr_tcp_ack_soon(tcp, c); /* a duplicate ACK tells the sender of the gap (RFC 5681 4.2) */
         return;
     }
-    bool filled = hr_tcp_reass_pieces(c) > 0;
-    deliver_segment(tcp, c, seg);
-    if (filled)
-        deliver_ooo(tcp, c);
-    if (c->rcv_nxt != before)
-        hr_tcp_post(tcp, c, HR_TCP_EV_READABLE);
-
-    if (filled) { /* at once (RFC 5681 4.2) */
-        hr_tcp_ack_quick(c);
-        hr_tcp_ack_soon(tcp, c);
-    } else if (c->rcv_nxt == before) {
-        hr_tcp_ack_soon(tcp, c); /* no buffer to keep it in */
-    } else {
-        hr_tcp_ack_received(tcp, c);
-    }
+    deliver_segments(tcp, c, &seg->m, 1, 0);
+    seg->m = NULL;
+    deliver_ooo(tcp, c);
+    hr_tcp_ack_quick(c); /* at once (RFC 5681 4.2) */
+    hr_tcp_ack_soon(tcp, c);
 }
 
 uint32_t hr_tcp_reass_sack(const struct hr_tcp_conn *c, struct hr_tcp_range *ret, uint32_t max)

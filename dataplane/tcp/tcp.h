@@ -5,7 +5,7 @@
  * belongs to it for life.
  *
  * How a turn of the owner goes:
- *   1. hr_tcp_set_now(), then hr_tcp_input_take() for each received segment
+ *   1. hr_tcp_set_now(), then hr_tcp_input_take() for each burst of received segments
  *   2. hr_tcp_advance() fires the timers that are due
  *   3. hr_tcp_next_event() until NULL: the owner reads, queues, shuts down, aborts
  *   4. hr_tcp_flush() sends what the turn made ready, through config.emit; hr_tcp_pace_deadline() says when it
@@ -150,10 +150,9 @@ void hr_tcp_destroy(struct hr_tcp *tcp);
 
 void hr_tcp_set_now(struct hr_tcp *tcp, uint64_t now_us);
 
-/* One segment; m's data starts at the TCP header and is exactly the segment long (a chain is allowed);
- * the network layer has verified the checksum. Takes m. */
-void hr_tcp_input_take(struct hr_tcp *tcp, const struct hr_addr *src, const struct hr_addr *dst,
-                       struct rte_mbuf *m);
+/* A burst of segments as in dataplane/buf/segment.h, in the order of their arrival; the network layer has verified
+ * their checksums. Takes them all, and uses the array. */
+void hr_tcp_input_take(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n);
 
 /* An ICMP error about a segment of ours (RFC 5927: acted on only where the embedded sequence number is in
  * flight; in synchronised states it is soft). mtu is the next hop's for "fragmentation needed", else 0. */

@@ -9,6 +9,7 @@
 #include "shared/base/siphash.h"
 #include "tests/support/eal.h"
 #include "tests/support/family.h"
+#include "tests/support/inject.h"
 
 static struct hr_buf_ctx pools[2];
 static struct hr_stats pool_stats[2];
@@ -308,7 +309,7 @@ static void deliver(struct tl_link *l, struct tl_packet *p)
     }
     head->pkt_len = len;
     head->nb_segs = (uint16_t)segs;
-    hr_tcp_input_take(e->tcp, &p->flow.local, &p->flow.remote, head);
+    hr_inject_take(e->tcp, &p->flow.local, &p->flow.remote, head);
 }
 
 /* ---- application ---- */

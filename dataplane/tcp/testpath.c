@@ -7,6 +7,7 @@
 
 #include "tests/support/eal.h"
 #include "tests/support/family.h"
+#include "tests/support/inject.h"
 
 #define TP_FIFO (1u << 17)
 #define PIECE 2000 /* bytes of the one buffer that all data refers to */
@@ -127,7 +128,7 @@ static void deliver(struct tp_path *p, int to)
         memcpy(rte_pktmbuf_append(m, (uint16_t)(k->hdr_len + k->payload)), k->hdr, k->hdr_len);
         from->wire.head = (from->wire.head + 1) % TP_FIFO;
         from->wire.n--;
-        hr_tcp_input_take(e->tcp, &k->flow.local, &k->flow.remote, m);
+        hr_inject_take(e->tcp, &k->flow.local, &k->flow.remote, m);
     }
 }
 

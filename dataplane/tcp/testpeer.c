@@ -9,6 +9,7 @@
 
 #include "tests/support/eal.h"
 #include "tests/support/family.h"
+#include "tests/support/inject.h"
 
 struct hr_buf_ctx bufs;
 struct hr_stats stats;
@@ -145,7 +146,7 @@ struct rte_mbuf *make(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint1
 
 void feed_wnd(uint32_t s, uint32_t a, uint8_t flags, uint32_t len, uint16_t wnd)
 {
-    hr_tcp_input_take(tcp, &peer, &us, make(s, a, flags, len, wnd));
+    hr_inject_take(tcp, &peer, &us, make(s, a, flags, len, wnd));
 }
 
 void feed(uint32_t s, uint32_t a, uint8_t flags, uint32_t len)

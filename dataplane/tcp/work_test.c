@@ -13,6 +13,7 @@
 
 #include "dataplane/tcp/testpeer.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 #define HOLES 10000u
 #define ROUNDS 1000u
@@ -58,7 +59,7 @@ static int teardown_roomy(void **state)
 /* One segment in, and whatever it causes out. */
 __attribute__((noinline)) static void measured(struct rte_mbuf *m)
 {
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    hr_inject_take(tcp, &peer, &us, m);
     hr_tcp_flush(tcp, 64);
 }
 
@@ -71,7 +72,7 @@ static void segment(uint32_t s, uint32_t len)
     if (counting) {
         measured(m);
     } else {
-        hr_tcp_input_take(tcp, &peer, &us, m);
+        hr_inject_take(tcp, &peer, &us, m);
         flush();
     }
 }

@@ -4,6 +4,7 @@
 #include <rte_tcp.h>
 #include <string.h>
 
+#include "dataplane/buf/segment.h"
 #include "dataplane/control/control.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/net/net.h"
@@ -28,12 +29,14 @@ static void give(struct hr_worker *w, uint32_t owner, struct rte_mbuf *m)
         w->wake_mask |= 1u << owner;
 }
 
+static bool opens(const struct rte_mbuf *m)
+{
+    return rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *)->tcp_flags & RTE_TCP_SYN_FLAG;
+}
+
 /* What opens connections (SYN, SYN-ACK) shows by which queue the card delivers their flows. */
 static void learn_queue(struct hr_worker *w, const struct hr_flow *flow, const struct rte_mbuf *m)
 {
-    const uint8_t *header = rte_pktmbuf_mtod(m, const uint8_t *);
-    if (!(header[13] & RTE_TCP_SYN_FLAG))
-        return;
     for (uint32_t i = 0; i < w->group->n_ports; i++) {
         const struct hr_port *port = &w->group->ports[i];
         uint32_t hash = m->hash.rss;
@@ -57,23 +60,36 @@ static bool arrives_here(void *arg, const struct hr_flow *flow)
     return true;
 }
 
-static void on_tcp_take(void *arg, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+/* Gives away what other workers own; returns how many segments are left. */
+static uint32_t keep_ours(struct hr_worker *w, struct rte_mbuf **segs, uint32_t n)
+{
+    uint32_t kept = 0;
+    bool ours = false; /* the one before; what was given away must not be looked at any more */
+    for (uint32_t i = 0; i < n; i++) {
+        struct rte_mbuf *m = segs[i];
+        if (!ours || !hr_segment_same_flow(segs[kept - 1], m) || opens(m)) {
+            struct hr_flow flow;
+            hr_segment_flow(m, &flow);
+            if (opens(m))
+                learn_queue(w, &flow, m);
+            uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
+            ours = owner == w->id || owner == HR_STEER_ARRIVAL;
+            if (!ours) {
+                give(w, owner, m);
+                continue;
+            }
+        }
+        segs[kept++] = m;
+    }
+    return kept;
+}
+
+static void on_tcp_take(void *arg, struct rte_mbuf **segs, uint32_t n)
 {
     struct hr_worker *w = arg;
-    if (w->group->n_workers > 1) {
-        const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
-        const struct hr_flow flow = {.local = *dst,
-                                     .remote = *src,
-                                     .remote_port = (uint16_t)(ports[0] << 8 | ports[1]),
-                                     .local_port = (uint16_t)(ports[2] << 8 | ports[3])};
-        learn_queue(w, &flow, m);
-        uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
-        if (owner != w->id && owner != HR_STEER_ARRIVAL) {
-            give(w, owner, m);
-            return;
-        }
-    }
-    hr_tcp_input_take(w->tcp, src, dst, m);
+    if (w->group->n_workers > 1)
+        n = keep_ours(w, segs, n);
+    hr_tcp_input_take(w->tcp, segs, n);
 }
 
 static void tell_others(struct hr_worker *w, const struct hr_news *news)

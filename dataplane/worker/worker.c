@@ -110,14 +110,11 @@ static uint32_t take_handed_over(struct hr_worker *w)
     struct rte_mbuf *pkts[RX_BURST];
     if (w->group->n_workers == 1)
         return 0;
-    uint32_t n = hr_handoff_take(w->group->handoff, w->id, pkts, RX_BURST);
+    uint32_t n = hr_handoff_take(w->group->handoff, w->id, pkts, RX_BURST), n_segs = 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct hr_news *news = hr_handoff_news(w->group->handoff, pkts[i]);
         if (!news) {
-            struct hr_addr src, dst;
-            HR_COUNT(w->stats, handoff_in);
-            hr_net_segment_addrs(pkts[i], &src, &dst);
-            hr_tcp_input_take(w->tcp, &src, &dst, pkts[i]);
+            pkts[n_segs++] = pkts[i];
             continue;
         }
         if (news->kind == HR_NEWS_NET)
@@ -126,6 +123,8 @@ static uint32_t take_handed_over(struct hr_worker *w)
             hr_tcp_icmp_error(w->tcp, &news->flow, news->seq, news->hard, news->mtu);
         rte_pktmbuf_free(pkts[i]);
     }
+    HR_COUNT_N(w->stats, handoff_in, n_segs);
+    hr_tcp_input_take(w->tcp, pkts, n_segs);
     return n;
 }
 

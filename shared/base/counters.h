@@ -238,6 +238,7 @@ struct hr_stats {
 #define HR_GAUGE_SET(stats, name, v) ((stats)->gauges[HR_GAUGE_##name] = (uint64_t)(v))
 #define HR_GAUGE_ADD(stats, name, n) ((stats)->gauges[HR_GAUGE_##name] += (uint64_t)(int64_t)(n))
 #define HR_DROP(stats, name) ((stats)->drops[HR_DROP_##name]++)
+#define HR_DROP_N(stats, name, n) ((stats)->drops[HR_DROP_##name] += (uint64_t)(n))
 
 struct hr_counter_info {
     const char *name;

@@ -67,27 +67,3 @@ uint64_t hr_siphash(const uint8_t key[16], const void *data, uint32_t len)
         sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
-
-uint32_t hr_siphash_12(const uint8_t key[16], const uint32_t data[3])
-{
-    uint64_t k0 = load_le64(key), k1 = load_le64(key + 8);
-    uint64_t first = data[0] | (uint64_t)data[1] << 32, last = data[2] | 12ULL << 56;
-    uint64_t v[4] = {
-        k0 ^ 0x736f6d6570736575ULL,
-        k1 ^ 0x646f72616e646f6dULL,
-        k0 ^ 0x6c7967656e657261ULL,
-        k1 ^ 0x7465646279746573ULL,
-    };
-
-    v[3] ^= first;
-    sip_round(v);
-    v[0] ^= first;
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    uint64_t h = v[0] ^ v[1] ^ v[2] ^ v[3];
-    return (uint32_t)(h ^ h >> 32);
-}

@@ -6,7 +6,3 @@
 
 /* Hash of len bytes under a 16-byte key. The result is the same on every host byte order. */
 uint64_t hr_siphash(const uint8_t key[16], const void *data, uint32_t len);
-
-/* SipHash-1-3 of the twelve bytes that three words (least significant byte first) stand for: a quarter of the work,
- * and enough where the hash is never shown to anybody. */
-uint32_t hr_siphash_12(const uint8_t key[16], const uint32_t data[3]);

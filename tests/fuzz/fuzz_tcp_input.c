@@ -11,6 +11,7 @@
 #include "dataplane/tcp/impl.h"
 #include "dataplane/tcp/testcheck.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -154,7 +155,7 @@ static void segment(struct input *in)
             m->nb_segs = 2;
         }
     }
-    hr_tcp_input_take(tcp, &f.remote, &f.local, m);
+    hr_inject_take(tcp, &f.remote, &f.local, m);
 }
 
 static void garbage(struct input *in)
@@ -167,7 +168,7 @@ static void garbage(struct input *in)
     uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)len);
     for (uint32_t i = 0; i < len; i++)
         p[i] = (uint8_t)take(in, 1);
-    hr_tcp_input_take(tcp, &f.remote, &f.local, m);
+    hr_inject_take(tcp, &f.remote, &f.local, m);
 }
 
 static void forget(struct hr_tcp_conn *c)

@@ -7,6 +7,7 @@
 #include "dataplane/tcp/impl.h"
 #include "tests/scripts/backends.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 #define SENT_MAX 512
 
@@ -156,7 +157,7 @@ static void stack_inject(const uint8_t *segment, uint32_t len)
     last_flow = (struct hr_flow){us, peer, (uint16_t)(segment[2] << 8 | segment[3]),
                                  (uint16_t)(segment[0] << 8 | segment[1])};
     hr_tcp_set_now(tcp, now);
-    hr_tcp_input_take(tcp, &peer, &us, m);
+    hr_inject_take(tcp, &peer, &us, m);
     turn();
 }
 

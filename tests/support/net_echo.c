@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dataplane/buf/segment.h"
 #include "dataplane/net/eal.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/port.h"
@@ -51,9 +52,8 @@ static void on_signal(int sig)
 }
 
 /* RFC 9293 3.5.2: a segment for no connection is answered by a reset. */
-static void refuse_take(void *owner, const struct hr_addr *src, const struct hr_addr *dst, struct rte_mbuf *m)
+static void refuse(struct worker *w, const struct rte_mbuf *m)
 {
-    struct worker *w = owner;
     const struct rte_tcp_hdr *in = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
     if ((in->tcp_flags & RTE_TCP_RST_FLAG) == 0) {
         struct rte_mbuf *reply = rte_pktmbuf_alloc(w->bufs.hdr_pool);
@@ -72,15 +72,19 @@ static void refuse_take(void *owner, const struct hr_addr *src, const struct hr_
             reply->data_len = sizeof(out);
             reply->pkt_len = sizeof(out);
             memcpy(rte_pktmbuf_mtod(reply, void *), &out, sizeof(out));
-            struct hr_flow flow = {.local = *dst,
-                                   .remote = *src,
-                                   .local_port = rte_be_to_cpu_16(in->dst_port),
-                                   .remote_port = rte_be_to_cpu_16(in->src_port)};
+            struct hr_flow flow;
+            hr_segment_flow(m, &flow);
             HR_COUNT(&w->stats, tcp_rst_tx);
             hr_net_emit_tcp_take(w->net, &flow, reply);
         }
     }
-    rte_pktmbuf_free(m);
+}
+
+static void refuse_take(void *owner, struct rte_mbuf **segs, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        refuse(owner, segs[i]);
+    rte_pktmbuf_free_bulk(segs, n);
 }
 
 static void on_news(void *owner, const struct hr_net_news *news)

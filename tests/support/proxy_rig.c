@@ -13,6 +13,7 @@
 #include "dataplane/tcp/impl.h"
 #include "shared/ipc/policy_sample.h"
 #include "tests/support/eal.h"
+#include "tests/support/inject.h"
 
 #define DELAY_US 1000
 #define N_WIRE   16384
@@ -96,7 +97,7 @@ static void deliver(struct pr *r, struct packet *p)
         die("no buffer for a segment");
     memcpy(rte_pktmbuf_append(m, (uint16_t)len), rte_pktmbuf_read(p->m, 0, len, flat), len);
     rte_pktmbuf_free(p->m);
-    hr_tcp_input_take(to->tcp, &p->flow.local, &p->flow.remote, m);
+    hr_inject_take(to->tcp, &p->flow.local, &p->flow.remote, m);
 }
 
 /* ---- the world -------------------------------------------------------------------------------------- */
