@@ -98,6 +98,14 @@ static void link_chunk(struct hr_pieceq *q, struct hr_piece_chunk *c)
     q->last = c;
 }
 
+static bool add_chunk(struct hr_buf_ctx *ctx, struct hr_pieceq *q)
+{
+    struct hr_piece_chunk *c = chunk_get(ctx);
+    if (c != NULL)
+        link_chunk(q, c);
+    return c != NULL;
+}
+
 /* There is a slot. */
 static void append(struct hr_pieceq *q, const struct hr_piece *piece)
 {
@@ -114,13 +122,9 @@ int hr_pieceq_push_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_p
     }
     if (merge_take(ctx, q, &piece))
         return 0;
-    if (needs_chunk(q)) {
-        struct hr_piece_chunk *c = chunk_get(ctx);
-        if (c == NULL) {
-            rte_pktmbuf_free_seg(piece.mbuf);
-            return HR_E_NOMEM;
-        }
-        link_chunk(q, c);
+    if (needs_chunk(q) && !add_chunk(ctx, q)) {
+        rte_pktmbuf_free_seg(piece.mbuf);
+        return HR_E_NOMEM;
     }
     append(q, &piece);
     held_add(ctx, 1);
@@ -155,30 +159,59 @@ static bool push_chain_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct 
     return true;
 }
 
+static bool is_plain(const struct rte_mbuf *m, uint32_t skip)
+{
+    return m->nb_segs == 1 && m->data_len >= HR_COPY_BREAK + skip;
+}
+
+/* Plain packets into the slots of the last chunk, where there is one at least; returns how many went in. */
+static uint32_t fill_chunk(struct hr_pieceq *q, struct rte_mbuf **pkts, uint32_t n, uint32_t skip)
+{
+    struct hr_piece_chunk *c = q->last;
+    struct hr_piece *slot = &c->piece[c->tail];
+    uint32_t max = RTE_MIN(n, (uint32_t)HR_PIECE_CHUNK_N - c->tail), bytes = 0, i;
+
+    for (i = 0; i < max && is_plain(pkts[i], skip); i++, slot++) {
+        struct rte_mbuf *m = pkts[i];
+        uint32_t off = m->data_off + skip, len = m->data_len - skip;
+        m->data_off = slot->off = (uint16_t)off;
+        m->data_len = slot->len = (uint16_t)len;
+        m->pkt_len = len;
+        slot->mbuf = m;
+        bytes += len;
+    }
+    c->tail = (uint16_t)(c->tail + i);
+    q->n_pieces += i;
+    q->bytes += bytes;
+    return i;
+}
+
 uint32_t hr_pieceq_push_packets_take(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct rte_mbuf **pkts, uint32_t n,
                                      uint32_t skip)
 {
-    uint32_t before = q->n_pieces, i;
+    uint32_t i = 0;
 
-    for (i = 0; i < n; i++) {
+    while (i < n) {
         struct rte_mbuf *m = pkts[i];
-        uint16_t off = (uint16_t)(m->data_off + skip), len = (uint16_t)(m->data_len - skip);
-        m->data_off = off;
-        m->data_len = len;
-        m->pkt_len -= skip;
-        if (likely(m->nb_segs == 1 && len >= HR_COPY_BREAK && !needs_chunk(q))) {
-            append(q, &(struct hr_piece){.mbuf = m, .off = off, .len = len});
-        } else {
-            uint32_t counted = q->n_pieces;
-            bool all = push_chain_take(ctx, q, m);
-            before += q->n_pieces - counted; /* counted in held there */
-            if (!all)
+        if (is_plain(m, skip)) {
+            if (needs_chunk(q) && !add_chunk(ctx, q)) {
+                rte_pktmbuf_free(m);
                 break;
+            }
+            uint32_t k = fill_chunk(q, pkts + i, n - i, skip);
+            held_add(ctx, k);
+            i += k;
+        } else {
+            m->data_off = (uint16_t)(m->data_off + skip);
+            m->data_len = (uint16_t)(m->data_len - skip);
+            m->pkt_len -= skip;
+            if (!push_chain_take(ctx, q, m))
+                break;
+            i++;
         }
     }
     if (i < n)
         rte_pktmbuf_free_bulk(pkts + i + 1, n - i - 1);
-    held_add(ctx, q->n_pieces - before);
     return i;
 }
 

@@ -129,6 +129,7 @@ struct hr_net_cached {
 };
 
 /* The head of a frame that was accepted as a TCP segment, and what of it was looked at for that (input.c). */
+#define HR_NET_HEAD 64 /* bytes */
 typedef uint64_t hr_net_half_head __attribute__((vector_size(32)));
 struct hr_net_seen {
     hr_net_half_head want[2], mask[2];

@@ -73,38 +73,51 @@ static bool tcp_sum_offloaded(const struct hr_port *port, const struct rte_mbuf 
 /* The frame has been accepted, by its head and by what the port says of its sums alone. */
 static void remember(struct hr_net_seen *seen, const struct rte_mbuf *m, bool v4)
 {
-    static const uint8_t mask4[sizeof(seen->want)] = {
+    static const uint8_t mask4[HR_NET_HEAD] = {
         [0 ... 5] = 0xff, [12 ... 14] = 0xff, [20] = 0x3f, [21] = 0xff, [23] = 0xff, [26 ... 33] = 0xff};
-    static const uint8_t mask6[sizeof(seen->want)] = {
+    static const uint8_t mask6[HR_NET_HEAD] = {
         [0 ... 5] = 0xff, [12 ... 13] = 0xff, [14] = 0xf0, [20] = 0xff, [22 ... 53] = 0xff};
     uint16_t l4 = v4 ? HR_NET_ETH_IP_LEN : HR_NET_ETH_IP6_LEN;
 
-    if (m->data_len < sizeof(seen->want))
+    if (m->data_len < HR_NET_HEAD)
         return;
-    memcpy(seen->want, rte_pktmbuf_mtod(m, const void *), sizeof(seen->want));
-    memcpy(seen->mask, v4 ? mask4 : mask6, sizeof(seen->mask));
+    memcpy(seen->want, rte_pktmbuf_mtod(m, const void *), HR_NET_HEAD);
+    memcpy(seen->mask, v4 ? mask4 : mask6, HR_NET_HEAD);
     seen->cksums = m->ol_flags & CKSUMS;
     seen->packet_type = v4 ? RTE_PTYPE_L3_IPV4 : RTE_PTYPE_L3_IPV6;
     seen->l4 = l4;
-    seen->min_len = (uint16_t)RTE_MAX(sizeof(seen->want), l4 + sizeof(struct rte_tcp_hdr));
+    seen->min_len = (uint16_t)RTE_MAX(HR_NET_HEAD, l4 + sizeof(struct rte_tcp_hdr));
     seen->length_at = v4 ? 16 : 18;
     seen->length_from = v4 ? RTE_ETHER_HDR_LEN : HR_NET_ETH_IP6_LEN;
 }
 
-/* Is it as good as that one? Whole and unpadded, too. */
-static inline bool seen_before(const struct hr_net_seen *seen, const struct rte_mbuf *m)
+/* Where it differs from that one's head, as far as that matters. */
+static inline void head_difference(const struct hr_net_seen *seen, const struct rte_mbuf *m, hr_net_half_head ret[2])
 {
-    const uint8_t *head = rte_pktmbuf_mtod(m, const uint8_t *);
-    hr_net_half_head half[2];
-    uint16_t length;
+    memcpy(ret, rte_pktmbuf_mtod(m, const void *), HR_NET_HEAD);
+    ret[0] = (ret[0] ^ seen->want[0]) & seen->mask[0];
+    ret[1] = (ret[1] ^ seen->want[1]) & seen->mask[1];
+}
 
+/* All but its head: it is whole and unpadded, and the port says the same of its sums. */
+static inline bool comparable(const struct hr_net_seen *seen, const struct rte_mbuf *m)
+{
+    uint16_t length;
     if (m->data_len < seen->min_len || (m->ol_flags & CKSUMS) != seen->cksums)
         return false;
-    memcpy(half, head, sizeof(half));
-    memcpy(&length, head + seen->length_at, sizeof(length));
-    half[0] = ((half[0] ^ seen->want[0]) & seen->mask[0]) | ((half[1] ^ seen->want[1]) & seen->mask[1]);
-    return (half[0][0] | half[0][1] | half[0][2] | half[0][3]) == 0 &&
-           m->pkt_len == seen->length_from + (uint32_t)rte_be_to_cpu_16(length);
+    memcpy(&length, rte_pktmbuf_mtod_offset(m, const void *, seen->length_at), sizeof(length));
+    return m->pkt_len == seen->length_from + (uint32_t)rte_be_to_cpu_16(length);
+}
+
+/* Is it as good as that one? */
+static inline bool seen_before(const struct hr_net_seen *seen, const struct rte_mbuf *m)
+{
+    hr_net_half_head d[2];
+    if (!comparable(seen, m))
+        return false;
+    head_difference(seen, m, d);
+    d[0] |= d[1];
+    return (d[0][0] | d[0][1] | d[0][2] | d[0][3]) == 0;
 }
 
 /* l4: where the segment begins in the frame; len: its length. True: m is a segment now; false: it is gone. */
@@ -256,6 +269,38 @@ static bool ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
     return tcp_input(net, port_index, m, &in.src, &in.dst, HR_NET_ETH_IP6_LEN, in.l4_len);
 }
 
+/* Like the last but for its source, which is all that is looked at then. */
+static bool other_source(const struct hr_net *net, struct hr_net_seen *seen, const struct rte_mbuf *m)
+{
+    union {
+        hr_net_half_head half[2];
+        uint64_t word[HR_NET_HEAD / 8];
+        uint8_t byte[HR_NET_HEAD];
+    } d;
+    bool v4 = seen->packet_type == RTE_PTYPE_L3_IPV4;
+    uint32_t at = v4 ? 26 : 22, len = v4 ? 4 : 16;
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    struct hr_addr src;
+
+    if (!comparable(seen, m))
+        return false;
+    head_difference(seen, m, d.half);
+    memset(d.byte + at, 0, len);
+    if ((d.word[0] | d.word[1] | d.word[2] | d.word[3] | d.word[4] | d.word[5] | d.word[6] | d.word[7]) != 0)
+        return false;
+    if (v4) {
+        src = hr_addr_from_v4(*(const unaligned_uint32_t *)(frame + at));
+        if (is_martian(net, &src))
+            return false;
+    } else {
+        memcpy(&src, frame + at, sizeof(src));
+        if (hr_addr_is_v4(&src) || hr_addr_is_any(&src) || is_martian6(net, &src))
+            return false;
+    }
+    memcpy((uint8_t *)seen->want + at, frame + at, len);
+    return true;
+}
+
 static bool frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m)
 {
     if (m->data_len < RTE_ETHER_HDR_LEN)
@@ -276,7 +321,7 @@ static bool frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf
 
 void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n)
 {
-    const struct hr_net_seen *seen = &net->seen[port_index];
+    struct hr_net_seen *seen = &net->seen[port_index];
     uint32_t n_segs = 0;
     uint64_t bytes = 0;
 
@@ -286,7 +331,7 @@ void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         struct rte_mbuf *m = pkts[i];
         rte_prefetch0(rte_pktmbuf_mtod(pkts[RTE_MIN(i + HR_NET_PREFETCH_AHEAD, n - 1u)], const void *));
         bytes += m->pkt_len;
-        if (likely(seen_before(seen, m)))
+        if (likely(seen_before(seen, m) || other_source(net, seen, m)))
             strip(m, seen->l4, seen->packet_type);
         else if (!frame_input(net, port_index, m))
             continue;

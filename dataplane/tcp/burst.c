@@ -1,25 +1,26 @@
 /* A burst's way in, up to the rules of RFC 9293 (input.c). Segments of a connection arrive in rows, so work is done
  * per row where it can be:
  *
- *   1. each segment: is its header whole, does it belong to the flow of the one before it? Rows are cut.
+ *   1. each segment: is it like the one before it, or is its header whole? Rows are cut: segments of one flow with the
+ *      same acknowledgement, window, header length and flags.
  *   2. each row: its connection is looked up, while others' memory is on its way.
  *   3. each row, in the order of arrival: what is as expected (header prediction) is taken with all that follows it
  *      as expected; anything else takes the long way, alone.
  *
- * A row that is taken at once is to the sending half one segment: those behind the first repeat its acknowledgement,
- * window and header length, only their bytes are new. RFC 7323 4.3 (2) looks at the first alone, too: those behind it
- * begin above Last.ACK.sent. */
+ * What is taken at once is to the sending half one segment: those behind the first repeat what it says, only their
+ * bytes are new. RFC 7323 4.3 (2) looks at the first alone, too: those behind it begin above Last.ACK.sent. */
 #include <string.h>
 
 #include "dataplane/buf/segment.h"
 #include "dataplane/tcp/impl.h"
 
 struct row {
-    struct hr_flow flow;
+    uint32_t first;           /* the index of its first segment */
+    uint32_t of;              /* the row that looks up the connection: itself, or an earlier one of the same flow */
     uint32_t hash;
     uint32_t changes;         /* hr_tcp.flow_changes when conn was looked up */
     struct hr_tcp_conn *conn; /* NULL: none */
-    uint32_t end;             /* the index behind its last segment */
+    struct hr_flow flow;
 };
 
 static uint32_t header_len(const struct rte_mbuf *m)
@@ -33,37 +34,80 @@ static void spend(struct hr_tcp *tcp, struct rte_mbuf *m)
     tcp->spent[tcp->n_spent++] = m;
 }
 
-/* Cuts the burst into rows, without what has no whole header; returns how many. *n: segments, before and after. */
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* Acknowledgement, data offset, flags but PSH, window. */
+static inline uint64_t likeness(const uint8_t *th)
+{
+    return load64(th + offsetof(struct rte_tcp_hdr, recv_ack)) |
+           rte_cpu_to_be_64((uint64_t)RTE_TCP_PSH_FLAG << 16);
+}
+
+/* Cuts the burst into rows, without what has no whole header; returns how many. *n: segments, before and after. One
+ * row more begins where the last ends. */
 static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, struct row *rows)
 {
     uint32_t n_rows = 0, kept = 0;
+    /* The first of the row. */
+    uint32_t type = 0, hdr_len = UINT32_MAX, ports = 0;
+    uint64_t addrs = 0, like = 0;
+    const uint8_t *first = NULL;
 
     for (uint32_t i = 0; i < *n; i++) {
         struct rte_mbuf *m = segs[i];
-        uint32_t hdr_len;
-        if (m->data_len < sizeof(struct rte_tcp_hdr) || (hdr_len = header_len(m)) < sizeof(struct rte_tcp_hdr) ||
-            m->data_len < hdr_len) {
+        const uint8_t *th = rte_pktmbuf_mtod(m, const uint8_t *);
+        if (m->data_len >= hdr_len && m->packet_type == type && load64(th - 8) == addrs && load32(th) == ports &&
+            likeness(th) == like && (type == RTE_PTYPE_L3_IPV4 || memcmp(th - 32, first - 32, 24) == 0)) {
+            segs[kept++] = m;
+            continue;
+        }
+        uint32_t len;
+        if (m->data_len < sizeof(struct rte_tcp_hdr) || (len = header_len(m)) < sizeof(struct rte_tcp_hdr) ||
+            m->data_len < len) {
             HR_DROP(tcp->stats, tcp_short);
             spend(tcp, m);
             continue;
         }
-        if (kept == 0 || !hr_segment_same_flow(segs[kept - 1], m))
-            n_rows++;
+        bool known = kept > 0 && hr_segment_same_flow(segs[kept - 1], m);
+        rows[n_rows].of = known ? rows[n_rows - 1].of : n_rows;
+        rows[n_rows++].first = kept;
         segs[kept++] = m;
-        rows[n_rows - 1].end = kept;
+        first = th;
+        type = m->packet_type;
+        hdr_len = len;
+        addrs = load64(th - 8);
+        ports = load32(th);
+        like = likeness(th);
     }
+    rows[n_rows].first = kept;
     *n = kept;
     return n_rows;
 }
 
 static void look_up(struct hr_tcp *tcp, struct rte_mbuf *const *segs, struct row *rows, uint32_t n)
 {
-    for (uint32_t i = 0, first = 0; i < n; first = rows[i++].end) {
-        hr_segment_flow(segs[first], &rows[i].flow);
+    for (uint32_t i = 0; i < n; i++) {
+        if (rows[i].of != i)
+            continue;
+        hr_segment_flow(segs[rows[i].first], &rows[i].flow);
         rows[i].hash = hr_tcp_flow_hash(tcp, &rows[i].flow);
         hr_tcp_flow_prefetch(tcp, rows[i].hash);
     }
     for (uint32_t i = 0; i < n; i++) {
+        if (rows[i].of != i)
+            continue;
         struct hr_tcp_conn *c = hr_tcp_flow_find(tcp, &rows[i].flow, rows[i].hash);
         if (c != NULL)
             rte_prefetch0(&c->snd_nxt);
@@ -104,43 +148,34 @@ static inline bool says_nothing(const struct hr_tcp_conn *c, const struct hr_tcp
            !c->tlp_out;
 }
 
-/* Acknowledgement, data offset, flags but PSH, window. */
-static inline uint64_t likeness(const uint8_t *th)
-{
-    const uint64_t psh = rte_cpu_to_be_64((uint64_t)RTE_TCP_PSH_FLAG << 16);
-    uint64_t v;
-    memcpy(&v, th + offsetof(struct rte_tcp_hdr, recv_ack), sizeof(v));
-    return v | psh;
-}
-
-/* How many of the n segments, beginning with seg, can be taken at once: those behind it continue it and are like it.
- * It is as expected, brings bytes, and says nothing to the sending half any more. seg->seq becomes that of the last,
- * seg->len the bytes of all. */
+/* How many of a row's n segments, beginning with seg, can be taken at once: those behind it continue it. It is as
+ * expected, brings bytes, and says nothing to the sending half any more. seg->seq becomes that of the last, seg->len the
+ * bytes of all. */
 static uint32_t alike(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct rte_mbuf *const *segs, uint32_t n,
                       uint32_t hdr_len, struct hr_tcp_seg *seg)
 {
-    const uint64_t like = likeness(rte_pktmbuf_mtod(segs[0], const uint8_t *));
-    const uint32_t usual_len = sizeof(struct rte_tcp_hdr) + (c->ts_on ? HR_TCP_TS_OPT_BYTES : 0);
-    uint32_t room = hr_tcp_reass_room(tcp, c), bufs = segs[0]->nb_segs;
-    uint32_t window = c->rcv_adv - c->rcv_nxt - seg->len, bytes = seg->len, k = 1;
+    const bool ts = c->ts_on;
+    const uint32_t ts_recent = c->ts_recent, start = seg->seq, window = c->rcv_adv - start;
+    uint32_t room = hr_tcp_reass_room(tcp, c), bufs = segs[0]->nb_segs, bytes = seg->len, before = 0, k = 1;
 
-    if (hdr_len != usual_len)
+    if (hdr_len != sizeof(struct rte_tcp_hdr) + (ts ? HR_TCP_TS_OPT_BYTES : 0))
         return 1;
     for (; k < n; k++) {
         const struct rte_mbuf *m = segs[k];
         const uint8_t *th = rte_pktmbuf_mtod(m, const uint8_t *);
         uint32_t len = m->pkt_len - hdr_len;
-        if (likeness(th) != like || hr_tcp_opts_get32(th + 4) != c->rcv_nxt + bytes || len == 0 ||
-            (len > window && !HR_MUTANT(ROW_BEYOND_WINDOW)) || (bufs >= room && !HR_MUTANT(ROW_WITHOUT_LIMIT)))
+        if (hr_tcp_opts_get32(th + offsetof(struct rte_tcp_hdr, sent_seq)) != start + bytes || len == 0 ||
+            (bytes + len > window && !HR_MUTANT(ROW_BEYOND_WINDOW)) || (bufs >= room && !HR_MUTANT(ROW_WITHOUT_LIMIT)))
             break;
-        if (c->ts_on && (!hr_tcp_opts_usual(th + 20) ||
-                         (hr_seq_lt(hr_tcp_opts_get32(th + 24), c->ts_recent) && !HR_MUTANT(ROW_WITHOUT_PAWS))))
+        if (ts && (!hr_tcp_opts_usual(th + sizeof(struct rte_tcp_hdr)) ||
+                   (hr_seq_lt(hr_tcp_opts_get32(th + sizeof(struct rte_tcp_hdr) + 4), ts_recent) &&
+                    !HR_MUTANT(ROW_WITHOUT_PAWS))))
             break;
-        seg->seq = c->rcv_nxt + bytes;
+        before = bytes;
         bytes += len;
-        window -= len;
         bufs += m->nb_segs;
     }
+    seg->seq = start + before;
     seg->len = bytes;
     return k;
 }
@@ -168,6 +203,7 @@ static inline uint32_t expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c,
     return k;
 }
 
+/* row: the one that looked up the connection. */
 static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **segs, uint32_t n)
 {
     for (uint32_t i = 0; i < n;) {
@@ -195,12 +231,12 @@ static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **seg
 
 static void burst_input(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n)
 {
-    struct row rows[HR_TCP_RX_BURST];
+    struct row rows[HR_TCP_RX_BURST + 1];
     uint32_t n_rows = cut(tcp, segs, &n, rows);
 
     look_up(tcp, segs, rows, n_rows);
-    for (uint32_t i = 0, first = 0; i < n_rows; first = rows[i++].end)
-        row_input(tcp, &rows[i], &segs[first], rows[i].end - first);
+    for (uint32_t i = 0; i < n_rows; i++)
+        row_input(tcp, &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first);
     if (tcp->n_spent > 0)
         rte_pktmbuf_free_bulk(tcp->spent, tcp->n_spent);
     tcp->n_spent = 0;
