@@ -25,7 +25,10 @@ enum state {
 };
 
 struct hr_login {
-    struct hr_login_with with;
+    struct hr_login_with with; /* its pointers lead to the copies below */
+    struct hr_aws_keys keys;
+    char user[HR_SCRAM_USER_MAX], host[HR_AWS_HOST_MAX], region[HR_AWS_REGION_MAX], client_id[128];
+    char *secret;
     enum state state;
     enum hr_login_verdict verdict;
     int32_t correlation_id; /* of the answer that is awaited */
@@ -360,6 +363,35 @@ enum hr_login_verdict hr_login_feed(struct hr_login *login, const uint8_t *data,
 
 /* -- life -------------------------------------------------------------------------------------------------- */
 
+static bool copy_text(const char **text, char *to, size_t cap)
+{
+    if (*text && (size_t)snprintf(to, cap, "%s", *text) >= cap)
+        return false;
+    *text = to;
+    return true;
+}
+
+static int copy_with(struct hr_login *login)
+{
+    struct hr_login_with *with = &login->with;
+
+    if (!copy_text(&with->user, login->user, sizeof(login->user)) ||
+        !copy_text(&with->host, login->host, sizeof(login->host)) ||
+        !copy_text(&with->region, login->region, sizeof(login->region)) ||
+        !copy_text(&with->client_id, login->client_id, sizeof(login->client_id)))
+        return HR_E_TOO_LARGE;
+    if (with->keys) {
+        login->keys = *with->keys;
+        with->keys = &login->keys;
+    }
+    if (!(login->secret = malloc(with->secret_len + 1)))
+        return HR_E_NOMEM;
+    if (with->secret_len > 0)
+        memcpy(login->secret, with->secret, with->secret_len);
+    with->secret = login->secret;
+    return 0;
+}
+
 int hr_login_create(const struct hr_login_with *with, struct hr_login **ret_login)
 {
     struct hr_login *login = calloc(1, sizeof(*login));
@@ -372,7 +404,7 @@ int hr_login_create(const struct hr_login_with *with, struct hr_login **ret_logi
     login->cap_output = (with->keys ? HR_IAM_TOKEN_MAX : 0) + with->secret_len + 4096;
     login->output = malloc(login->cap_output);
     login->frame = malloc(HR_LOGIN_FRAME_MAX);
-    if (login->output && login->frame)
+    if (login->output && login->frame && (err = copy_with(login)) == 0)
         err = make_handshake(login);
     if (err)
         hr_login_destroy(login);
@@ -389,6 +421,9 @@ void hr_login_destroy(struct hr_login *login)
         hr_wipe(login->output, login->cap_output);
     if (login->frame)
         hr_wipe(login->frame, HR_LOGIN_FRAME_MAX);
+    if (login->secret)
+        hr_wipe(login->secret, login->with.secret_len);
+    free(login->secret);
     free(login->output);
     free(login->frame);
     hr_wipe(login, sizeof(*login));

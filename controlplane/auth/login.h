@@ -37,7 +37,7 @@ enum hr_mechanism {
 };
 const char *hr_mechanism_name(enum hr_mechanism mechanism);
 
-/* Borrowed until hr_login_destroy(). */
+/* Copied by hr_login_create(), but for the cache, which must outlive the login. */
 struct hr_login_with {
     enum hr_mechanism mechanism;
     const char *user;             /* PLAIN, SCRAM */

@@ -14,7 +14,7 @@
 #define HR_SASL_UNSUPPORTED_MECHANISM 33
 #define HR_SASL_ILLEGAL_STATE         34
 #define HR_SASL_UNSUPPORTED_VERSION   35
-#define HR_SASL_FAILED                58
+#define HR_SASL_AUTHENTICATION_FAILED 58
 
 struct hr_sasl_reader {
     const uint8_t *at;

@@ -13,6 +13,8 @@
 #include "controlplane/admin/commands.h"
 #include "controlplane/admin/server.h"
 #include "controlplane/attach/attach.h"
+#include "controlplane/auth/http.h"
+#include "controlplane/auth/identity.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/drain.h"
 #include "controlplane/daemon/impl.h"
@@ -359,6 +361,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_cares_create(d->loop, &families, &d->resolver)) ||
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
+        (err = hr_http_create(d->loop, &d->http)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
@@ -392,6 +395,8 @@ void hr_daemon_destroy(struct hr_daemon *d)
         return;
     hr_metrics_destroy(d->metrics);
     hr_metadata_destroy(d->metadata);
+    hr_identity_destroy(d->identity);
+    hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);
     hr_conns_destroy(d->conns);

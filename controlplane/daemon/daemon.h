@@ -24,6 +24,8 @@ struct hr_attach_client;
 struct hr_conns;
 struct hr_dns;
 struct hr_drain;
+struct hr_http;
+struct hr_identity;
 struct hr_logevents;
 struct hr_metadata;
 struct hr_metrics;
@@ -49,6 +51,9 @@ struct hr_daemon {
     struct hr_dns *dns;
     struct hr_tls_store *tls;
     struct hr_metadata *metadata;
+    struct hr_http *http;
+    struct hr_identity *identity;                    /* to the brokers; NULL: no login */
+    struct hr_config_broker_auth identity_as;        /* what it was made of */
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;

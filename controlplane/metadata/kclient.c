@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/auth/login.h"
 #include "controlplane/conn/stream.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
@@ -22,6 +23,9 @@ struct hr_kclient {
     const struct hr_kclient_ops *ops;
     void *owner;
     struct hr_timer timeout;
+    struct hr_login *login; /* until it has ended */
+    uint32_t login_timeout_ms;
+    uint64_t lifetime_ms;
     uint32_t max_frame_bytes;
     int32_t correlation_id;
     int16_t api_key, version;
@@ -44,6 +48,7 @@ static void destroy(struct hr_kclient *client)
 {
     hr_timer_cancel(client->loop, &client->timeout);
     hr_stream_release(client->stream);
+    hr_login_destroy(client->login);
     free(client->frame);
     free(client);
 }
@@ -79,13 +84,70 @@ static void fail(struct hr_kclient *client, int err, const char *why)
     leave(client);
 }
 
+/* False: the client is gone. */
+static bool connected(struct hr_kclient *client)
+{
+    client->in_callback = true;
+    client->ops->connected(client->owner);
+    return !leave(client);
+}
+
+/* False: the client has failed. */
+static bool send_login(struct hr_kclient *client)
+{
+    size_t len;
+    const uint8_t *out = hr_login_output(client->login, &len);
+    int err = out ? hr_stream_send(client->stream, out, (uint32_t)len) : 0;
+
+    if (out)
+        hr_login_sent(client->login);
+    if (err)
+        fail(client, err, "the login cannot be sent");
+    return err == 0;
+}
+
 static void on_opened(void *owner)
 {
     struct hr_kclient *client = owner;
 
+    if (!client->login) {
+        connected(client);
+        return;
+    }
     client->in_callback = true;
-    client->ops->connected(client->owner);
-    leave(client);
+    client->ops->opened(client->owner);
+    if (leave(client))
+        return;
+    hr_timer_in(client->loop, &client->timeout, client->login_timeout_ms * HR_US_PER_MS);
+    send_login(client);
+}
+
+/* The broker's part of the login; how many bytes were its. What stands behind it nobody has asked for: the next frame
+ * says so. */
+static size_t take_login(struct hr_kclient *client, const uint8_t *data, uint32_t len)
+{
+    size_t used;
+
+    switch (hr_login_feed(client->login, data, len, &used)) {
+    case HR_LOGIN_MORE:
+        send_login(client);
+        break;
+    case HR_LOGIN_DONE:
+        client->lifetime_ms = hr_login_lifetime_ms(client->login);
+        hr_login_destroy(client->login);
+        client->login = NULL;
+        hr_timer_cancel(client->loop, &client->timeout);
+        if (!connected(client))
+            return len; /* nothing may be touched any more */
+        break;
+    case HR_LOGIN_REFUSED:
+        fail(client, HR_E_REFUSED, hr_login_why(client->login));
+        return len;
+    case HR_LOGIN_BROKEN:
+        fail(client, HR_E_INVALID, hr_login_why(client->login));
+        return len;
+    }
+    return used;
 }
 
 static void on_eof(void *owner)
@@ -200,6 +262,14 @@ static void on_data(void *owner, const uint8_t *data, uint32_t len)
 {
     struct hr_kclient *client = owner;
 
+    while (len > 0 && client->login && !client->ended) {
+        size_t used = take_login(client, data, len);
+
+        if (used == len)
+            return;
+        data += used;
+        len -= (uint32_t)used;
+    }
     while (len > 0 && !client->ended) {
         uint32_t size, n;
 
@@ -240,14 +310,19 @@ static const struct hr_conn_ops stream_ops = {
 
 int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, struct hr_tls_store *tls, const char *host,
                     const struct hr_addr *addr, uint16_t port, uint32_t connect_timeout_ms,
-                    uint32_t max_frame_bytes, const struct hr_kclient_ops *ops, void *owner,
+                    uint32_t max_frame_bytes, struct hr_login *login, uint32_t login_timeout_ms,
+                    const struct hr_kclient_ops *ops, void *owner,
                     struct hr_kclient **ret_client)
 {
     struct hr_kclient *client = calloc(1, sizeof(*client));
     int err;
 
-    if (!client)
+    if (!client) {
+        hr_login_destroy(login);
         return HR_E_NOMEM;
+    }
+    client->login = login;
+    client->login_timeout_ms = login_timeout_ms;
     client->loop = loop;
     client->ops = ops;
     client->owner = owner;
@@ -256,11 +331,17 @@ int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, struct hr_tls_
     err = hr_stream_open(loop, conns, tls, host, addr, port, connect_timeout_ms, &stream_ops, client,
                          &client->stream);
     if (err) {
+        hr_login_destroy(login);
         free(client);
         return err;
     }
     *ret_client = client;
     return 0;
+}
+
+uint64_t hr_kclient_lifetime_ms(const struct hr_kclient *client)
+{
+    return client->lifetime_ms;
 }
 
 int hr_kclient_request(struct hr_kclient *client, int16_t api_key, int16_t version, const json_t *body,
@@ -275,7 +356,7 @@ int hr_kclient_request(struct hr_kclient *client, int16_t api_key, int16_t versi
 
     if (client->ended)
         return HR_E_CLOSED;
-    if (client->waiting)
+    if (client->waiting || client->login)
         return HR_E_BUSY;
     if (!message || !hr_kresponse_find(api_key, version))
         return HR_E_UNSUPPORTED;

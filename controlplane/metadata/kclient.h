@@ -14,10 +14,14 @@
 
 struct hr_conns;
 struct hr_kclient;
+struct hr_login;
 struct hr_loop;
 struct hr_tls_store;
 
 struct hr_kclient_ops {
+    /* There is a TCP connection, on which a login comes next; called only when there is one to come. */
+    void (*opened)(void *owner);
+    /* Requests may be sent. */
     void (*connected)(void *owner);
     /* The answer to the request; body is borrowed until return. */
     void (*answered)(void *owner, int16_t api_key, int16_t version, const json_t *body);
@@ -25,11 +29,16 @@ struct hr_kclient_ops {
     void (*failed)(void *owner, int err, const char *why);
 };
 
-/* Callbacks never come from within this call. Errors, tls and host as hr_stream_open() has them. */
+/* Callbacks never come from within this call. Errors, tls and host as hr_stream_open() has them. login: run before
+ * connected(), NULL: none; it is the client's from now on, also on failure, and has login_timeout_ms for the whole. A
+ * refusal ends the client with REFUSED. */
 HR_MUST_CHECK int hr_kclient_open(struct hr_loop *loop, struct hr_conns *conns, struct hr_tls_store *tls,
                                   const char *host, const struct hr_addr *addr, uint16_t port,
-                                  uint32_t connect_timeout_ms, uint32_t max_frame_bytes,
-                                  const struct hr_kclient_ops *ops, void *owner, struct hr_kclient **ret_client);
+                                  uint32_t connect_timeout_ms, uint32_t max_frame_bytes, struct hr_login *login,
+                                  uint32_t login_timeout_ms, const struct hr_kclient_ops *ops, void *owner,
+                                  struct hr_kclient **ret_client);
+/* How long the broker lets the login last, milliseconds from connected(); 0: for ever. */
+uint64_t hr_kclient_lifetime_ms(const struct hr_kclient *client);
 /* May be called within a callback of the client; NULL is allowed. */
 void hr_kclient_close(struct hr_kclient *client);
 

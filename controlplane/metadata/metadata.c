@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/auth/identity.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/metadata/departed.h"
@@ -46,6 +47,8 @@ struct hr_metadata {
     bool attached;
     struct hr_timer timer; /* the one thing that the state waits for besides the connection */
     struct hr_kclient *client;
+    struct hr_identity *identity; /* NULL: no login */
+    uint64_t login_until_us;      /* the connection's login needs to be new by then; 0: never */
 
     struct hr_config_hostport candidates[CANDIDATES_MAX]; /* of this round */
     uint32_t n_candidates, at_candidate;
@@ -96,7 +99,8 @@ static const uint32_t legal_next[HR_METADATA_MAX] = {
     [HR_METADATA_STOPPED] = TO(RESOLVING) | TO(CONNECTING),
     [HR_METADATA_WAITING] = TO(RESOLVING) | TO(CONNECTING),
     [HR_METADATA_RESOLVING] = TO(CONNECTING),
-    [HR_METADATA_CONNECTING] = TO(VERSIONS),
+    [HR_METADATA_CONNECTING] = TO(LOGIN) | TO(VERSIONS),
+    [HR_METADATA_LOGIN] = TO(VERSIONS),
     [HR_METADATA_VERSIONS] = TO(ASKING),
     [HR_METADATA_ASKING] = TO(DESCRIBING) | TO(READY),
     [HR_METADATA_DESCRIBING] = TO(READY),
@@ -126,6 +130,14 @@ static void drop_connection(struct hr_metadata *md)
     hr_cluster_free(md->pending);
     md->pending = NULL;
     hr_timer_cancel(md->loop, &md->timer);
+}
+
+/* With a new connection, at once. */
+static void start_again(struct hr_metadata *md)
+{
+    drop_connection(md);
+    set_state(md, HR_METADATA_WAITING);
+    begin_round(md);
 }
 
 static void next_candidate(struct hr_metadata *md)
@@ -299,9 +311,15 @@ static void on_metadata(struct hr_metadata *md, const json_t *body)
         finish(md);
 }
 
+static void on_opened(void *owner)
+{
+    set_state(owner, HR_METADATA_LOGIN);
+}
+
 static void on_connected(void *owner)
 {
     struct hr_metadata *md = owner;
+    uint64_t lifetime_ms = hr_kclient_lifetime_ms(md->client);
     json_t *body = json_object();
     int err;
 
@@ -310,6 +328,7 @@ static void on_connected(void *owner)
     json_object_set_new(body, "ClientSoftwareName", json_string("headrace"));
     json_object_set_new(body, "ClientSoftwareVersion", json_string(HR_VERSION));
     md->metadata_version = md->describe_version = -1;
+    md->login_until_us = lifetime_ms ? hr_loop_now(md->loop) + lifetime_ms * HR_US_PER_MS * 85 / 100 : 0;
     set_state(md, HR_METADATA_VERSIONS);
     err =
         hr_kclient_request(md->client, API_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);
@@ -348,11 +367,11 @@ static void on_failed(void *owner, int err, const char *why)
         /* Brokers close idle connections (10 minutes) and when they restart: nothing to warn of. */
         hr_log_info("metadata: %s:%u: %s; trying the next broker", candidate(md)->host, candidate(md)->port,
                     why);
-        drop_connection(md);
-        set_state(md, HR_METADATA_WAITING);
-        begin_round(md);
+        start_again(md);
         return;
     }
+    if (was == HR_METADATA_LOGIN && err == HR_E_REFUSED)
+        hr_identity_refused(md->identity);
     if (was == HR_METADATA_DESCRIBING) {
         md->describe_broken = true;
         commit(md); /* Metadata's own answer is good */
@@ -361,11 +380,13 @@ static void on_failed(void *owner, int err, const char *why)
 }
 
 static const struct hr_kclient_ops client_ops = {
-    .connected = on_connected, .answered = on_answered, .failed = on_failed};
+    .opened = on_opened, .connected = on_connected, .answered = on_answered, .failed = on_failed};
 
 static void try_candidate(struct hr_metadata *md)
 {
     struct hr_addr addrs[HR_DNS_ADDRS_MAX];
+    char why[HR_LOGIN_WHY_MAX] = "";
+    struct hr_login *login = NULL;
     uint32_t n;
     int err = hr_dns_lookup(md->dns, candidate(md)->host, addrs, &n);
 
@@ -384,10 +405,14 @@ static void try_candidate(struct hr_metadata *md)
         candidate_failed(md, err == HR_E_NOT_FOUND ? "the name cannot be resolved" : hr_strerror(err));
         return;
     }
+    if (md->identity && hr_identity_login(md->identity, candidate(md)->host, &login, why) != 0) {
+        candidate_failed(md, why);
+        return;
+    }
     md->addr = addrs[0];
     err = hr_kclient_open(md->loop, md->conns, md->use_tls ? md->tls : NULL, candidate(md)->host, &md->addr,
-                          candidate(md)->port, CONNECT_TIMEOUT_MS, HR_METADATA_FRAME_MAX, &client_ops, md,
-                          &md->client);
+                          candidate(md)->port, CONNECT_TIMEOUT_MS, HR_METADATA_FRAME_MAX, login,
+                          md->request_timeout_ms, &client_ops, md, &md->client);
     if (err)
         candidate_failed(md, hr_strerror(err));
 }
@@ -431,11 +456,15 @@ static void on_timer(struct hr_timer *timer)
         candidate_failed(md, "the name was not resolved in time");
         break;
     case HR_METADATA_READY:
-        ask(md);
+        if (md->login_until_us && hr_loop_now(md->loop) >= md->login_until_us)
+            start_again(md);
+        else
+            ask(md);
         break;
     case HR_METADATA_NONE:
     case HR_METADATA_STOPPED:
     case HR_METADATA_CONNECTING: /* these have the connection's own timeouts */
+    case HR_METADATA_LOGIN:
     case HR_METADATA_VERSIONS:
     case HR_METADATA_ASKING:
     case HR_METADATA_DESCRIBING:
@@ -456,6 +485,24 @@ void hr_metadata_dns_changed(struct hr_metadata *md)
 {
     if (md->state == HR_METADATA_RESOLVING)
         try_candidate(md);
+}
+
+void hr_metadata_set_identity(struct hr_metadata *md, struct hr_identity *identity)
+{
+    if (md->identity == identity)
+        return;
+    /* A login that is under way uses the one before. */
+    drop_connection(md);
+    md->identity = identity;
+    md->backoff_us = 0;
+    set_state(md, HR_METADATA_WAITING);
+    begin_round(md);
+}
+
+void hr_metadata_identity_changed(struct hr_metadata *md)
+{
+    if (md->state == HR_METADATA_WAITING && md->identity)
+        begin_round(md);
 }
 
 void hr_metadata_start(struct hr_metadata *md)

@@ -20,6 +20,7 @@
 struct hr_config;
 struct hr_conns;
 struct hr_dns;
+struct hr_identity;
 struct hr_loop;
 struct hr_metadata;
 struct hr_tls_store;
@@ -32,6 +33,7 @@ struct hr_tls_store;
     X(WAITING, "no broker answered; next attempt is scheduled")                                              \
     X(RESOLVING, "resolving a broker's name")                                                                \
     X(CONNECTING, "connecting to a broker")                                                                  \
+    X(LOGIN, "logging in to a broker")                                                                       \
     X(VERSIONS, "asking a broker for its API versions")                                                      \
     X(ASKING, "asking for metadata")                                                                         \
     X(DESCRIBING, "asking for the cluster's description")                                                    \
@@ -53,6 +55,10 @@ void hr_metadata_destroy(struct hr_metadata *metadata);
 
 /* Takes over bootstrap list and intervals; at start and after a reload. */
 void hr_metadata_configure(struct hr_metadata *metadata, const struct hr_config *config);
+/* Who to log in as, borrowed; NULL: brokers ask for no login. A connection of the one before ends. */
+void hr_metadata_set_identity(struct hr_metadata *metadata, struct hr_identity *identity);
+/* The identity says that a login may be possible now. */
+void hr_metadata_identity_changed(struct hr_metadata *metadata);
 /* A dataplane is attached, so connections can be opened; or is gone. */
 void hr_metadata_start(struct hr_metadata *metadata);
 void hr_metadata_stop(struct hr_metadata *metadata);

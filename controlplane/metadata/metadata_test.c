@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "controlplane/auth/identity.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/metadata/fake_broker.h"
@@ -638,8 +640,125 @@ static void a_handshake_has_its_time(void **state)
     assert_true(n_opened > before);
 }
 
+/* -- logging in ------------------------------------------------------------------------------------------ */
+
+static struct hr_identity *identity;
+static char secret_path[32];
+
+static void on_identity_changed(void *owner)
+{
+    (void)owner;
+}
+
+static int set_up_login(void **state)
+{
+    struct hr_config_broker_auth auth = {.mechanism = HR_CONFIG_MECH_PLAIN, .username = "headrace"};
+    int fd;
+
+    strcpy(secret_path, "/tmp/hr-secret-XXXXXX");
+    fd = mkstemp(secret_path);
+    assert_int_equal(write(fd, "pencil\n", 7), 7);
+    close(fd);
+    strcpy(auth.secret.file, secret_path);
+    set_up(state);
+    assert_int_equal(hr_identity_create(loop, NULL, &auth, on_identity_changed, NULL, &identity), 0);
+    hr_metadata_set_identity(md, identity);
+    return 0;
+}
+
+static int tear_down_login(void **state)
+{
+    hr_metadata_set_identity(md, NULL);
+    hr_identity_destroy(identity);
+    unlink(secret_path);
+    return tear_down(state);
+}
+
+/* The broker's part of a login by PLAIN. */
+static void accept_login(const char *answer)
+{
+    struct request request;
+
+    assert_int_equal(state_now(), HR_METADATA_CONNECTING);
+    current->ops->opened(current->owner);
+    assert_int_equal(state_now(), HR_METADATA_LOGIN);
+    request = take_request();
+    assert_int_equal(request.key, 17);
+    assert_int_equal(request.version, 1);
+    assert_string_equal(json_string_value(json_object_get(request.body, "Mechanism")), "PLAIN");
+    reply(&request, 1, "{\"ErrorCode\":0,\"Mechanisms\":[\"PLAIN\"]}");
+    json_decref(request.body);
+    request = take_request();
+    assert_int_equal(request.key, 36);
+    assert_int_equal(request.version, 2);
+    assert_string_equal(json_string_value(json_object_get(request.body, "AuthBytes")),
+                        "00686561647261636500" "70656e63696c"); /* NUL headrace NUL pencil */
+    reply(&request, 2, answer);
+    json_decref(request.body);
+}
+
+static void a_broker_that_wants_a_login_gets_one(void **state)
+{
+    int connections;
+
+    (void)state;
+    accept_login("{\"ErrorCode\":0,\"AuthBytes\":\"\",\"SessionLifetimeMs\":100000}");
+    assert_int_equal(state_now(), HR_METADATA_VERSIONS);
+    serve(3);
+    connections = n_opened;
+    /* Refreshes use it until 85 % of its life have passed; then comes a new connection, and nothing is lost. */
+    pass_ms(30000);
+    serve(3);
+    pass_ms(30000);
+    serve(3);
+    assert_int_equal(n_opened, connections);
+    pass_ms(30000);
+    assert_int_equal(n_opened, connections + 1);
+    assert_non_null(hr_metadata_cluster(md));
+    accept_login("{\"ErrorCode\":0,\"AuthBytes\":\"\",\"SessionLifetimeMs\":0}");
+    serve(3);
+    assert_string_equal(last_error(), "");
+}
+
+static void a_refused_login_says_why(void **state)
+{
+    (void)state;
+    accept_login("{\"ErrorCode\":58,\"ErrorMessage\":\"Bad credentials\",\"AuthBytes\":\"\"}");
+    assert_non_null(strstr(last_error(), "the broker refused the login (error 58): Bad credentials"));
+    /* The next candidate is asked, with the secret as it is now. */
+    accept_login("{\"ErrorCode\":0,\"AuthBytes\":\"\",\"SessionLifetimeMs\":0}");
+    serve(3);
+}
+
+static void a_login_that_takes_too_long_ends(void **state)
+{
+    int before = n_opened;
+
+    (void)state;
+    current->ops->opened(current->owner);
+    assert_int_equal(state_now(), HR_METADATA_LOGIN);
+    pass_ms(10001);
+    assert_int_equal(n_opened, before + 1);
+    assert_non_null(strstr(last_error(), "did not answer in time"));
+}
+
+static void without_a_secret_no_connection_is_opened(void **state)
+{
+    int before;
+
+    (void)state;
+    unlink(secret_path);
+    before = n_opened;
+    hr_metadata_set_identity(md, NULL);
+    hr_metadata_set_identity(md, identity);
+    assert_int_equal(n_opened, before + 1); /* for the moment without an identity */
+    assert_non_null(strstr(last_error(), "cannot be opened"));
+    assert_int_equal(state_now(), HR_METADATA_WAITING);
+}
+
 int main(void)
 {
+#define L(name) cmocka_unit_test_setup_teardown(name, set_up_login, tear_down_login)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(it_learns_the_cluster_over_one_connection),
@@ -657,6 +776,10 @@ int main(void)
         T(metadata_without_brokers_is_a_failure),
         T(names_are_resolved_first),
         T(a_reloaded_bootstrap_list_is_asked_at_once),
+        L(a_broker_that_wants_a_login_gets_one),
+        L(a_refused_login_says_why),
+        L(a_login_that_takes_too_long_ends),
+        L(without_a_secret_no_connection_is_opened),
 #undef T
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up_tls, tear_down_tls)
         T(it_refreshes_over_tls),

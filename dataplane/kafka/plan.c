@@ -194,8 +194,11 @@ int hr_plans_create(struct hr_plans **ret_plans)
             plans->known[key] = true;
         else
             continue;
-        for (int16_t v = range.min; v <= range.max && err == 0; v++)
-            err = plan_one(plans, key, v);
+        for (int16_t v = range.min; v <= range.max && err == 0; v++) {
+            /* Version 0 of the handshake is followed by raw tokens without any Kafka header. */
+            if (key != HR_KAPI_SASL_HANDSHAKE || v > 0)
+                err = plan_one(plans, key, v);
+        }
     }
     if (err != 0) {
         hr_plans_destroy(plans);
@@ -250,8 +253,5 @@ bool hr_plan_range(int16_t key, struct hr_krange *ret_range)
     if (!api || api->versions.min > api->versions.max)
         return false;
     *ret_range = api->versions;
-    /* Version 0 of the handshake is followed by raw tokens without any Kafka header. */
-    if (key == HR_KAPI_SASL_HANDSHAKE && ret_range->min < 1)
-        ret_range->min = 1;
-    return ret_range->min <= ret_range->max;
+    return true;
 }

@@ -61,6 +61,7 @@ const struct hr_plan *hr_plans_find(const struct hr_plans *plans, int16_t key, i
 /* The same again, by its index. */
 const struct hr_plan *hr_plans_at(const struct hr_plans *plans, uint16_t index);
 
-/* The versions of an API that clients may use: the table's, less what Headrace does not let through. False
- * when there is none. */
+/* The versions of an API that clients are told of: the table's. False when there is none. SaslHandshake 0 is among them
+ * although no plan lets it through: librdkafka takes a broker that does not offer it for one without SASL, and then uses
+ * version 1. */
 bool hr_plan_range(int16_t key, struct hr_krange *ret_range);

@@ -8,6 +8,7 @@ A variant is a dictionary of the choices that tests make:
   listener, limits, tcp, dataplane   further settings of these groups, as text
   idle       "adaptive" or "busy"
   ipv6       both legs over IPv6 alone (one port)
+  broker_auth  mechanism by which the control plane logs in to the brokers' SASL listener, as user headrace
 """
 
 import json
@@ -23,15 +24,34 @@ CONFIG = RUN + "/headrace.cfg"
 LIBEXEC = RUN + "/libexec"  # where the launcher finds the two binaries: links into the build folder
 BOOTSTRAP_PORT = 9092
 NODE_PORT_BASE = 9200
+BROKER_SECRET = RUN + "/broker.secret"
 TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
-            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False}
+            "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False,
+            "broker_auth": None}
 
 
 def default_workers():
     return [1] if (os.cpu_count() or 1) > 1 else [0]
+
+
+def _broker_auth(mechanism):
+    """The group broker_auth, and the file that it names."""
+    if not mechanism:
+        return ""
+    set_broker_secret(kafka.USERS["headrace"])
+    return ('broker_auth: { mechanism = "%s"; username = "headrace"; secret = { file = "%s"; }; };'
+            % (mechanism, BROKER_SECRET))
+
+
+def set_broker_secret(text):
+    with open(BROKER_SECRET + ".new", "w") as f:
+        f.write(text + "\n")
+    os.chmod(BROKER_SECRET + ".new", 0o600)
+    shutil.chown(BROKER_SECRET + ".new", "nobody")
+    os.rename(BROKER_SECRET + ".new", BROKER_SECRET)
 
 
 def client_hosts(addr=net.HEADRACE):
@@ -77,6 +97,7 @@ limits: { %(limits)s };
 cluster: {
   bootstrap = (%(bootstrap)s);
 };
+%(broker_auth)s
 listeners = (
   { name = "kafka"; mode = "kafka"; address = "%(addr)s"; bootstrap_port = %(port)d;
     node_port_base = %(base)d; node_ids = [%(ids)s];
@@ -92,7 +113,9 @@ log: { level = "info"; format = "text"; };
 """ % {
         "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
-        "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.CLIENT_PORT) for z in ZONES),
+        "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.SASL_PORT if v["broker_auth"]
+                                            else kafka.CLIENT_PORT) for z in ZONES),
+        "broker_auth": _broker_auth(v["broker_auth"]),
         "addr": net.HEADRACE6 if v["ipv6"] else net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
         "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], 
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,

@@ -2,7 +2,8 @@
 
 Each broker has two listeners for clients. CLIENT advertises a name that only the hub (Headrace) and the brokers
 resolve: what a client sees through Headrace must be Headrace's names, and a broker's name that slips through
-cannot be used. DIRECT advertises the plain address, for comparing with and without Headrace.
+cannot be used. DIRECT advertises the plain address, for comparing with and without Headrace. SASL is as CLIENT, and
+wants a login: PLAIN or SCRAM, of the users below.
 """
 
 import os
@@ -16,7 +17,9 @@ from rig.env import LOGS, RUN, VAR, ZONES, RigError, zone_ns
 NODE_ID = {z: 100 + z for z in ZONES}
 RACK = {z: "use1-az%d" % z for z in ZONES}
 CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
-CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT = 9092, 9094, 9093
+CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT, SASL_PORT = 9092, 9094, 9093, 9096
+USERS = {"headrace": "he4d-race", "alice": "a1ice-secret"}
+SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
 DATA = VAR + "/kafka"
 JVM_OPTIONS = []  # further ones for brokers and tools
 
@@ -57,11 +60,21 @@ def _config(zone, version, extra):
         "node.id": NODE_ID[zone],
         "broker.rack": RACK[zone],
         "controller.quorum.voters": voters,
-        "listeners": "CLIENT://0.0.0.0:%d,DIRECT://0.0.0.0:%d,CONTROLLER://%s:%d" % (
-            CLIENT_PORT, DIRECT_PORT, net.broker_addr(zone), CONTROLLER_PORT),
-        "advertised.listeners": "CLIENT://%s:%d,DIRECT://%s:%d" % (
-            broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT),
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": "CLIENT://0.0.0.0:%d,DIRECT://0.0.0.0:%d,SASL://0.0.0.0:%d,CONTROLLER://%s:%d" % (
+            CLIENT_PORT, DIRECT_PORT, SASL_PORT, net.broker_addr(zone), CONTROLLER_PORT),
+        "advertised.listeners": "CLIENT://%s:%d,DIRECT://%s:%d,SASL://%s:%d" % (
+            broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT, broker_name(zone), SASL_PORT),
+        "listener.security.protocol.map":
+            "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+        "listener.name.sasl.connections.max.reauth.ms": SASL_LIFETIME_MS,
+        "listener.name.sasl.plain.sasl.jaas.config":
+            "org.apache.kafka.common.security.plain.PlainLoginModule required %s;"
+            % " ".join('user_%s="%s"' % u for u in USERS.items()),
+        "listener.name.sasl.scram-sha-256.sasl.jaas.config":
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        "listener.name.sasl.scram-sha-512.sasl.jaas.config":
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;",
         "inter.broker.listener.name": "DIRECT",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": "%s/%d" % (DATA, NODE_ID[zone]),
@@ -177,8 +190,10 @@ def up(want=deps.KAFKA_DEFAULT, extra=None):
     with env.Step("starting three Kafka %s brokers" % want):
         if fresh:
             import subprocess
+            scram = [a for mech in ("SCRAM-SHA-256", "SCRAM-SHA-512") for name, secret in USERS.items()
+                     for a in ("--add-scram", "%s=[name=%s,password=\"%s\"]" % (mech, name, secret))]
             runs = [subprocess.Popen(_java(want, ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
-                                                  "%s/%d.properties" % (DATA, NODE_ID[z])], heap="128m"),
+                                                  "%s/%d.properties" % (DATA, NODE_ID[z])] + scram, heap="128m"),
                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                      text=True) for z in ZONES]
             for r in runs:

@@ -262,6 +262,7 @@ void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const stru
     bool kafka = false;
     check_dataplane(&c);
     check_values(&c);
+    hr_cfg_check_broker_auth(reader, config_lookup(tree, "broker_auth"), &config->broker_auth);
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         check_listener(&c, i);
         kafka = kafka || config->listeners[i].policy.mode == HR_LISTENER_KAFKA;

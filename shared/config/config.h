@@ -132,6 +132,49 @@ struct hr_config_cluster_tls {
     struct hr_config_certificate cert; /* of ours towards them; "" = none */
 };
 
+#define HR_CONFIG_SECRET_ARGS 8
+#define HR_CONFIG_TEXT_MAX    256
+
+/* A secret that the configuration names and does not hold: one of both, or neither. */
+struct hr_config_secret {
+    char file[HR_CONFIG_PATH_MAX];
+    uint32_t n_args;
+    char args[HR_CONFIG_SECRET_ARGS][HR_CONFIG_PATH_MAX]; /* of a command, which is the first */
+};
+
+/* In the order of enum hr_mechanism (controlplane/auth/login.h). */
+enum hr_config_mechanism {
+    HR_CONFIG_MECH_NONE = 0,
+    HR_CONFIG_MECH_PLAIN,
+    HR_CONFIG_MECH_SCRAM_SHA_256,
+    HR_CONFIG_MECH_SCRAM_SHA_512,
+    HR_CONFIG_MECH_OAUTHBEARER,
+    HR_CONFIG_MECH_AWS_MSK_IAM,
+    HR_CONFIG_MECH_MAX
+};
+
+/* In the order of enum hr_aws_source (controlplane/auth/credentials.h). */
+enum hr_config_aws {
+    HR_CONFIG_AWS_NONE = 0,
+    HR_CONFIG_AWS_DEFAULT,
+    HR_CONFIG_AWS_ENVIRONMENT,
+    HR_CONFIG_AWS_WEB_IDENTITY,
+    HR_CONFIG_AWS_FILE,
+    HR_CONFIG_AWS_CONTAINER,
+    HR_CONFIG_AWS_INSTANCE,
+    HR_CONFIG_AWS_MAX
+};
+
+/* Who the control plane is to the brokers. */
+struct hr_config_broker_auth {
+    enum hr_config_mechanism mechanism;
+    char username[HR_CONFIG_TEXT_MAX];
+    struct hr_config_secret secret;
+    enum hr_config_aws aws_credentials;
+    char aws_region[32], aws_profile[64], aws_session_name[65];
+    char aws_file[HR_CONFIG_TEXT_MAX], aws_role_arn[HR_CONFIG_TEXT_MAX], aws_external_id[HR_CONFIG_TEXT_MAX];
+};
+
 struct hr_config_listener {
     struct hr_policy_listener policy; /* ready for the snapshot, target unresolved */
     bool has_target;
@@ -154,6 +197,7 @@ struct hr_config {
         bool prefer_ipv6; /* where a name has addresses of both families */
         struct hr_config_cluster_tls tls;
     } cluster;
+    struct hr_config_broker_auth broker_auth;
     uint32_t n_listeners;
     struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];
     char zone[HR_POLICY_ZONE_MAX];

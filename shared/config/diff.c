@@ -123,6 +123,16 @@ static void bootstrap_text(const struct hr_config *c, struct text *t)
         add_hostport(t, i > 0 ? ", " : "", &c->cluster.bootstrap[i]);
 }
 
+/* Where it is, not what it is; a command's arguments may be telling. */
+static void secret_text(const struct hr_config_secret *secret, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    if (secret->file[0] != '\0')
+        add(t, "file %s", secret->file);
+    else if (secret->n_args > 0)
+        add(t, "exec %s (%u arguments)", secret->args[0], secret->n_args - 1);
+}
+
 /* The parts of a listener that are not plain keys. */
 static void listener_text(const struct hr_config_listener *listener, struct text *t)
 {
@@ -228,6 +238,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_section(&d, &hr_cfg_cluster_tls_section, "cluster.tls.", from, to);
     cluster_tls_text(from, &a), cluster_tls_text(to, &b);
     diff_text(&d, "cluster.tls", &a, &b, false);
+    secret_text(&from->broker_auth.secret, &a), secret_text(&to->broker_auth.secret, &b);
+    diff_text(&d, "broker_auth.secret", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
     add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);

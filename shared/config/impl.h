@@ -22,3 +22,9 @@ void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting
 
 /* check.c: what no key shows alone. Called when every key is well-formed. */
 void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config);
+
+/* secrets.c: { file = ... } or { exec = [ ... ] } as group's member "secret", which may be missing. */
+void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_secret *ret_secret);
+/* group: NULL when it is missing. */
+void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting_t *group,
+                              const struct hr_config_broker_auth *auth);

@@ -13,6 +13,10 @@ static const char *const routings[] = {"port", "sni", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const client_auths[] = {"none", "optional", "required", NULL};
 
+static const char *const mechanisms[] = {"none",        "PLAIN",       "SCRAM-SHA-256", "SCRAM-SHA-512",
+                                        "OAUTHBEARER", "AWS_MSK_IAM", NULL};
+static const char *const aws_sources[] = {"default", "environment", "web-identity", "file", "container", "instance", NULL};
+
 #define AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
 #define NUMBER(key, field, lo, hi, default_, apply_)                                                         \
     {.name = key, .type = HR_CFG_NUMBER, .apply = HR_CFG_##apply_, AT(IN, field), .min = (lo), .max = (hi),  \
@@ -78,6 +82,20 @@ static const struct hr_cfg_key cluster_keys[] = {
     {0},
 };
 
+static const struct hr_cfg_key broker_auth_keys[] = {
+    CHOICE("mechanism", broker_auth.mechanism, mechanisms, HR_CONFIG_MECH_NONE, HR_CONFIG_MECH_NONE, LIVE),
+    STRING("username", broker_auth.username, 0, "", LIVE),
+    CHOICE("aws_credentials", broker_auth.aws_credentials, aws_sources, HR_CONFIG_AWS_DEFAULT, HR_CONFIG_AWS_DEFAULT,
+           LIVE),
+    STRING("aws_region", broker_auth.aws_region, 0, "", LIVE),
+    STRING("aws_file", broker_auth.aws_file, 0, "", LIVE),
+    STRING("aws_profile", broker_auth.aws_profile, 0, "", LIVE),
+    STRING("aws_role_arn", broker_auth.aws_role_arn, 0, "", LIVE),
+    STRING("aws_session_name", broker_auth.aws_session_name, 0, "", LIVE),
+    STRING("aws_external_id", broker_auth.aws_external_id, 0, "", LIVE),
+    {0},
+};
+
 static const struct hr_cfg_key control_keys[] = {
     STRING("runtime_dir", control.runtime_dir, 1, "/run/headrace", RESTART),
     STRING("user", control.user, 0, "nobody", RESTART),
@@ -90,9 +108,10 @@ static const struct hr_cfg_key log_keys[] = {
     {0},
 };
 
-static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "listeners", "control", "log", NULL};
+static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "broker_auth", "listeners", "control", "log", NULL};
 static const char *const dataplane_others[] = {"workers", "source_ports", "ports", NULL};
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
+static const char *const broker_auth_others[] = {"secret", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
 static const char *const none[] = {NULL};
 
@@ -102,6 +121,7 @@ const struct hr_cfg_section hr_cfg_sections[] = {
     {"tcp", tcp_keys, none},
     {"limits", limits_keys, none},
     {"cluster", cluster_keys, cluster_others},
+    {"broker_auth", broker_auth_keys, broker_auth_others},
     {"control", control_keys, control_others},
     {"log", log_keys, none},
     {0},

@@ -1,4 +1,6 @@
-"""librdkafka by the confluent-kafka wheel: produce, consume in a group, compare. Arguments: BOOTSTRAP TOPIC COUNT."""
+"""librdkafka by the confluent-kafka wheel: produce, consume in a group, compare. Arguments: BOOTSTRAP TOPIC COUNT [NAME=VALUE...].
+
+The latter are further settings of both clients."""
 
 import json
 import sys
@@ -7,6 +9,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, Producer, libversion, version
 
 bootstrap, topic, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+common = dict([("bootstrap.servers", bootstrap)] + [a.split("=", 1) for a in sys.argv[4:]])
 
 
 def value(i):
@@ -15,7 +18,7 @@ def value(i):
 
 failures = []
 for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
-    p = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": codec,
+    p = Producer({**common, "enable.idempotence": True, "compression.type": codec,
                   "linger.ms": 5})
     for i in range(count):
         p.produce(topic, value(i), ("%s-%d" % (codec, i)).encode(), partition=i % 3,
@@ -25,7 +28,7 @@ for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
     assert p.flush(60) == 0, "not all records were delivered"
 assert not failures, failures[:3]
 
-c = Consumer({"bootstrap.servers": bootstrap, "group.id": topic + "-confluent", "auto.offset.reset": "earliest",
+c = Consumer({**common, "group.id": topic + "-confluent", "auto.offset.reset": "earliest",
               "enable.auto.commit": False})
 c.subscribe([topic])
 seen, deadline = set(), time.time() + 90

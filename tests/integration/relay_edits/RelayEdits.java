@@ -524,6 +524,8 @@ public final class RelayEdits {
             for (short version = type.lowestSupportedVersion(); version <= latest; version++) {
                 if (ours == null || version < ours[0] || version > ours[1] || redefined(type, version))
                     continue;
+                if (api == ApiKeys.SASL_HANDSHAKE && version == 0) // advertised, never let through
+                    continue;
                 versions++;
                 short v = version;
                 for (int seed = 1; seed <= seeds; seed++) {
