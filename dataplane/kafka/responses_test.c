@@ -378,7 +378,7 @@ static void api_versions(void **state)
         "{'ApiKey':-3,'MinVersion':0,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':9}";
     const char *out =
         "{'ApiKey':0,'MinVersion':0,'MaxVersion':13},{'ApiKey':0,'MinVersion':0,'MaxVersion':13},"
-        "{'ApiKey':17,'MinVersion':1,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':5}";
+        "{'ApiKey':17,'MinVersion':0,'MaxVersion':1},{'ApiKey':18,'MinVersion':0,'MaxVersion':5}";
 
     for (int16_t v = 0; v <= 5; v++)
         becomes(18, v, ranges(in, ""), ranges(out, ""));
