@@ -1,0 +1,81 @@
+/* The server's side of a login on a listener that terminates authentication: frames of a client that has not proven who
+ * it is, answered as a broker does, without I/O.
+ *
+ *   client                                       Headrace
+ *     ApiVersions (any version)                   -> the versions that the owner gives, or 35
+ *     SaslHandshake 1                             -> 0 and the mechanisms, or 33 and the end
+ *     SaslAuthenticate 0-2, once or twice         -> 0 and the mechanism's answer, or 58 after a delay, and the end
+ *   or, after SaslHandshake 0, tokens with a length and without Kafka's headers: an answer for each, and for a login
+ *   that fails nothing but the end.
+ *
+ * Anything else before the login ends the connection without an answer (34 where it has a code for it). After the login
+ * the owner hands the connection over; what the client has sent behind it stays untaken.
+ *
+ * The owner feeds bytes and looks at the verdict; AGAIN means that the issuer's keys are being fetched, and that
+ * resumed() is called when it is worth to feed on (with no bytes, or with those left). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controlplane/auth/login.h"
+#include "controlplane/auth/oauth.h"
+#include "controlplane/auth/plain.h"
+#include "shared/base/addr.h"
+#include "shared/base/error.h"
+
+#define HR_SASL_RECEIVE_MAX 524288 /* sasl.server.max.receive.size of a broker */
+#define HR_SASL_DELAY_MS    100    /* connection.failed.authentication.delay.ms of a broker */
+
+struct hr_sasl_server;
+
+/* Whom a listener lets in, and how it checks; shared by all its logins, outlives them. */
+struct hr_sasl_realm {
+    uint32_t mechanisms;          /* bits 1 << enum hr_mechanism; AWS_MSK_IAM is not among them: nobody but AWS can check it */
+    hr_scram_lookup_fn *lookup;   /* PLAIN, SCRAM */
+    void *lookup_arg;
+    struct hr_plain_cache *plain; /* PLAIN */
+    struct hr_attempts *attempts; /* PLAIN */
+    struct hr_jwks_source *keys;  /* OAUTHBEARER */
+    const struct hr_jwt_rules *rules;
+    uint64_t lifetime_ms; /* told to the client, cut to the token's; 0: for ever */
+    /* The answer to ApiVersions up to this version: what stands behind its error code, being what the client may use
+     * after its login. False: cannot be made. */
+    int16_t api_versions_max;
+    bool (*api_versions)(void *arg, int16_t version, uint8_t *buf, size_t cap, size_t *ret_len);
+    void *api_versions_arg;
+};
+
+enum hr_sasl_verdict {
+    HR_SASL_MORE = 0,
+    HR_SASL_DONE,   /* hr_sasl_server_identity() says who */
+    HR_SASL_FAILED, /* send the output, but HR_SASL_DELAY_MS later, then close */
+    HR_SASL_CLOSE,  /* close without an answer */
+    HR_SASL_WAIT,   /* for keys: resumed() will be called */
+};
+
+struct hr_sasl_identity {
+    enum hr_mechanism mechanism;
+    char principal[HR_PRINCIPAL_MAX]; /* without "User:" */
+    uint64_t lifetime_ms;             /* as told to the client; 0: for ever */
+};
+
+HR_MUST_CHECK int hr_sasl_server_create(const struct hr_sasl_realm *realm, const struct hr_addr *source,
+                                        void (*resumed)(void *owner), void *owner,
+                                        struct hr_sasl_server **ret_server);
+void hr_sasl_server_destroy(struct hr_sasl_server *server); /* NULL is allowed */
+
+/* now_us: of a steady clock; now_s: seconds since 1970. Takes whole frames one after the other, as long as no answer
+ * waits to be sent. */
+enum hr_sasl_verdict hr_sasl_server_feed(struct hr_sasl_server *server, uint64_t now_us, int64_t now_s,
+                                         const uint8_t *data, size_t len, size_t *ret_used);
+/* NULL: nothing. Wiped by hr_sasl_server_sent(), which is due before the next input. */
+const uint8_t *hr_sasl_server_output(const struct hr_sasl_server *server, size_t *ret_len);
+void hr_sasl_server_sent(struct hr_sasl_server *server);
+
+/* After DONE. */
+const struct hr_sasl_identity *hr_sasl_server_identity(const struct hr_sasl_server *server);
+/* After FAILED and CLOSE: for the log, and whom the client said to be ("" if it did not get that far; escaped). */
+const char *hr_sasl_server_why(const struct hr_sasl_server *server);
+const char *hr_sasl_server_claimed(const struct hr_sasl_server *server);
