@@ -8,8 +8,13 @@
  *            wire (referenced by the port's transmit ring) at the same time.
  *
  * Ownership: payload has one owner, the queue it stands in. Moving a piece between queues moves the
- * reference. A transmission takes a further reference through hr_buf_attach(), the only place that does.
- * A buffer may be written only while its reference count is 1 and it is direct (hr_buf_writable()).
+ * reference. A transmission takes a further reference through hr_buf_in_place() or hr_buf_attach(), the only
+ * places that do. A buffer may be written only while its reference count is 1 and it is direct (hr_buf_writable()).
+ *
+ * The bytes in front of a piece belong to whoever holds the buffer's only reference: nobody else has a range of it,
+ * and no transmit ring reads it. The headers that the packet was received with stood there, so those that it leaves
+ * with fit, and most payload needs no second buffer on its way out. While a ring holds the reference that this took
+ * (the count is 2), the mbuf's fields and those bytes stay as they are.
  *
  * Threads: a context belongs to one worker. Counters go to the worker's hr_stats. */
 #pragma once
@@ -162,3 +167,46 @@ uint8_t *hr_pieceq_gap(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_pi
  * bytes fitted (< len when max_segs was the limit). it is advanced past them. NULL: pool empty. */
 struct rte_mbuf *hr_buf_attach(struct hr_buf_ctx *ctx, struct hr_piece_iter *it, uint32_t len,
                                uint16_t max_segs, uint32_t *ret_len);
+
+/* Room in front of a piece for which hr_buf_in_place() is willing: Ethernet, IPv6 and TCP with timestamps, and as much
+ * as copying the headers in one go may touch. */
+#define HR_BUF_FRONT 96
+
+/* The next len bytes as a packet in their own buffer, with head_len bytes (at most HR_BUF_FRONT) in front of them that
+ * the caller now writes, with ol_flags and tx_offload. NULL, and nothing has changed, where these bytes are not the
+ * beginning of a piece that is its buffer's only one, or there is no room: hr_buf_attach() then. it is advanced. */
+static inline struct rte_mbuf *hr_buf_in_place(struct hr_piece_iter *it, uint32_t len, uint16_t head_len)
+{
+    const struct hr_piece_chunk *c = it->chunk;
+    uint16_t index = it->index;
+    if (unlikely(c == NULL))
+        return NULL;
+    const struct hr_piece *p = &c->piece[index];
+    uint32_t off = it->off;
+    if (off == (uint32_t)p->off + p->len) { /* used up */
+        if (likely(index + 1 < c->tail)) {
+            index++;
+        } else if (c->next != NULL) {
+            c = c->next;
+            index = c->head;
+        } else {
+            return NULL;
+        }
+        p = &c->piece[index];
+        off = p->off;
+    }
+    struct rte_mbuf *m = p->mbuf;
+    if (off != p->off || len > p->len || off < HR_BUF_FRONT || !hr_buf_writable(m))
+        return NULL;
+#ifdef HR_MBUF_DEBUG
+    RTE_VERIFY(m->next == NULL && m->nb_segs == 1 && off + len <= m->buf_len);
+#endif
+    rte_mbuf_refcnt_set(m, 2);
+    m->data_off = (uint16_t)(off - head_len);
+    m->data_len = (uint16_t)(head_len + len);
+    m->pkt_len = head_len + len;
+    it->chunk = c;
+    it->index = index;
+    it->off = (uint16_t)(off + len);
+    return m;
+}

@@ -415,13 +415,138 @@ static void test_headers_keep_their_share(void **state)
     hr_pieceq_clear(&ctx, &q);
 }
 
-/* Random operations against a plain byte array. */
+/* A packet with headers in front of the next len bytes; the headers are junk, and so is all that may be theirs. */
+static struct rte_mbuf *in_place(struct hr_piece_iter *it, uint32_t len)
+{
+    struct rte_mbuf *m = hr_buf_in_place(it, len, 54);
+    if (m == NULL)
+        return NULL;
+    assert_int_equal(m->data_len, 54 + len);
+    assert_int_equal(m->pkt_len, 54 + len);
+    assert_int_equal(rte_mbuf_refcnt_read(m), 2);
+    memset(rte_pktmbuf_mtod_offset(m, uint8_t *, 54 - HR_BUF_FRONT), 0xee, HR_BUF_FRONT);
+    return m;
+}
+
+static void test_headers_in_place(void **state)
+{
+    struct hr_pieceq q, other;
+    struct hr_piece_iter it;
+    (void)state;
+    hr_pieceq_init(&q);
+    hr_pieceq_init(&other);
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 1));
+    push(&q, 1000, 0);
+    push(&q, 1000, (uint8_t)1000);
+    hr_piece_iter_at(&it, &q, 0);
+    struct rte_mbuf *m = in_place(&it, 1000), *next = in_place(&it, 600);
+    assert_ptr_equal(m, q.first->piece[0].mbuf);
+    assert_ptr_equal(next, q.first->piece[1].mbuf);
+    assert_int_equal(*rte_pktmbuf_mtod_offset(m, uint8_t *, 54 + 999), (uint8_t)999);
+    assert_int_equal(*rte_pktmbuf_mtod_offset(next, uint8_t *, 54), (uint8_t)1000);
+    assert_null(in_place(&it, 400)); /* in the middle of a piece */
+    assert_counts_up(&q, 0);
+
+    /* While it is on the wire it stays as it is. */
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 1000));
+    rte_pktmbuf_free(m);
+    m = in_place(&it, 1000);
+    assert_non_null(m);
+    rte_pktmbuf_free(m);
+    rte_pktmbuf_free(next);
+
+    hr_piece_iter_at(&it, &q, 1);
+    assert_null(in_place(&it, 999)); /* what stands in front is the queue's */
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 1001)); /* more than the piece */
+    hr_pieceq_drop(&ctx, &q, 300);
+    hr_piece_iter_at(&it, &q, 0);
+    m = in_place(&it, 700);
+    assert_non_null(m);
+    assert_counts_up(&q, (uint8_t)300);
+    rte_pktmbuf_free(m);
+
+    /* One buffer in two queues: neither may, until one is done with it. */
+    assert_int_equal(hr_pieceq_move(&ctx, &other, &q, 200), 0);
+    hr_piece_iter_at(&it, &other, 0);
+    assert_null(in_place(&it, 200));
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 500));
+    assert_counts_up(&other, (uint8_t)300);
+    hr_pieceq_clear(&ctx, &other);
+    m = in_place(&it, 500);
+    assert_non_null(m);
+    assert_counts_up(&q, (uint8_t)500);
+    rte_pktmbuf_free(m);
+    /* Twice in one queue, and then joined again. */
+    assert_int_equal(hr_pieceq_move(&ctx, &other, &q, 100), 0);
+    hr_piece_iter_at(&it, &other, 0);
+    assert_null(in_place(&it, 100));
+    assert_int_equal(hr_pieceq_move(&ctx, &other, &q, q.bytes), 0);
+    hr_piece_iter_at(&it, &other, 0);
+    m = in_place(&it, 500);
+    assert_non_null(m);
+    assert_counts_up(&other, (uint8_t)500);
+    rte_pktmbuf_free(m);
+    hr_pieceq_clear(&ctx, &other);
+
+    /* No room in front; not a buffer of its own. */
+    struct rte_mbuf *tight = received(1000, 0);
+    rte_pktmbuf_prepend(tight, RTE_PKTMBUF_HEADROOM - HR_BUF_FRONT + 1);
+    assert_int_equal(hr_pieceq_push_mbuf_take(&ctx, &q, tight), 0);
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 1000));
+    hr_pieceq_clear(&ctx, &q);
+    struct rte_mbuf *whole = received(1000, 0), *part = rte_pktmbuf_alloc(ctx.indirect_pool);
+    rte_pktmbuf_attach(part, whole);
+    assert_int_equal(hr_pieceq_push_mbuf_take(&ctx, &q, part), 0);
+    rte_pktmbuf_free(whole);
+    hr_piece_iter_at(&it, &q, 0);
+    assert_null(in_place(&it, 1000));
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* From chunk to chunk, and on behind the end when more has come. */
+static void test_in_place_along_a_queue(void **state)
+{
+    struct hr_pieceq q;
+    struct hr_piece_iter it;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 300, 0);
+    hr_piece_iter_at(&it, &q, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        struct rte_mbuf *m = in_place(&it, 300);
+        assert_non_null(m);
+        assert_int_equal(*rte_pktmbuf_mtod_offset(m, uint8_t *, 54), (uint8_t)(300 * i));
+        rte_pktmbuf_free(m);
+        assert_null(in_place(&it, 1));
+        push(&q, 300, (uint8_t)(300 * (i + 1)));
+    }
+    hr_piece_iter_at(&it, &q, 0);
+    for (unsigned i = 0; i < 51; i++) {
+        struct rte_mbuf *m = in_place(&it, 300);
+        assert_ptr_equal(m, q.first == NULL ? NULL : it.chunk->piece[it.index].mbuf);
+        rte_pktmbuf_free(m);
+    }
+    assert_counts_up(&q, 0);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+/* Random operations against a plain byte array; what is on the wire meanwhile stays as it left. */
 static void test_against_model(void **state)
 {
     static uint8_t model[1 << 16];
     struct hr_pieceq a, b;
     uint32_t na = 0, nb = 0; /* model: a's bytes, then b's in a second array */
     static uint8_t model_b[1 << 16];
+    struct {
+        struct rte_mbuf *m;
+        uint8_t bytes[1500];
+    } ring[6] = {{NULL, {0}}};
+    unsigned n_in_place = 0;
     (void)state;
     srand(20250101);
     hr_pieceq_init(&a);
@@ -431,7 +556,7 @@ static void test_against_model(void **state)
         uint8_t bytes[1500];
         for (uint32_t i = 0; i < n; i++)
             bytes[i] = (uint8_t)rand();
-        switch (rand() % 5) {
+        switch (rand() % 7) {
         case 0: {
             if (a.n_pieces + b.n_pieces > 40)
                 break;
@@ -470,6 +595,24 @@ static void test_against_model(void **state)
                 memcpy(model_b + off, bytes, n);
             break;
         }
+        case 5:
+        case 6: { /* what is on the wire arrives, something else leaves */
+            unsigned slot = (unsigned)rand() % RTE_DIM(ring);
+            struct hr_piece_iter it;
+            if (ring[slot].m != NULL) {
+                assert_memory_equal(rte_pktmbuf_mtod(ring[slot].m, void *), ring[slot].bytes, ring[slot].m->data_len);
+                rte_pktmbuf_free(ring[slot].m);
+                ring[slot].m = NULL;
+            }
+            hr_piece_iter_at(&it, &b, nb == 0 ? 0 : (uint32_t)rand() % nb);
+            if (nb > 0 && rand() % 2) /* from the beginning of a piece */
+                it.off = it.chunk->piece[it.index].off;
+            if (nb > 0 && (ring[slot].m = in_place(&it, n)) != NULL) {
+                n_in_place++;
+                memcpy(ring[slot].bytes, rte_pktmbuf_mtod(ring[slot].m, void *), ring[slot].m->data_len);
+            }
+            break;
+        }
         }
         static uint8_t got[1 << 16];
         assert_int_equal(a.bytes, na);
@@ -485,6 +628,9 @@ static void test_against_model(void **state)
             na = nb = 0;
         }
     }
+    assert_true(n_in_place > 100);
+    for (unsigned i = 0; i < RTE_DIM(ring); i++)
+        rte_pktmbuf_free(ring[i].m);
     hr_pieceq_clear(&ctx, &a);
     hr_pieceq_clear(&ctx, &b);
 }
@@ -605,6 +751,8 @@ int main(void)
         T(test_attach),
         T(test_attach_without_mbufs),
         T(test_headers_keep_their_share),
+        T(test_headers_in_place),
+        T(test_in_place_along_a_queue),
         T(test_against_model),
         cmocka_unit_test_setup_teardown(test_gaps_at_every_position, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gap_without_memory, setup, teardown),

@@ -21,9 +21,9 @@
 #include <rte_mbuf.h>
 
 #include "dataplane/net/net.h"
+#include "dataplane/net/way.h"
 #include "shared/base/clock.h"
 
-#define HR_NET_TX_BURST 64        /* packets per burst; a full burst is sent at once */
 #define HR_NET_TX_TRIES 64        /* tx_burst calls in a row without progress before packets are dropped */
 #define HR_NET_PREFETCH_AHEAD 4   /* packets */
 #define HR_NET_MAX_LOCAL (HR_CONFIG_MAX_PORTS * HR_PORT_MAX_ADDRS)
@@ -110,22 +110,13 @@ struct hr_net_pending {
     struct rte_mbuf *pkts[HR_NEIGH_PENDING]; /* with IP header, Ethernet header still to be filled */
 };
 
-struct hr_net_txq {
-    uint16_t n;
-    struct rte_mbuf *pkts[HR_NET_TX_BURST];
-};
-
 /* Where packets of a (local, remote) pair go; routes never change after start, neighbours do, so the
  * neighbour is checked at each use. */
 struct hr_net_cached {
     struct hr_addr local, remote; /* remote of zeros: unused */
     uint32_t generation;          /* of the neighbour when it was looked up */
     uint16_t neigh;               /* index */
-    uint16_t mtu;
-    uint8_t ip_len; /* of the IP header: 20 or 40 */
-    uint32_t ip_sum;  /* of the IPv4 header without its length and checksum */
-    uint64_t pseudo;  /* sum of the pseudo header without the length */
-    uint8_t ip[40];   /* the header, lengths and checksum 0 */
+    struct hr_net_way way;        /* the neighbour's MAC is filled in at each use */
 };
 
 /* The head of a frame that was accepted as a TCP segment, and what of it was looked at for that (input.c). */
@@ -160,7 +151,6 @@ struct hr_net {
     struct hr_net_config cfg;
 
     struct hr_net_txq txq[HR_CONFIG_MAX_PORTS];
-    struct hr_net_cached *last_out; /* packets of a connection leave in rows; one of cache[] */
     struct hr_net_seen seen[HR_CONFIG_MAX_PORTS]; /* by port: the frame that was accepted last */
     struct hr_net_cached cache[HR_ROUTE_CACHE];
     struct hr_neigh neigh[HR_NEIGH_MAX];
@@ -186,7 +176,7 @@ const struct hr_net_local *hr_net_local_on(const struct hr_net *net, uint32_t po
 /* output.c */
 /* Queues a complete frame. */
 void hr_net_tx_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m);
-void hr_net_tx_flush_port(struct hr_net *net, uint32_t port_index);
+void hr_net_tx_flush(struct hr_net_txq *q);
 /* Writes the Ethernet header into the 14 bytes that start m's data. */
 void hr_net_fill_eth(struct hr_net *net, uint32_t port_index, struct rte_mbuf *m, const uint8_t dst[6],
                      uint16_t type);

@@ -24,6 +24,9 @@ int hr_net_create(const struct hr_net_config *cfg, struct hr_net **ret_net)
     net->presence_us = UINT64_MAX;
     for (uint32_t p = 0; p < net->n_ports; p++) {
         net->seen[p].cksums = UINT64_MAX;
+        net->txq[p].net = net;
+        net->txq[p].port = (uint16_t)p;
+        net->txq[p].flush = hr_net_tx_flush;
         for (uint32_t i = 0; i < net->ports[p].n_addrs; i++) {
             const struct hr_port_addr *a = &net->ports[p].addrs[i];
             bool v4 = hr_addr_is_v4(&a->addr);

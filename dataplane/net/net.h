@@ -7,7 +7,7 @@
  * How a turn of the owner goes:
  *   1. hr_net_advance() tells the time; cheap when no timer is due
  *   2. hr_net_input_take() for each port's burst
- *   3. TCP runs, hr_net_emit_tcp_take() for each segment
+ *   3. TCP runs: hr_net_way() for each connection that sends, hr_net_emit_tcp_take() for each segment without a way
  *   4. hr_net_flush()
  *
  * Neighbours (the ARP and neighbour cache) are per worker, so that no lock is needed. An ARP packet or an ICMPv6
@@ -36,6 +36,7 @@
 #include "shared/base/error.h"
 
 struct hr_net;
+struct hr_net_way;
 
 /* How something was heard; a set. */
 enum hr_net_heard {
@@ -97,6 +98,9 @@ void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
  * hr_tcp_config.emit_take, with the net as first argument. Dropped and counted where there is no route or
  * the neighbour does not answer. */
 void hr_net_emit_tcp_take(struct hr_net *net, const struct hr_flow *flow, struct rte_mbuf *m);
+
+/* The prepared way of a flow's segments (way.h), NULL where each has to go through hr_net_emit_tcp_take(). */
+struct hr_net_way *hr_net_way(struct hr_net *net, const struct hr_flow *flow);
 
 /* Gives every port its queued packets. What the port does not take after a bounded number of tries is
  * dropped (tx_full). */

@@ -94,6 +94,80 @@ static void offloaded_checksums(void **state)
     assert_true(frame_checksums_ok(copy, t->len));
 }
 
+/* A segment of len bytes by the flow's way, as TCP would send it. */
+static void by_way(struct hr_net_way *w, uint16_t len)
+{
+    struct rte_mbuf *m = wire_segment(len, 0);
+    struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    assert_non_null(rte_pktmbuf_prepend(m, w->head_len));
+    memcpy(rte_pktmbuf_mtod(m, void *), w->head + HR_NET_WAY_HEAD - w->head_len, w->head_len);
+    hr_net_way_length(w, tcp, (uint16_t)(20 + len));
+    m->ol_flags = w->ol_flags;
+    hr_net_txq_put(w->q, m);
+    hr_net_flush(wire.net);
+}
+
+/* What leaves by a prepared way is what would have left without. */
+static void ways(void **state)
+{
+    struct hr_flow flow = flow_of("10.1.0.1", "10.1.0.7");
+    (void)state;
+    for (int ip_cksum = 0; ip_cksum < 2; ip_cksum++) {
+        wire.ports[0].tx_tcp_cksum = true;
+        wire.ports[0].tx_ip_cksum = ip_cksum;
+        hr_net_cache_clear(wire.net);
+        hear(0, "10.1.0.7", mac_peer, "10.1.0.1");
+        for (uint16_t len = 0; len <= 1440; len = (uint16_t)(len + 360)) {
+            struct hr_net_way *w = hr_net_way(wire.net, &flow);
+            assert_non_null(w);
+            assert_int_equal(w->mtu, 1500);
+            wire.n_tx = 0;
+            emit("10.1.0.1", "10.1.0.7", wire_segment(len, 0));
+            by_way(w, len);
+            assert_int_equal(wire.n_tx, 2);
+            assert_int_equal(wire.tx[0].port, wire.tx[1].port);
+            assert_int_equal(wire.tx[0].len, wire.tx[1].len);
+            assert_memory_equal(wire.tx[0].data, wire.tx[1].data, wire.tx[0].len);
+            assert_int_equal(wire.tx[0].ol_flags, wire.tx[1].ol_flags);
+        }
+    }
+    uint64_t bytes = wire.stats.counters[HR_CTR_tx_bytes], frames = wire.stats.counters[HR_CTR_tx_packets];
+    for (unsigned i = 0; i < HR_NET_TX_BURST + 1; i++)
+        by_way(hr_net_way(wire.net, &flow), 100);
+    assert_int_equal(wire.stats.counters[HR_CTR_tx_packets] - frames, HR_NET_TX_BURST + 1);
+    assert_int_equal(wire.stats.counters[HR_CTR_tx_bytes] - bytes, (HR_NET_TX_BURST + 1) * (l4_at() + 120));
+
+    /* The neighbour has got another card. */
+    static const uint8_t mac_new[6] = {0x02, 0, 0, 0, 0xbb, 1};
+    hear(0, "10.1.0.7", mac_new, "10.1.0.1");
+    struct hr_net_way *w = hr_net_way(wire.net, &flow);
+    assert_non_null(w);
+    by_way(w, 0);
+    assert_memory_equal(wire.tx[0].data, mac_new, 6);
+}
+
+static void no_way(void **state)
+{
+    struct hr_flow flow = flow_of("10.1.0.1", "10.1.0.7"), nowhere = flow_of("10.1.0.1", "10.2.0.1");
+    (void)state;
+    assert_null(hr_net_way(wire.net, &nowhere));
+    wire.ports[0].tx_tcp_cksum = true;
+    hr_net_cache_clear(wire.net);
+    assert_null(hr_net_way(wire.net, &flow)); /* not heard of */
+    hear(0, "10.1.0.7", mac_peer, "10.1.0.1");
+    assert_non_null(hr_net_way(wire.net, &flow));
+    wire.ports[0].hw_tx_segs = 1;
+    assert_null(hr_net_way(wire.net, &flow));
+    wire.ports[0].hw_tx_segs = 8;
+    wire.ports[0].tx_tcp_cksum = false;
+    hr_net_cache_clear(wire.net);
+    assert_null(hr_net_way(wire.net, &flow));
+    wire_pass(31 * HR_US_PER_S); /* it may have left */
+    wire.ports[0].tx_tcp_cksum = true;
+    hr_net_cache_clear(wire.net);
+    assert_null(hr_net_way(wire.net, &flow));
+}
+
 static void too_long_for_the_mtu(void **state)
 {
     (void)state;
@@ -264,7 +338,7 @@ int main(void)
 #define T6(fn) {#fn " over IPv6", fn, wire_setup6, wire_teardown, NULL}
 #define BOTH(fn) T(fn), T6(fn)
     const struct CMUnitTest tests[] = {
-        BOTH(segment_gets_headers), BOTH(offloaded_checksums), BOTH(too_long_for_the_mtu),
+        BOTH(segment_gets_headers), BOTH(offloaded_checksums), BOTH(ways), BOTH(no_way), BOTH(too_long_for_the_mtu),
         BOTH(flat_copy_for_poor_ports), BOTH(stuck_port_drops), BOTH(routes), BOTH(no_route), BOTH(sources_and_mss),
         T6(source_scopes),
     };

@@ -19,7 +19,8 @@
  *   reass.c     payload in order, and out of order until it is
  *   ackpolicy.c when what was received is acknowledged
  *   window.c    the receive window
- *   output.c    segments out
+ *   output.c    what is sent, and in which order
+ *   segment.c   how a segment is put together
  *   pace.c      when they may leave: bursts, and the ports' allowances
  *   timers.c    retransmission, delayed ACK, persist, keepalive, TIME-WAIT
  *   rtt.c       RFC 6298
@@ -36,6 +37,7 @@
 #include <stddef.h>
 #include <sys/queue.h>
 
+#include "dataplane/net/way.h"
 #include "dataplane/tcp/mutant.h"
 #include "dataplane/tcp/options.h"
 #include "dataplane/tcp/seq.h"
@@ -356,6 +358,20 @@ struct hr_tcp_port {
     struct hr_tcp_fifo backlog;
 };
 
+/* What the segments of one connection's turn have in common: their headers, as they go in front of each. Behind a pad
+ * those of link and network (if there is a prepared way), then TCP's, with timestamps or without: so the
+ * HR_BUF_FRONT bytes that end with them are in the block either way. */
+#define HR_TCP_RUN_TCP_MAX 32
+struct hr_tcp_run {
+    struct hr_net_way *way;     /* NULL: segments go to emit_take() */
+    uint64_t ol_flags, tx_offload;
+    uint32_t len;               /* payload bytes for which lengths and checksum in the block hold */
+    uint16_t head_len, tcp_len; /* headers that are written, and TCP's part of them */
+    bool ready;                 /* the rest is filled in */
+    uint32_t n, budget;         /* segments sent in this turn, and what they may come to */
+    uint8_t block[HR_BUF_FRONT - sizeof(struct rte_tcp_hdr) + HR_TCP_RUN_TCP_MAX];
+};
+
 #define HR_TCP_PACE_SLOTS 64
 struct hr_tcp_pace {
     struct hr_tcp_fifo slot[HR_TCP_PACE_SLOTS];
@@ -393,6 +409,7 @@ struct hr_tcp {
     struct hr_tcp_time_waits time_wait;
     struct hr_wheel wheel;
     struct hr_tcp_pace pace;
+    struct hr_tcp_run run;
     struct hr_tcp_slab ooo_slab, island_slab, gaps_slab, xmit_slab, flight_slab;
 
     struct hr_tcp_syncookies cookies;
@@ -649,11 +666,6 @@ void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* output.c */
 void hr_tcp_mark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c);
-/* A segment without connection, at once; false when no buffer was free. */
-bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,
-                           uint16_t wnd, const struct hr_tcp_opts *opts);
-void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack);
-void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* Bytes that have not been sent once. */
 static inline uint32_t hr_tcp_unsent(const struct hr_tcp_conn *c)
 {
@@ -665,8 +677,35 @@ static inline bool hr_tcp_waits(const struct hr_tcp_conn *c)
     return hr_tcp_unsent(c) > 0 || (c->fin_queued && !c->fin_sent);
 }
 
+/* segment.c */
+/* A segment without connection, at once; false when no buffer was free. */
+bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,
+                           uint16_t wnd, const struct hr_tcp_opts *opts);
+void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack);
+void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+/* What every segment of a connection says about its receiving half. */
+static inline uint16_t hr_tcp_window_field(const struct hr_tcp_conn *c)
+{
+    uint32_t wnd = hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
+    return (uint16_t)RTE_MIN(wnd >> c->rcv_wscale, 65535u);
+}
+/* A segment of c's without payload, with other options than timestamps alone; ack 0 and no ACK flag: none. */
+bool hr_tcp_send_options(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t ack, uint8_t flags,
+                         uint16_t wnd, struct hr_tcp_opts *opts);
+/* A segment of c's without payload. */
+bool hr_tcp_send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint8_t flags);
+/* Sends len bytes of the queue from seq on, in segments of seg bytes, and the FIN behind them if fin. Returns the bytes
+ * that went, the FIN counted: fewer where buffers are short or the turn's budget ends; at least one segment is within
+ * it. */
+uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t len, uint32_t seg, bool fin);
+
 /* pace.c */
 void hr_tcp_pace_init(struct hr_tcp *tcp);
+/* So much may leave at once, whatever the rate. */
+static inline uint32_t hr_tcp_pace_initial(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
+{
+    return tcp->cfg.initial_cwnd_segs * (uint32_t)c->smss;
+}
 /* The burst in flight has reached its limit: may len bytes more leave? If not, c waits. */
 HR_MUST_CHECK bool hr_tcp_pace_burst(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len);
 /* May c's port send? If not, c waits. */

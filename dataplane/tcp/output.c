@@ -1,5 +1,6 @@
-/* Segments out. hr_tcp_flush() goes round the dirty connections in deficit round robin: a quantum of bytes each,
- * and what a large segment left of it is added to the next, so that none starves and segment sizes do not matter.
+/* What is sent, and in which order. hr_tcp_flush() goes round the dirty connections in deficit round robin: a quantum
+ * of bytes each, and what a large segment left of it is added to the next, so that none starves and segment sizes do
+ * not matter. What a connection may send goes in one run, down to the limit that is met first.
  *
  * A connection sends in this order: its SYN; what is lost; what is new and fits both windows; probes; and an
  * ACK alone if nothing carried it. Whatever is sent carries the newest acknowledgement and window. */
@@ -25,114 +26,6 @@ void hr_tcp_unmark_dirty(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->dirty = false;
 }
 
-/* A header mbuf with ports, numbers and options; the payload is chained behind by the caller. */
-static struct rte_mbuf *header(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack,
-                               uint8_t flags, uint16_t wnd, const struct hr_tcp_opts *opts)
-{
-    struct rte_mbuf *m = rte_pktmbuf_alloc(tcp->bufs->hdr_pool);
-    if (m == NULL) {
-        HR_COUNT(tcp->stats, mbuf_alloc_failed);
-        HR_DROP(tcp->stats, tx_nombuf);
-        tcp->no_mbuf = true;
-        return NULL;
-    }
-    struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
-    uint32_t len = sizeof(*th) + (opts == NULL ? 0 : hr_tcp_opts_write((uint8_t *)(th + 1), opts));
-    th->src_port = rte_cpu_to_be_16(flow->local_port);
-    th->dst_port = rte_cpu_to_be_16(flow->remote_port);
-    th->sent_seq = rte_cpu_to_be_32(seq);
-    th->recv_ack = rte_cpu_to_be_32(ack);
-    th->data_off = (uint8_t)(len / 4 << 4);
-    th->tcp_flags = flags;
-    th->rx_win = rte_cpu_to_be_16(wnd);
-    th->cksum = 0;
-    th->tcp_urp = 0;
-    m->data_len = (uint16_t)len;
-    m->pkt_len = len;
-    m->l4_len = len;
-    return m;
-}
-
-/* The usual header of a connection's segment: timestamps or no option. Everything but SYNs and SACK blocks. */
-static struct rte_mbuf *conn_header(struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t seq, uint8_t flags)
-{
-    struct rte_mbuf *m = rte_pktmbuf_alloc(tcp->bufs->hdr_pool);
-    if (unlikely(m == NULL)) {
-        HR_COUNT(tcp->stats, mbuf_alloc_failed);
-        HR_DROP(tcp->stats, tx_nombuf);
-        tcp->no_mbuf = true;
-        return NULL;
-    }
-    struct {
-        struct rte_tcp_hdr th;
-        uint8_t usual[4];
-        uint32_t tsval_be, tsecr_be;
-    } __attribute__((packed)) *h = rte_pktmbuf_mtod(m, void *);
-    bool ts = c->ts_on && !HR_MUTANT(NO_TIMESTAMPS_LATER);
-    uint32_t len = ts ? sizeof(*h) : sizeof(h->th);
-    uint32_t wnd = hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? (c->rcv_adv - c->rcv_nxt) >> c->rcv_wscale : 0;
-    h->th.src_port = rte_cpu_to_be_16(c->flow.local_port);
-    h->th.dst_port = rte_cpu_to_be_16(c->flow.remote_port);
-    h->th.sent_seq = rte_cpu_to_be_32(seq);
-    h->th.recv_ack = rte_cpu_to_be_32(c->rcv_nxt);
-    h->th.data_off = (uint8_t)(len / 4 << 4);
-    h->th.tcp_flags = flags;
-    h->th.rx_win = rte_cpu_to_be_16((uint16_t)RTE_MIN(wnd, 65535u));
-    h->th.cksum = 0;
-    h->th.tcp_urp = 0;
-    if (ts) {
-        const uint8_t usual[4] = {HR_TCP_OPT_NOP, HR_TCP_OPT_NOP, HR_TCP_OPT_TS, 10};
-        memcpy(h->usual, usual, sizeof(usual));
-        h->tsval_be = rte_cpu_to_be_32(tcp->now_ms + c->ts_offset);
-        h->tsecr_be = rte_cpu_to_be_32(c->ts_recent);
-    }
-    m->data_len = (uint16_t)len;
-    m->pkt_len = len;
-    return m;
-}
-
-static void emit(struct hr_tcp *tcp, const struct hr_flow *flow, struct rte_mbuf *m)
-{
-    HR_COUNT(tcp->stats, tcp_segs_tx);
-    tcp->cfg.emit_take(tcp->cfg.owner, flow, m);
-}
-
-bool hr_tcp_send_stateless(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags,
-                           uint16_t wnd, const struct hr_tcp_opts *opts)
-{
-    struct rte_mbuf *m = header(tcp, flow, seq, ack, flags, wnd, opts);
-    if (m == NULL)
-        return false;
-    emit(tcp, flow, m);
-    return true;
-}
-
-static void emit_conn(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf *m)
-{
-    if (tcp->pace.limited != 0)
-        hr_tcp_pace_charge(tcp, c, m->pkt_len);
-    emit(tcp, &c->flow, m);
-}
-
-void hr_tcp_send_rst(struct hr_tcp *tcp, const struct hr_flow *flow, uint32_t seq, uint32_t ack, bool with_ack)
-{
-    uint8_t flags = RTE_TCP_RST_FLAG | (with_ack ? RTE_TCP_ACK_FLAG : 0);
-    if (hr_tcp_send_stateless(tcp, flow, seq, ack, flags, 0, NULL))
-        HR_COUNT(tcp->stats, tcp_rst_tx);
-}
-
-void hr_tcp_send_conn_rst(struct hr_tcp *tcp, struct hr_tcp_conn *c)
-{
-    hr_tcp_send_rst(tcp, &c->flow, c->snd_nxt, c->rcv_nxt, true);
-}
-
-/* What every segment of a connection says about its receiving half. */
-static uint16_t window_field(const struct hr_tcp_conn *c)
-{
-    uint32_t wnd = hr_seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
-    return (uint16_t)RTE_MIN(wnd >> c->rcv_wscale, 65535u);
-}
-
 static void timestamps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct hr_tcp_opts *o)
 {
     o->has_ts = c->ts_on && (!hr_tcp_synchronized(c) || !HR_MUTANT(NO_TIMESTAMPS_LATER));
@@ -140,7 +33,7 @@ static void timestamps(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, st
     o->tsecr = c->ts_recent;
 }
 
-static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+static void send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     bool reply = c->state == HR_TCP_SYN_RECEIVED;
     struct hr_tcp_opts o = {
@@ -156,10 +49,9 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint32_t wnd = RTE_MIN(c->rcv_adv - c->rcv_nxt, 65535u); /* not scaled (RFC 7323 2.2) */
     if (HR_MUTANT(SYN_WINDOW_SCALED))
         wnd >>= c->rcv_wscale;
-    struct rte_mbuf *m = header(tcp, &c->flow, c->iss, reply ? c->rcv_nxt : 0,
-                                RTE_TCP_SYN_FLAG | (reply ? RTE_TCP_ACK_FLAG : 0), (uint16_t)wnd, &o);
-    if (m == NULL)
-        return false;
+    if (!hr_tcp_send_options(tcp, c, c->iss, reply ? c->rcv_nxt : 0,
+                             RTE_TCP_SYN_FLAG | (reply ? RTE_TCP_ACK_FLAG : 0), (uint16_t)wnd, &o))
+        return;
     c->syn_due = false;
     if (reply)
         hr_tcp_ack_sent(c);
@@ -171,91 +63,21 @@ static bool send_syn(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         c->rtx_at = tcp->now_us + hr_tcp_rto(tcp, c);
         hr_tcp_timer_arm(tcp, c);
     }
-    emit_conn(tcp, c, m);
-    return true;
 }
 
-/* A segment without payload at seq. */
-static bool send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint8_t flags, bool with_sack)
+/* An acknowledgement, with the news of gaps if there is any. */
+static bool send_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
-    struct rte_mbuf *m;
-    if (with_sack && c->gaps != NULL) {
-        struct hr_tcp_opts o = {0};
-        o.n_sack = (uint8_t)hr_tcp_reass_sack(c, o.sack, c->ts_on ? 3 : 4);
-        timestamps(tcp, c, &o);
-        m = header(tcp, &c->flow, seq, c->rcv_nxt, flags | RTE_TCP_ACK_FLAG, window_field(c), &o);
-    } else {
-        m = conn_header(tcp, c, seq, flags | RTE_TCP_ACK_FLAG);
-    }
-    if (m == NULL)
+    if (c->gaps == NULL || !c->sack_on)
+        return hr_tcp_send_bare(tcp, c, c->snd_nxt, 0);
+    struct hr_tcp_opts o = {0};
+    o.n_sack = (uint8_t)hr_tcp_reass_sack(c, o.sack, c->ts_on ? 3 : 4);
+    timestamps(tcp, c, &o);
+    if (!hr_tcp_send_options(tcp, c, c->snd_nxt, c->rcv_nxt, RTE_TCP_ACK_FLAG, hr_tcp_window_field(c), &o))
         return false;
-    if (with_sack)
-        hr_tcp_reass_reported(tcp, c);
+    hr_tcp_reass_reported(tcp, c);
     hr_tcp_ack_sent(c);
-    emit_conn(tcp, c, m);
     return true;
-}
-
-/* An iterator at sequence number seq of the send queue. */
-static struct hr_piece_iter *iter_at(struct hr_tcp_conn *c, uint32_t seq)
-{
-    struct hr_tcp_flight *f = c->flight;
-
-    if (seq == c->snd_nxt) {
-        if (f->nxt_it.chunk == NULL)
-            hr_piece_iter_at(&f->nxt_it, &c->sndq, seq - c->snd_una);
-        return &f->nxt_it;
-    }
-    if (f->rtx_it.chunk == NULL || hr_seq_gt(f->rtx_it_seq, seq)) {
-        hr_piece_iter_at(&f->rtx_it, &c->sndq, seq - c->snd_una);
-    } else {
-        hr_piece_iter_advance(&f->rtx_it, seq - f->rtx_it_seq);
-    }
-    f->rtx_it_seq = seq;
-    return &f->rtx_it;
-}
-
-/* Sends len bytes of the queue from seq on, and the FIN behind them if fin. Returns the bytes that went (the
- * port's segment limit may cut), the FIN counted; 0 when buffers are short. */
-static uint32_t send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t len, bool fin)
-{
-    uint32_t queue_end = c->snd_una + c->sndq.bytes;
-    struct rte_mbuf *payload = NULL;
-    uint32_t sent = 0;
-
-    if (len > 0) {
-        struct hr_piece_iter *it = iter_at(c, seq);
-        struct hr_piece_iter before = *it;
-        payload = hr_buf_attach(tcp->bufs, it, len, (uint16_t)(tcp->cfg.max_tx_segs - 1), &sent);
-        if (payload == NULL || sent == 0) {
-            *it = before;
-            tcp->no_mbuf = true;
-            return 0;
-        }
-        if (it == &c->flight->rtx_it)
-            c->flight->rtx_it_seq = seq + sent;
-    }
-    uint8_t flags = RTE_TCP_ACK_FLAG;
-    if (fin && sent == len)
-        flags |= RTE_TCP_FIN_FLAG;
-    if (sent > 0 && seq + sent == queue_end && !HR_MUTANT(NO_PSH))
-        flags |= RTE_TCP_PSH_FLAG;
-    struct rte_mbuf *m = conn_header(tcp, c, seq, flags);
-    if (m == NULL) {
-        rte_pktmbuf_free(payload);
-        c->flight->nxt_it.chunk = NULL;
-        c->flight->rtx_it.chunk = NULL;
-        return 0;
-    }
-    if (payload != NULL) {
-        m->next = payload;
-        m->nb_segs = (uint16_t)(1 + payload->nb_segs);
-        m->pkt_len += sent;
-    }
-    hr_tcp_ack_sent(c);
-    c->last_tx_us = tcp->now_us;
-    emit_conn(tcp, c, m);
-    return sent + !!(flags & RTE_TCP_FIN_FLAG);
 }
 
 /* What leaves counts against the burst, and against what recovery grants (RFC 9937 6.3). */
@@ -276,7 +98,7 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     uint32_t queue_end = c->snd_una + c->sndq.bytes;
     bool fin = c->fin_sent && r->end == c->snd_nxt && !HR_MUTANT(FIN_LOST_ONCE);
     uint32_t len = hr_seq_min(r->end, queue_end) - r->start;
-    uint32_t sent = send_data(tcp, c, r->start, len, fin);
+    uint32_t sent = hr_tcp_send_data(tcp, c, r->start, len, c->smss, fin);
 
     if (sent == 0)
         return false;
@@ -292,7 +114,8 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     return true;
 }
 
-static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bool fin)
+/* len bytes of new data in segments of seg bytes, and the FIN behind them if fin; *ret_sent: the bytes that went. */
+static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, uint32_t seg, bool fin, uint32_t *ret_sent)
 {
     if (c->snd_nxt == c->snd_una && c->recovery == HR_TCP_RECOVERY_NONE)
         hr_tcp_cong_idle(tcp, c);
@@ -301,7 +124,7 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
         return false;
     }
     struct hr_tcp_flight *f = c->flight;
-    uint32_t sent = hr_tcp_xmit_room(&f->xmit) ? send_data(tcp, c, c->snd_nxt, len, fin) : 0;
+    uint32_t sent = hr_tcp_xmit_room(&f->xmit) ? hr_tcp_send_data(tcp, c, c->snd_nxt, len, seg, fin) : 0;
     if (sent == 0) {
         if (c->snd_nxt == c->snd_una)
             hr_tcp_flight_detach(tcp, c);
@@ -310,10 +133,10 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
     hr_tcp_xmit_sent(&f->xmit, c->snd_nxt, c->snd_nxt + sent, tcp->now_us);
     note_sent(tcp, c, sent);
     c->snd_nxt += sent;
-    uint32_t bytes = RTE_MIN(sent, len);
-    if (sent > bytes)
+    *ret_sent = RTE_MIN(sent, len);
+    if (sent > *ret_sent)
         c->fin_sent = true;
-    HR_COUNT_N(tcp->stats, tcp_bytes_tx, bytes);
+    HR_COUNT_N(tcp->stats, tcp_bytes_tx, *ret_sent);
     if (f->force_new > 0)
         f->force_new--;
     if (f->rto_at == 0 || c->persist)
@@ -322,8 +145,9 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, bo
 }
 
 /* How much new data may go now: SND.WND, cwnd and the sender's side of the silly window (RFC 9293
- * 3.8.6.2.1, without Nagle: a small segment goes if it is all there is). 0: none; *ret_fin: a FIN goes. */
-static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
+ * 3.8.6.2.1, without Nagle: a small segment goes if it is all there is). A segment, or as many as the turn lets go at
+ * once (run bytes). 0: none; *ret_fin: a FIN goes. */
+static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, uint32_t run, bool *ret_fin)
 {
     uint32_t unsent = hr_tcp_unsent(c);
     uint32_t wnd_end = c->snd_una + c->snd_wnd;
@@ -347,6 +171,9 @@ static uint32_t new_data(struct hr_tcp_conn *c, uint32_t pipe, bool *ret_fin)
             return 0;
         return wnd;
     }
+    run = RTE_MIN(run, RTE_MIN(credit, wnd));
+    if (run > len)
+        len = unsent <= run ? unsent : run - run % c->smss;
     *ret_fin = c->fin_queued && !c->fin_sent && len == unsent && wnd > len;
     return len;
 }
@@ -372,10 +199,10 @@ static bool send_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->probe_due = false;
     if (c->snd_nxt == c->snd_una && (len > 0 || (c->snd_wnd > 0 && hr_tcp_unsent(c) == 0))) {
         bool fin = c->fin_queued && !c->fin_sent && len == hr_tcp_unsent(c) && c->snd_wnd > len;
-        return send_new(tcp, c, len, fin);
+        return send_new(tcp, c, len, c->smss, fin, &len);
     }
     HR_COUNT(tcp->stats, tcp_persist_probe);
-    return send_bare(tcp, c, c->snd_una - 1, 0, false);
+    return hr_tcp_send_bare(tcp, c, c->snd_una - 1, 0);
 }
 
 /* The tail loss probe (RFC 8985 7.3): new data if there is any and the peer has room, else the last segment
@@ -398,7 +225,7 @@ static bool send_loss_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
         struct hr_tcp_range r = {hr_seq_max(start, last->node.seq), c->snd_nxt};
         if (!send_again(tcp, c, &r))
             return false;
-    } else if (!send_new(tcp, c, len, c->fin_queued && len == hr_tcp_unsent(c) && wnd > len)) {
+    } else if (!send_new(tcp, c, len, c->smss, c->fin_queued && len == hr_tcp_unsent(c) && wnd > len, &len)) {
         return false;
     }
     hr_tcp_tlp_sent(tcp, c, again);
@@ -406,22 +233,30 @@ static bool send_loss_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     return true;
 }
 
-/* May len bytes leave in this turn, of which *credit is left? Else c waits for its pace or its port, or
+/* Bytes that nothing but the windows keeps from leaving at once: what the turn's credit and budget hold, and the
+ * connection's burst. Less than a segment (as for ports with an allowance): may_leave() is asked for each. */
+static uint32_t run_bytes(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, uint32_t credit)
+{
+    const struct hr_tcp_flight *f = c->flight;
+    uint32_t run = RTE_MIN(credit, (tcp->run.budget - tcp->run.n) * c->smss);
+    uint32_t burst = f == NULL ? hr_tcp_pace_initial(tcp, c) : f->burst < f->burst_max ? f->burst_max - f->burst : 0;
+
+    return tcp->pace.limited != 0 || c->mss_full != 0 ? 0 : RTE_MIN(run, burst);
+}
+
+/* May len bytes leave in this turn, of which credit is left? Else c waits for its pace or its port, or
  * (*ret_more) for its next turn. */
-static bool may_leave(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, uint32_t *credit, bool *ret_more)
+static bool may_leave(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, uint32_t credit, bool *ret_more)
 {
     const struct hr_tcp_flight *f = c->flight;
 
-    if (len > *credit) {
+    if (len > credit) {
         *ret_more = true;
         return false;
     }
     if (f != NULL && f->burst + len > f->burst_max && !hr_tcp_pace_burst(tcp, c, len))
         return false;
-    if (tcp->pace.limited != 0 && !hr_tcp_pace_port(tcp, c))
-        return false;
-    *credit -= len;
-    return true;
+    return tcp->pace.limited == 0 || hr_tcp_pace_port(tcp, c);
 }
 
 /* A turn that ended for want of credit adds what it left to the next; one that was cut short goes on. */
@@ -431,103 +266,106 @@ static int16_t next_deficit(const struct hr_tcp_conn *c, uint32_t credit, bool m
     return (int16_t)RTE_MIN(left, INT16_MAX);
 }
 
-/* Sends up to budget segments; returns how many. *ret_more: the budget or the quantum was the limit. */
-static uint32_t output(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t budget, bool *ret_more)
+/* What is lost and what is new, as far as windows, pace and credit let it. *ret_more: the budget or the quantum was
+ * the limit. */
+static void send_stream(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool *ret_more)
 {
-    uint32_t n = 0;
-
-    *ret_more = false;
-    if (c->state == HR_TCP_CLOSED)
-        return 0;
-    if (!hr_tcp_synchronized(c)) {
-        if (c->syn_due && send_syn(tcp, c))
-            n++;
-        c->ack_now = false;
-        return n;
-    }
-    hr_tcp_window_advance(tcp, c);
-    /* News of gaps goes by itself: SACK blocks would not fit beside a full segment. */
-    if (c->ack_now && c->sack_on && c->gaps != NULL) {
-        if (!send_bare(tcp, c, c->snd_nxt, 0, true))
-            return n;
-        n++;
-    }
-    bool may_send = c->state != HR_TCP_FIN_WAIT_2 && !c->waiting;
+    const struct hr_tcp_run *run = &tcp->run;
     uint32_t credit = (uint32_t)(QUANTUM + c->deficit);
-    uint32_t pipe = may_send ? hr_tcp_recovery_pipe(c) : 0;
-    if (may_send)
-        c->cwnd_limited = false;
+    uint32_t pipe = hr_tcp_recovery_pipe(c);
     bool fresh = false;
-    while (may_send && !tcp->no_mbuf) {
+
+    c->cwnd_limited = false;
+    while (!tcp->no_mbuf) {
         struct hr_tcp_range r;
         bool fin;
         uint32_t len;
-        if (n >= budget) {
+        if (run->n >= run->budget) {
             *ret_more = true;
             break;
         }
         if (c->flight != NULL && c->flight->xmit.lost_bytes > 0 && hr_tcp_recovery_lost(c, &r)) {
-            if (!c->flight->rtx_force && pipe + (r.end - r.start) > c->cwnd) {
+            len = r.end - r.start;
+            if (!c->flight->rtx_force && pipe + len > c->cwnd) {
                 c->cwnd_limited = true;
                 break;
             }
-            if (!may_leave(tcp, c, r.end - r.start, &credit, ret_more) || !send_again(tcp, c, &r))
+            if (!may_leave(tcp, c, len, credit, ret_more) || !send_again(tcp, c, &r))
                 break;
-            pipe += r.end - r.start;
+            credit -= len;
         } else if (c->mss_full != 0 && (len = hr_tcp_pmtu_probe(tcp, c, pipe)) > 0) {
-            if (!send_new(tcp, c, len, false))
+            if (!send_new(tcp, c, len, len, false, &len))
                 break;
             hr_tcp_pmtu_probe_sent(c);
-            pipe += len;
             fresh = true;
-        } else if ((len = new_data(c, pipe, &fin)) > 0 || fin) {
-            if (!may_leave(tcp, c, len, &credit, ret_more) || !send_new(tcp, c, len, fin))
+        } else if ((len = new_data(c, pipe, run_bytes(tcp, c, credit), &fin)) > 0 || fin) {
+            if (!may_leave(tcp, c, len, credit, ret_more) || !send_new(tcp, c, len, c->smss, fin, &len))
                 break;
-            pipe += len;
+            credit -= len;
             fresh = true;
         } else {
             break;
         }
-        n++;
+        pipe += len;
     }
-    if (may_send)
-        c->deficit = next_deficit(c, credit, *ret_more);
+    c->deficit = next_deficit(c, credit, *ret_more);
     if (fresh) { /* RFC 8985 7.2 */
         hr_tcp_tlp_schedule(tcp, c);
         hr_tcp_rtx_sync(tcp, c);
     }
+}
+
+/* A connection's turn. *ret_more: it has more to send. */
+static void output(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool *ret_more)
+{
+    *ret_more = false;
+    if (c->state == HR_TCP_CLOSED)
+        return;
+    if (!hr_tcp_synchronized(c)) {
+        if (c->syn_due)
+            send_syn(tcp, c);
+        c->ack_now = false;
+        return;
+    }
+    hr_tcp_window_advance(tcp, c);
+    /* News of gaps goes by itself: SACK blocks would not fit beside a full segment. */
+    if (c->ack_now && c->sack_on && c->gaps != NULL && !send_ack(tcp, c))
+        return;
+    bool may_send = c->state != HR_TCP_FIN_WAIT_2 && !c->waiting;
+    if (may_send)
+        send_stream(tcp, c, ret_more);
     if (*ret_more)
-        return n;
-    if (c->flight != NULL && c->flight->tlp_due && send_loss_probe(tcp, c))
-        n++;
-    if (c->probe_due && send_probe(tcp, c))
-        n++;
+        return;
+    if (c->flight != NULL && c->flight->tlp_due)
+        send_loss_probe(tcp, c);
+    if (c->probe_due)
+        send_probe(tcp, c);
     if (c->ka_due) {
         c->ka_due = false;
         HR_COUNT(tcp->stats, tcp_keepalive_tx);
-        if (send_bare(tcp, c, c->snd_una - 1, 0, false))
-            n++;
+        hr_tcp_send_bare(tcp, c, c->snd_una - 1, 0);
     }
-    for (; c->dup_due > 1 && send_bare(tcp, c, c->snd_nxt, 0, false); c->dup_due--)
-        n++;
+    while (c->dup_due > 1 && hr_tcp_send_bare(tcp, c, c->snd_nxt, 0))
+        c->dup_due--;
     if (c->dup_due > 0)
         c->ack_now = true;
     c->dup_due = 0;
-    if (c->ack_now && send_bare(tcp, c, c->snd_nxt, 0, c->sack_on))
-        n++;
+    if (c->ack_now)
+        send_ack(tcp, c);
     if (may_send && !c->waiting && !tcp->no_mbuf)
         arm_persist(tcp, c);
-    return n;
 }
 
 bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
 {
-    uint32_t sent = 0;
+    struct hr_tcp_run *run = &tcp->run;
 
     tcp->no_mbuf = false;
+    run->n = 0;
+    run->budget = max_segments;
     if (tcp->pace.limited != 0)
         hr_tcp_pace_refill(tcp);
-    while (sent < max_segments) {
+    while (run->n < run->budget) {
         struct hr_tcp_conn *c = hr_tcp_fifo_pop(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY);
         bool more;
         tcp->pace.turn_of = NULL;
@@ -541,7 +379,8 @@ bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
         } else {
             return false;
         }
-        sent += output(tcp, c, max_segments - sent, &more);
+        run->ready = false;
+        output(tcp, c, &more);
         if (tcp->no_mbuf) { /* the port will give buffers back: first in line then */
             c->dirty = c->dirty_queued = true;
             hr_tcp_fifo_push_front(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY, c);

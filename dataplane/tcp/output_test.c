@@ -202,9 +202,202 @@ static void test_header_pool_empty(void **state)
     assert_int_equal(out[0].len, 1000);
 }
 
+/* ---- headers in place, by a prepared way ---- */
+
+#define SEG 1448 /* with timestamps */
+static struct hr_net_txq way_q;
+static struct hr_net_way way_;
+static struct rte_mbuf *frames[64];
+static unsigned n_frames;
+
+static void way_flush(struct hr_net_txq *q)
+{
+    assert_true(n_frames + q->n <= RTE_DIM(frames));
+    memcpy(frames + n_frames, q->pkts, q->n * sizeof(frames[0]));
+    n_frames += q->n;
+    q->n = 0;
+    q->bytes = 0;
+}
+
+static struct hr_net_way *way_of(void *owner, const struct hr_flow *flow)
+{
+    (void)owner, (void)flow;
+    return &way_;
+}
+
+static void tweak_way(struct hr_tcp_config *c)
+{
+    c->way = way_of;
+}
+
+static int setup_way(void **state)
+{
+    way_q = (struct hr_net_txq){.flush = way_flush};
+    way_ = (struct hr_net_way){.head_len = 34, .ip_len = 20, .mtu = 1500, .q = &way_q, .ol_flags = RTE_MBUF_F_TX_IP_CKSUM,
+                               .pseudo = 0x1234};
+    memset(way_.head, 0xaa, sizeof(way_.head));
+    memset(way_.head + 64 - 20, 0, 20);
+    n_frames = 0;
+    return setup_with(state, 2048, tweak_way);
+}
+
+static void free_frames(void)
+{
+    while (n_frames > 0)
+        rte_pktmbuf_free(frames[--n_frames]);
+}
+
+/* A received buffer is passed on; its bytes count up from first. */
+static struct rte_mbuf *relay(uint32_t len, uint8_t first)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(bufs.rx_pool);
+    struct hr_pieceq q;
+    hr_pieceq_init(&q);
+    uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)len);
+    for (uint32_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(first + i);
+    assert_int_equal(hr_pieceq_push_mbuf_take(&bufs, &q, m), 0);
+    assert_int_equal(hr_tcp_send_move(tcp, conn, &q, len), 0);
+    return m;
+}
+
+/* The frame carries len bytes that count up from first, as the segment at sequence number s. */
+static void check_frame(const struct rte_mbuf *m, uint32_t s, uint32_t len, uint8_t first, uint8_t flags)
+{
+    uint8_t flat[2048];
+    assert_int_equal(m->pkt_len, 66 + len);
+    assert_int_equal(m->ol_flags, RTE_MBUF_F_TX_IP_CKSUM);
+    assert_int_equal(m->l4_len, 32);
+    for (uint32_t at = 0, k = 0; m != NULL; at += m->data_len, m = m->next, k++) {
+        assert_true(at + m->data_len <= sizeof(flat));
+        memcpy(flat + at, rte_pktmbuf_mtod(m, const void *), m->data_len);
+    }
+    for (unsigned i = 0; i < 14; i++)
+        assert_int_equal(flat[i], 0xaa);
+    assert_int_equal(flat[16] << 8 | flat[17], 52 + len);
+    const struct rte_tcp_hdr *th = (const struct rte_tcp_hdr *)(flat + 34);
+    assert_int_equal(rte_be_to_cpu_32(th->sent_seq), s);
+    assert_int_equal(rte_be_to_cpu_32(th->recv_ack), seq);
+    assert_int_equal(th->tcp_flags, flags);
+    assert_int_equal(th->data_off, 0x80);
+    assert_int_equal(th->cksum, hr_cksum_fold(0x1234 + rte_cpu_to_be_16((uint16_t)(32 + len))));
+    struct hr_tcp_opts o;
+    assert_int_equal(hr_tcp_opts_parse(flat + 54, 12, &o), 0);
+    assert_true(o.has_ts);
+    for (uint32_t i = 0; i < len; i++)
+        assert_int_equal(flat[66 + i], (uint8_t)(first + i));
+}
+
+/* Time passes until the first segment is sent again; the frames from there on are looked at. */
+static struct rte_mbuf *repeated(unsigned from)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        for (; from < n_frames; from++) {
+            const uint8_t *f = rte_pktmbuf_mtod(frames[from], const uint8_t *);
+            if (((const struct rte_tcp_hdr *)(f + 34))->sent_seq == rte_cpu_to_be_32(ack))
+                return frames[from];
+        }
+        pass(300000);
+        way_flush(&way_q);
+    }
+    fail();
+    return NULL;
+}
+
+/* SYN and SYN-ACK do not go by the way; nor does what follows, until it is needed. */
+static void test_way_and_place(void **state)
+{
+    struct rte_mbuf *m[4];
+    (void)state;
+    establish(true, true, true);
+    for (unsigned i = 0; i < 3; i++)
+        m[i] = relay(SEG, (uint8_t)(SEG * i));
+    m[3] = relay(500, (uint8_t)(SEG * 3));
+    assert_true(hr_tcp_flush(tcp, 2)); /* the budget cuts a run */
+    assert_int_equal(way_q.n, 2);
+    flush();
+    way_flush(&way_q);
+    assert_int_equal(n_out, 0);
+    assert_int_equal(n_frames, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_ptr_equal(frames[i], m[i]);
+        assert_null(frames[i]->next);
+        check_frame(frames[i], ack + SEG * i, i < 3 ? SEG : 500, (uint8_t)(SEG * i), i < 3 ? ACK : ACK | PSH);
+    }
+    assert_int_equal(rte_mempool_in_use_count(bufs.hdr_pool), 0);
+
+    /* Sent again while the first copies are still on their way: those do not change. */
+    uint8_t before[1600];
+    memcpy(before, rte_pktmbuf_mtod(frames[0], void *), 66 + SEG);
+    struct rte_mbuf *again = repeated(4);
+    check_frame(again, ack, SEG, 0, ACK);
+    assert_int_equal(again->nb_segs, 2);
+    assert_memory_equal(before, rte_pktmbuf_mtod(frames[0], void *), 66 + SEG);
+
+    /* And again when they have left: in place. */
+    free_frames();
+    assert_int_equal(rte_mempool_in_use_count(bufs.hdr_pool), 0);
+    assert_ptr_equal(repeated(0), m[0]);
+    check_frame(m[0], ack, SEG, 0, ACK);
+    free_frames();
+    opts.tsecr = 0;
+    feed(seq, ack + 3 * SEG + 500, ACK, 0);
+    assert_int_equal(rte_mempool_in_use_count(bufs.rx_pool), 0);
+    assert_null(conn->flight);
+
+    /* An ACK alone goes by the way too. */
+    feed(seq, ack + 3 * SEG + 500, ACK | PSH, 10);
+    flush();
+    way_flush(&way_q);
+    assert_int_equal(n_frames, 1);
+    seq += 10;
+    check_frame(frames[0], ack + 3 * SEG + 500, 0, 0, ACK);
+    free_frames();
+}
+
+/* What does not begin a buffer, or has to share it, gets headers of its own; lengths follow. */
+static void test_way_of_parts(void **state)
+{
+    (void)state;
+    establish(true, true, true);
+    relay(2000, 0);
+    relay(1500, (uint8_t)2000);
+    flush();
+    way_flush(&way_q);
+    assert_int_equal(n_frames, 3);
+    for (unsigned i = 0; i < 3; i++)
+        check_frame(frames[i], ack + SEG * i, i < 2 ? SEG : 3500 - 2 * SEG, (uint8_t)(SEG * i), i < 2 ? ACK : ACK | PSH);
+    assert_int_equal(frames[0]->nb_segs, 1); /* ahead of the rest of its buffer */
+    assert_int_equal(frames[1]->nb_segs, 3);
+    free_frames();
+    /* The FIN rides. */
+    relay(100, 0);
+    hr_tcp_shutdown(tcp, conn);
+    flush();
+    way_flush(&way_q);
+    assert_int_equal(n_frames, 1);
+    check_frame(frames[0], ack + 3500, 100, 0, FIN | ACK | PSH);
+    free_frames();
+}
+
+/* A way that has become too narrow: emit_take() is told. */
+static void test_narrow_way(void **state)
+{
+    (void)state;
+    establish(true, true, true);
+    way_.mtu = 1499;
+    relay(SEG, 0);
+    n_out = 0;
+    flush();
+    assert_int_equal(way_q.n + n_frames, 0);
+    assert_int_equal(n_out, 1);
+    assert_int_equal(out[0].len, SEG);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define W(f) cmocka_unit_test_setup_teardown(f, setup_way, teardown)
     const struct CMUnitTest tests[] = {
         T(test_initial_window),
         T(test_ecn_is_refused),
@@ -214,6 +407,9 @@ int main(void)
         T(test_reneging),
         T(test_fin_retransmission),
         T(test_header_pool_empty),
+        W(test_way_and_place),
+        W(test_way_of_parts),
+        W(test_narrow_way),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,7 @@ bool hr_tcp_pace_burst(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len)
     struct hr_tcp_flight *f = c->flight;
     uint32_t rtt_us = c->min_rtt_us != 0 ? c->min_rtt_us : c->srtt_us;
 
-    f->burst_max = tcp->cfg.initial_cwnd_segs * (uint32_t)c->smss;
+    f->burst_max = hr_tcp_pace_initial(tcp, c);
     if (f->burst + len <= f->burst_max || rtt_us == 0 || HR_MUTANT(NO_PACING))
         return true;
     /* Bytes per slot, times 256. */

@@ -21,6 +21,7 @@ bool hr_tcp_flight_attach(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     /* The hash is keyed: no peer can guess the shape of the set. */
     hr_tcp_xmit_init(&f->xmit, &tcp->xmit_slab, c->hash + (uint32_t)tcp->now_us);
     f->recover = f->fack = f->rtt_seq = c->snd_una;
+    f->burst_max = hr_tcp_pace_initial(tcp, c);
     c->flight = f;
     c->stalled_since_ms = tcp->now_ms;
     return true;

@@ -22,6 +22,7 @@
 #include "shared/base/counters.h"
 #include "shared/base/error.h"
 
+struct hr_net_way;
 struct hr_tcp;
 struct hr_tcp_conn;
 
@@ -135,9 +136,12 @@ struct hr_tcp_config {
     /* The port, below HR_TCP_MAX_PORTS, by which segments to remote leave, and what each may send. NULL: one port. */
     uint8_t (*path_port)(void *owner, const struct hr_addr *local, const struct hr_addr *remote);
     struct hr_tcp_allowance allowance[HR_TCP_MAX_PORTS];
-    /* Takes a segment: m starts with the TCP header, payload chained behind, checksum field 0, room for
+    /* Takes a segment: m starts with the TCP header, payload behind it or chained, checksum field 0, room for
      * Ethernet and IP headers in front. The network layer fills checksums and addresses. */
     void (*emit_take)(void *owner, const struct hr_flow *flow, struct rte_mbuf *m);
+    /* Where the flow's segments have a prepared way (dataplane/net/way.h), they leave by it and not through emit_take.
+     * NULL as a result, or instead of this: they have none. */
+    struct hr_net_way *(*way)(void *owner, const struct hr_flow *flow);
 };
 
 /* Fills in every default; the caller sets pools, callbacks and keys. */

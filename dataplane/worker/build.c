@@ -151,6 +151,11 @@ static void emit_take(void *arg, const struct hr_flow *flow, struct rte_mbuf *m)
     hr_net_emit_tcp_take(((struct hr_worker *)arg)->net, flow, m);
 }
 
+static struct hr_net_way *way(void *arg, const struct hr_flow *flow)
+{
+    return hr_net_way(((struct hr_worker *)arg)->net, flow);
+}
+
 static uint32_t source_addrs(void *arg, const struct hr_addr *remote, struct hr_addr *ret_locals, uint32_t max)
 {
     return hr_net_sources(((struct hr_worker *)arg)->net, remote, ret_locals, max);
@@ -298,6 +303,7 @@ static int build_tcp(struct hr_worker *w)
         cfg.allowance[i].burst_us = port->tx_burst_us;
     }
     cfg.emit_take = emit_take;
+    cfg.way = way;
     return hr_tcp_create(&cfg, w->now_us, &w->tcp);
 }
 
