@@ -247,6 +247,9 @@ static int start_workers(struct dataplane *dp, char why[HR_WHY_MAX])
                               "limits.max_connections");
     for (uint32_t i = 0; i < group->n_workers; i++) {
         int err = hr_worker_build(group->workers[i], hr_now_us());
+        if (err == HR_E_REFUSED)
+            snprintf(why, HR_WHY_MAX, "memory for TLS keys cannot be locked: raise the limit on locked memory "
+                                      "(LimitMEMLOCK, ulimit -l)");
         if (err)
             return err;
     }

@@ -3,8 +3,7 @@
 
 #include "dataplane/proxy/impl.h"
 
-/* HR_DROP_MAX: there is room for one more. */
-static enum hr_drop over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener)
+enum hr_drop hr_proxy_over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener)
 {
     uint32_t index = (uint32_t)(listener - proxy->policy->listeners), sessions = 0, of_listener = 0;
     for (uint32_t i = 0; i < proxy->cfg.n_workers; i++) {
@@ -64,7 +63,7 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         HR_DROP(stats, no_broker);
         return answer;
     }
-    enum hr_drop limit = over_limit(proxy, listener);
+    enum hr_drop limit = hr_proxy_over_limit(proxy, listener);
     if (limit != HR_DROP_MAX) {
         stats->drops[limit]++;
         return answer;
@@ -80,7 +79,7 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     const struct hr_policy_listener *listener =
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
     /* The listener may have gone away, or a burst of handshakes completes at the limit. */
-    enum hr_drop refusal = listener ? over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
+    enum hr_drop refusal = listener ? hr_proxy_over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
     struct hr_session *s = refusal == HR_DROP_MAX ? hr_session_take(proxy) : NULL;
 
     if (!s) {

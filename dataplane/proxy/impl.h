@@ -5,12 +5,15 @@
  *   connect.c  choice of broker, rate of opens
  *   ports.c    source ports
  *   relay.c    moving bytes, ends of legs
+ *   tls.c      legs that speak TLS: around the relay, and their last word
+ *   join.c     sessions made of connections that the control plane had
  *   sweep.c    timeouts and drain */
 #pragma once
 
 #include "dataplane/kafka/relay.h"
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/proxy/session.h"
+#include "dataplane/tls/record.h"
 
 /* A broker that refused or did not answer is not chosen for bootstrap connections for this long. */
 #define HR_SUSPECT_US (5 * 1000 * 1000ULL)
@@ -99,6 +102,34 @@ bool hr_session_mid_frame(const struct hr_session *s, bool request);
 bool hr_session_at_boundary(const struct hr_session *s);
 /* True when the session must not start another request. */
 bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *s);
+
+/* HR_DROP_MAX: there is room for one more session of this listener. */
+enum hr_drop hr_proxy_over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener);
+
+/* Bytes that a leg has received and that have not been relayed. */
+uint32_t hr_leg_unread(const struct hr_proxy *proxy, const struct hr_leg *leg);
+/* Of a leg that speaks TLS: what is to be sealed. */
+struct hr_pieceq *hr_leg_unsealed(const struct hr_proxy *proxy, const struct hr_leg *leg);
+/* Seals and sends it, and what else is due. True: memory was short, call it again later. */
+bool hr_leg_seal(struct hr_proxy *proxy, const struct hr_leg *leg);
+/* The peer has said close_notify; nobody else can end its half like that. False of plain text. */
+bool hr_leg_ended(const struct hr_proxy *proxy, const struct hr_leg *leg);
+/* A fatal alert is to be sent before the leg ends, however it ends. */
+bool hr_leg_alert_due(const struct hr_proxy *proxy, const struct hr_leg *leg);
+/* A key of one of the legs has sealed enough, and cannot be changed. */
+bool hr_session_worn_out(const struct hr_proxy *proxy, const struct hr_session *s);
+/* FIN behind what is queued; close_notify, or the alert that is due, goes before it. */
+void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg);
+void hr_leg_goodbye(struct hr_proxy *proxy, const struct hr_leg *leg);
+/* Gives its record layer back. */
+void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
+
+/* The queue that bytes for this leg are appended to; NULL where it takes no more. */
+static inline struct hr_pieceq *hr_leg_out(const struct hr_proxy *proxy, const struct hr_leg *leg)
+{
+    struct hr_pieceq *sndq = hr_tcp_sndq(leg->conn);
+    return leg->tls && sndq ? hr_leg_unsealed(proxy, leg) : sndq;
+}
 
 /* splitmix64: spreads source ports and bootstrap choices; no secret depends on it. */
 uint64_t hr_proxy_random(struct hr_proxy *proxy);

@@ -17,4 +17,5 @@ enum hr_leg_kind {
 struct hr_leg {
     struct hr_tcp_conn *conn; /* NULL when the leg is gone */
     uint8_t kind;             /* enum hr_leg_kind */
+    uint32_t tls;             /* place in the worker's record layer (dataplane/tls), 0: plain text */
 };

@@ -164,6 +164,9 @@ static void end_leg(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end 
     struct hr_tcp_conn *conn = leg->conn;
     if (!conn)
         return;
+    if ((leg->tls && how == HR_END_FIN) || (how == HR_END_RST && hr_leg_alert_due(proxy, leg)))
+        hr_leg_goodbye(proxy, leg);
+    hr_leg_close_tls(proxy, leg);
     leg->conn = NULL;
     hr_tcp_set_user(conn, NULL);
     switch (how) {
@@ -308,7 +311,7 @@ int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id, struct h
     struct hr_session *s = hr_session_find(proxy, session_id);
     if (!s || !s->client.conn)
         return HR_E_NOT_FOUND;
-    if (s->client_fin || s->client_shut || !hr_session_at_boundary(s))
+    if (s->client.tls || s->client_fin || s->client_shut || !hr_session_at_boundary(s))
         return HR_E_BUSY;
     struct hr_tcp_conn *conn = s->client.conn;
     s->client.conn = NULL;

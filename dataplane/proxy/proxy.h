@@ -15,6 +15,8 @@
 struct hr_proxy;
 struct hr_leg;
 struct hr_relay_ctx;
+struct hr_rec;
+struct hr_tls_secrets;
 
 /* Sessions that one worker has open, for the others to read: limits hold over all workers. Written by its worker
  * alone. Relaxed, because a limit may be off by what happens elsewhere in the same moment. */
@@ -36,6 +38,7 @@ struct hr_proxy_config {
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
     struct hr_relay_ctx *relays;
+    struct hr_rec *rec; /* NULL: no leg speaks TLS */
     void *owner;
     /* The local addresses for an active open to remote, best first; returns how many, 0 without a route. */
     uint32_t (*source_addrs)(void *owner, const struct hr_addr *remote, struct hr_addr *ret_locals,
@@ -84,6 +87,21 @@ uint32_t hr_proxy_list(const struct hr_proxy *proxy, uint32_t from, struct hr_se
                        uint32_t *ret_next);
 /* Ends a session now (reset both ways). NOT_FOUND when it is gone. */
 HR_MUST_CHECK int hr_proxy_kill(struct hr_proxy *proxy, uint64_t session_id);
+/* What becomes a leg of a session: a connection that somebody else has had until now. */
+struct hr_join_leg {
+    struct hr_tcp_conn *conn;
+    const struct hr_tls_secrets *secrets; /* NULL: plain text; else the record layer begins with them */
+    uint32_t skip;                        /* bytes at the front of its receive queue that have been dealt with */
+    bool fin;                             /* the event FIN has been seen */
+};
+/* Makes a session of a client's connection and a broker's, with the frame boundary of both behind what is skipped.
+ * broker.conn NULL: it is opened here, as plain text, to node_id (-1: to any). The connections have no owner at this
+ * moment; on failure they have none still: INVALID: no such listener, or bad secrets; FULL: a limit is reached, counted.
+ * Success may mean that the session has ended already. */
+HR_MUST_CHECK int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener, int32_t node_id,
+                                const struct hr_join_leg *client, const struct hr_join_leg *broker, uint64_t now_us,
+                                uint64_t *ret_session_id);
+
 /* Takes the client leg out of a session and closes the rest of it. NOT_FOUND, or BUSY when a request is
  * partly forwarded or unanswered. The connection's user pointer is NULL afterwards. */
 HR_MUST_CHECK int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id,

@@ -17,11 +17,13 @@ struct direction {
 
 /* What one round of one direction did. */
 struct moved {
-    uint32_t taken;       /* bytes that left the receive queue */
-    uint32_t made;        /* bytes that entered the send queue */
+    uint32_t taken;       /* bytes that the relay took */
+    uint32_t made;        /* and made for the other leg */
+    uint32_t want;        /* so many more must be able to come */
     bool blocked;         /* bytes are waiting that could not move now */
     bool again;           /* for lack of memory: no event will tell when, so run again next turn */
     bool own_reply;
+    bool appended;        /* to the queue of a leg that takes it */
     enum hr_drop verdict; /* HR_DROP_MAX: none */
 };
 
@@ -36,7 +38,7 @@ bool hr_session_at_boundary(const struct hr_session *s)
 
 bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *s)
 {
-    if (proxy->draining)
+    if (proxy->draining || ((s->client.tls | s->broker.tls) && hr_session_worn_out(proxy, s)))
         return true;
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
     if (!listener || listener->draining)
@@ -51,13 +53,16 @@ static void move_opaque(struct hr_proxy *proxy, const struct direction *d, struc
                         struct moved *ret)
 {
     uint32_t n = in->bytes < room ? in->bytes : room;
+    struct hr_pieceq *out = d->discard ? NULL : hr_leg_out(proxy, d->to);
     if (d->discard)
         hr_pieceq_drop(proxy->cfg.bufs, in, n);
-    else if (n && hr_tcp_send_move(proxy->cfg.tcp, d->to->conn, in, n) != 0) {
+    else if (n && (!out || hr_pieceq_move(proxy->cfg.bufs, out, in, n) != 0)) {
         n = 0;
         ret->again = true;
     }
-    ret->taken = ret->made = n;
+    ret->taken += n;
+    ret->made += d->discard ? 0 : n;
+    ret->appended |= ret->made > 0;
     ret->blocked = in->bytes > 0;
 }
 
@@ -68,39 +73,95 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     struct hr_relay_result result = {.verdict = HR_DROP_MAX};
 
     /* Where the leg to write to has failed, the session ends by that: the event is on its way. */
-    struct hr_pieceq *sndq = d->discard ? NULL : hr_tcp_sndq(d->to->conn);
-    struct hr_pieceq *out = sndq ? sndq : &proxy->waste;
-    uint32_t before = out->bytes;
+    struct hr_pieceq *out = d->discard ? NULL : hr_leg_out(proxy, d->to), *waste = out ? NULL : &proxy->waste;
+    uint32_t before = out ? out->bytes : 0;
     if (d->up)
-        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out, room, &result);
+        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out ? out : waste, room, &result);
     else
-        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out, room, &result);
-    ret->taken = result.taken;
-    ret->made = out->bytes - before;
+        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out ? out : waste, room, &result);
+    ret->taken += result.taken;
+    ret->made += (out ? out : waste)->bytes - before;
+    ret->want = result.want;
     ret->blocked = result.blocked;
-    ret->own_reply = result.own_reply;
+    ret->own_reply |= result.own_reply;
     ret->verdict = result.verdict;
-    if (!sndq)
-        hr_pieceq_clear(proxy->cfg.bufs, out);
-    else if (ret->made)
-        hr_tcp_send_appended(proxy->cfg.tcp, d->to->conn);
-    hr_tcp_want(proxy->cfg.tcp, d->from->conn, result.want);
+    if (waste)
+        hr_pieceq_clear(proxy->cfg.bufs, waste);
+    else
+        ret->appended |= ret->made > 0;
     if (result.leader_hint)
         proxy->cfg.hint(proxy->cfg.owner, s->listener, s->node_id);
+}
+
+static void relay(struct hr_proxy *proxy, struct hr_session *s, const struct direction *d, struct hr_pieceq *in,
+                  uint32_t room, struct moved *ret)
+{
+    if (s->relay)
+        move_kafka(proxy, s, d, in, room, ret);
+    else
+        move_opaque(proxy, d, in, room, ret);
+}
+
+/* The same from a leg that speaks TLS: records are opened as far as the relay has use for them. What has been opened
+ * stands in no window any more, so it is no more than the other leg has room for, or a frame being held, and the
+ * rest of a record. Returns the bytes that left the receive queue. */
+static uint32_t relay_opened(struct hr_proxy *proxy, struct hr_session *s, const struct direction *d, uint32_t room,
+                             struct moved *ret)
+{
+    struct hr_rec_leg *tls = hr_rec_leg_at(proxy->cfg.rec, d->from->tls);
+    struct hr_pieceq *in = hr_tcp_rcvq(d->from->conn), *plain = hr_rec_plain(tls);
+    uint32_t enough = room, taken = 0;
+    struct hr_rec_opened o;
+
+    for (unsigned round = 0;; round++) {
+        hr_rec_open(proxy->cfg.rec, tls, in, enough, &o);
+        taken += o.taken;
+        if (o.reply)
+            ret->again |= hr_leg_seal(proxy, d->from);
+        relay(proxy, s, d, plain, room - (ret->made < room ? ret->made : room), ret);
+        if (o.verdict != HR_DROP_MAX && ret->verdict == HR_DROP_MAX)
+            ret->verdict = o.verdict; /* what was verified before has gone on */
+        if (ret->verdict != HR_DROP_MAX || ret->want == 0 || o.want > 0 || o.again || round == HR_RUN_ROUNDS)
+            break;
+        enough = plain->bytes + ret->want;
+    }
+    /* A record that is not complete is no reason to wait for us. */
+    ret->blocked |= o.again || (in->bytes > 0 && o.want == 0);
+    ret->again |= o.again || (ret->want > 0 && in->bytes > 0 && o.want == 0);
+    ret->want = o.want;
+    if (hr_rec_ended(tls)) {
+        if (d->up)
+            s->client_fin = true;
+        else
+            s->broker_fin = true;
+    }
+    return taken;
 }
 
 static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const struct direction *d, uint64_t now_us)
 {
     struct moved moved = {.verdict = HR_DROP_MAX};
     struct hr_tcp *tcp = proxy->cfg.tcp;
+    uint32_t room = d->discard ? UINT32_MAX : hr_tcp_send_room(tcp, d->to->conn), left;
 
-    struct hr_pieceq *in = hr_tcp_rcvq(d->from->conn);
-    uint32_t room = d->discard ? UINT32_MAX : hr_tcp_send_room(tcp, d->to->conn);
-    if (s->relay)
-        move_kafka(proxy, s, d, in, room, &moved);
-    else
-        move_opaque(proxy, d, in, room, &moved);
-    hr_tcp_relayed(tcp, d->from->conn, moved.taken, d->to->conn);
+    if (d->to->tls && !d->discard) {
+        uint32_t waiting = hr_leg_unsealed(proxy, d->to)->bytes;
+        room -= waiting < room ? waiting : room;
+    }
+    if (d->from->tls) {
+        left = relay_opened(proxy, s, d, room, &moved);
+    } else {
+        relay(proxy, s, d, hr_tcp_rcvq(d->from->conn), room, &moved);
+        left = moved.taken;
+    }
+    if (d->to->tls && !d->discard) {
+        if (hr_leg_seal(proxy, d->to))
+            moved.again = moved.blocked = true;
+    } else if (moved.appended) {
+        hr_tcp_send_appended(tcp, d->to->conn);
+    }
+    hr_tcp_want(tcp, d->from->conn, moved.want);
+    hr_tcp_relayed(tcp, d->from->conn, left, d->to->conn);
     if (moved.taken) {
         s->last_active_us = now_us;
         if (d->up) {
@@ -124,12 +185,12 @@ static bool pass_failures(struct hr_proxy *proxy, struct hr_session *s, const st
                           const struct moved *down)
 {
     if (s->broker_failed && !down->blocked) {
-        bool whole = s->relay && !hr_session_mid_frame(s, false) && hr_tcp_rcvq(s->broker.conn)->bytes == 0;
+        bool whole = s->relay && !hr_session_mid_frame(s, false) && hr_leg_unread(proxy, &s->broker) == 0;
         hr_session_end(proxy, s, HR_DROP_broker_closed, whole ? HR_END_FIN : HR_END_RST, HR_END_FIN);
         return true;
     }
     if (s->client_failed && !up->blocked) {
-        bool whole = s->relay && !hr_session_mid_frame(s, true) && hr_tcp_rcvq(s->client.conn)->bytes == 0;
+        bool whole = s->relay && !hr_session_mid_frame(s, true) && hr_leg_unread(proxy, &s->client) == 0;
         struct hr_tcp_conn_info info;
         hr_tcp_conn_get_info(proxy->cfg.tcp, s->client.conn, &info);
         /* Timeouts and the like were counted by TCP under their own names. */
@@ -140,6 +201,21 @@ static bool pass_failures(struct hr_proxy *proxy, struct hr_session *s, const st
     return false;
 }
 
+/* Why a half that is over is less than it should have been: a record is not complete, or a frame. */
+static enum hr_drop cut_short(const struct hr_proxy *proxy, const struct hr_leg *leg)
+{
+    return leg->tls && !hr_leg_ended(proxy, leg) && hr_tcp_rcvq(leg->conn)->bytes > 0 ? HR_DROP_tls_truncated
+                                                                                      : HR_DROP_kafka_partial_frame;
+}
+
+/* Many clients close without close_notify. Where a frame ends that does no harm; who cut the connection is not known
+ * (RFC 8446 6.1). */
+static void note_bare_fin(struct hr_proxy *proxy, const struct hr_leg *leg)
+{
+    if (leg->tls && !hr_leg_ended(proxy, leg))
+        HR_COUNT(proxy->cfg.stats, tls_fin_bare);
+}
+
 /* A half is over and everything before its FIN has moved: pass the FIN on. Requests that a drain holds back will
  * not move any more; their client's FIN waits with them for the answers that are owed. Returns true when the
  * session ended by it. */
@@ -147,21 +223,24 @@ static bool pass_fins(struct hr_proxy *proxy, struct hr_session *s, const struct
                       const struct moved *down, bool held)
 {
     if (s->client_fin && !s->broker_shut && !up->blocked && !held) {
-        /* A header that is not complete is not taken: it is still there. */
-        if (s->relay && (hr_session_mid_frame(s, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0)) {
-            hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_FIN, HR_END_RST);
+        /* A header or a record that is not complete is not taken: it is still there. */
+        if ((s->relay || s->client.tls) &&
+            (hr_session_mid_frame(s, true) || hr_leg_unread(proxy, &s->client) > 0)) {
+            hr_session_end(proxy, s, cut_short(proxy, &s->client), HR_END_FIN, HR_END_RST);
             return true;
         }
-        hr_tcp_shutdown(proxy->cfg.tcp, s->broker.conn);
+        note_bare_fin(proxy, &s->client);
+        hr_leg_shutdown(proxy, &s->broker);
         s->broker_shut = true;
         s->state = HR_SESSION_CLOSING;
     }
     if (s->broker_fin && !s->client_shut && !down->blocked) {
-        if (hr_session_mid_frame(s, false)) {
-            hr_session_end(proxy, s, HR_DROP_kafka_partial_frame, HR_END_RST, HR_END_RST);
+        if (hr_session_mid_frame(s, false) || (s->broker.tls && hr_leg_unread(proxy, &s->broker) > 0)) {
+            hr_session_end(proxy, s, cut_short(proxy, &s->broker), HR_END_RST, HR_END_RST);
             return true;
         }
-        hr_tcp_shutdown(proxy->cfg.tcp, s->client.conn);
+        note_bare_fin(proxy, &s->broker);
+        hr_leg_shutdown(proxy, &s->client);
         s->client_shut = true;
         s->state = HR_SESSION_CLOSING;
         /* A Kafka broker that closes will answer nothing more: the session is over with the last byte. An
@@ -191,11 +270,11 @@ static void note_buffers(struct hr_proxy *proxy, const struct hr_session *s)
 }
 
 /* held: we take no further request, so none is late. */
-static void note_request_progress(struct hr_session *s, const struct moved *up, bool held, uint64_t now_us)
+static void note_request_progress(const struct hr_proxy *proxy, struct hr_session *s, const struct moved *up, bool held, uint64_t now_us)
 {
     if (!s->relay)
         return;
-    bool incomplete = hr_relay_mid_frame(s->relay, true) || hr_tcp_rcvq(s->client.conn)->bytes > 0;
+    bool incomplete = hr_relay_mid_frame(s->relay, true) || hr_leg_unread(proxy, &s->client) > 0;
     bool another = hr_relay_count(s->relay) != s->requests_seen;
     s->requests_seen = hr_relay_count(s->relay);
     if (!incomplete || held)
@@ -228,6 +307,12 @@ static void run_again(struct hr_proxy *proxy, struct hr_session *s)
     proxy->run_last = s;
 }
 
+/* How a client's leg ends when the session cannot go on. */
+static enum hr_leg_end response_end(const struct hr_session *s)
+{
+    return s->relay && !hr_session_mid_frame(s, false) ? HR_END_FIN : HR_END_RST;
+}
+
 /* Which directions to look at. */
 enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
 
@@ -254,16 +339,14 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
             up = move(proxy, s, &up_direction, now_us);
         if (up.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, up.verdict);
-            hr_session_end(proxy, s, up.verdict, hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN,
-                           HR_END_RST);
+            hr_session_end(proxy, s, up.verdict, response_end(s), HR_END_RST);
             return;
         }
         if ((dirs & DOWN) && !s->client_shut)
             down = move(proxy, s, &down_direction, now_us);
         if (down.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, down.verdict);
-            hr_session_end(proxy, s, down.verdict, hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN,
-                           HR_END_RST);
+            hr_session_end(proxy, s, down.verdict, response_end(s), HR_END_RST);
             return;
         }
         /* Responses free in-flight records, which lets requests go on. */
@@ -283,8 +366,8 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
     }
     if (pass_failures(proxy, s, &up, &down))
         return;
-    note_request_progress(s, &up, hold_up, now_us);
-    pass_fins(proxy, s, &up, &down, hold_up && hr_tcp_rcvq(s->client.conn)->bytes > 0);
+    note_request_progress(proxy, s, &up, hold_up, now_us);
+    pass_fins(proxy, s, &up, &down, hold_up && hr_leg_unread(proxy, &s->client) > 0);
 }
 
 void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)

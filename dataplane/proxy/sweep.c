@@ -16,6 +16,10 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
         hr_session_cut(proxy, s, HR_DROP_listener_removed);
         return;
     }
+    if (hr_session_worn_out(proxy, s) && (!s->relay || hr_session_at_boundary(s))) {
+        hr_session_cut(proxy, s, HR_DROP_tls_key_limit);
+        return;
+    }
     if (hr_session_draining(proxy, s) && hr_session_at_boundary(s) && s->state != HR_SESSION_CONNECTING) {
         hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_FIN);
         return;

@@ -170,6 +170,10 @@ void hr_tcp_relayed(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t n, struc
 
 void hr_tcp_want(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t bytes)
 {
+    /* And a segment: a sender that avoids silly windows leaves the rest of an offer that is less alone (RFC 9293
+     * 3.8.6.2.1), and would probe for the last bytes. */
+    if (bytes > 0)
+        bytes += c->adv_mss;
     if (c->want == bytes)
         return;
     c->want = bytes;

@@ -27,7 +27,7 @@ static int map_locked(size_t len, void **ret_p)
         return HR_E_NOMEM;
     if (mlock(p, len) != 0 || madvise(p, len, MADV_DONTDUMP) != 0 || madvise(p, len, MADV_DONTFORK) != 0) {
         munmap(p, len);
-        return HR_E_SYSTEM;
+        return HR_E_REFUSED;
     }
     *ret_p = p;
     return 0;
@@ -139,6 +139,16 @@ void hr_rec_leg_close(struct hr_rec *rec, struct hr_rec_leg *leg)
     leg->next_free = rec->free;
     rec->free = leg;
     HR_GAUGE_SET(rec->cfg.stats, tls_legs, --rec->n_open);
+}
+
+uint32_t hr_rec_leg_place(const struct hr_rec *rec, const struct hr_rec_leg *leg)
+{
+    return (uint32_t)(leg - rec->legs) + 1;
+}
+
+struct hr_rec_leg *hr_rec_leg_at(const struct hr_rec *rec, uint32_t place)
+{
+    return &rec->legs[place - 1];
 }
 
 struct hr_pieceq *hr_rec_plain(struct hr_rec_leg *leg)

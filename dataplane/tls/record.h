@@ -59,7 +59,7 @@ struct hr_rec_config {
     struct hr_stats *stats;
 };
 
-/* All memory is allocated and locked here. SYSTEM: it cannot be locked (errno); UNSUPPORTED: no such processor. */
+/* All memory is allocated and locked here. REFUSED: it may not be locked; UNSUPPORTED: no such processor. */
 HR_MUST_CHECK int hr_rec_create(const struct hr_rec_config *cfg, struct hr_rec **ret_rec);
 /* Every leg has been closed. */
 void hr_rec_destroy(struct hr_rec *rec);
@@ -70,6 +70,10 @@ HR_MUST_CHECK int hr_rec_leg_open(struct hr_rec *rec, const struct hr_tls_secret
                                   struct hr_rec_leg **ret_leg);
 /* Wipes its secrets and gives back what its queues hold. */
 void hr_rec_leg_close(struct hr_rec *rec, struct hr_rec_leg *leg);
+
+/* A leg's place, from 1 on, for those who have no room for a pointer. */
+uint32_t hr_rec_leg_place(const struct hr_rec *rec, const struct hr_rec_leg *leg);
+struct hr_rec_leg *hr_rec_leg_at(const struct hr_rec *rec, uint32_t place);
 
 /* Opened bytes that nobody has taken yet. */
 struct hr_pieceq *hr_rec_plain(struct hr_rec_leg *leg);

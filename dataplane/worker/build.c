@@ -10,6 +10,7 @@
 #include "dataplane/net/net.h"
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/tcp/tcp.h"
+#include "dataplane/tls/record.h"
 #include "dataplane/worker/impl.h"
 #include "shared/ipc/link.h"
 
@@ -20,6 +21,8 @@
 #define OTHERS_MIN (16u << 20) /* bytes */
 /* Legs without a session that finish what is queued. */
 #define LINGERING_MAX 8192u
+/* Expanded TLS keys that are kept, about 1 KB each. */
+#define TLS_KEYS 8192u
 
 /* ---- joining the layers ---------------------------------------------------------------------------- */
 
@@ -307,6 +310,28 @@ static int build_tcp(struct hr_worker *w)
     return hr_tcp_create(&cfg, w->now_us, &w->tcp);
 }
 
+static bool speaks_tls(const struct hr_config *config)
+{
+    for (uint32_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].policy.tls)
+            return true;
+    return config->cluster.tls.on;
+}
+
+/* Both legs of every session may speak TLS; expanded keys are kept for those that are busy. */
+static int build_rec(struct hr_worker *w)
+{
+    const struct hr_config *config = w->group->config;
+    const struct hr_rec_config cfg = {
+        .max_legs = 2 * config->limits.max_connections,
+        .max_keys = RTE_MIN(4 * config->limits.max_connections, TLS_KEYS),
+        .rekey_records = config->limits.tls_rekey_records,
+        .bufs = &w->bufs,
+        .stats = w->stats,
+    };
+    return speaks_tls(config) ? hr_rec_create(&cfg, &w->rec) : 0;
+}
+
 static int build_proxy(struct hr_worker *w)
 {
     const struct hr_config *config = w->group->config;
@@ -332,6 +357,7 @@ static int build_proxy(struct hr_worker *w)
         .bufs = &w->bufs,
         .stats = w->stats,
         .relays = w->relays,
+        .rec = w->rec,
         .owner = w,
         .source_addrs = source_addrs,
         .arrives_here = w->group->n_workers > 1 ? arrives_here : NULL,
@@ -351,6 +377,8 @@ int hr_worker_build(struct hr_worker *w, uint64_t now_us)
     int err = build_net(w);
     if (!err)
         err = build_tcp(w);
+    if (!err)
+        err = build_rec(w);
     if (!err)
         err = build_proxy(w);
     if (!err) {
@@ -379,6 +407,7 @@ void hr_worker_destroy(struct hr_worker *w)
         return;
     hr_control_destroy(w->control);
     hr_proxy_destroy(w->proxy);
+    hr_rec_destroy(w->rec);
     if (w->relays)
         hr_relay_ctx_destroy(w->relays);
     if (w->tcp)

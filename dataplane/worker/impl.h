@@ -16,6 +16,7 @@ struct hr_control;
 struct hr_net;
 struct hr_proxy;
 struct hr_relay_ctx;
+struct hr_rec;
 struct hr_tcp;
 
 struct hr_worker {
@@ -29,6 +30,7 @@ struct hr_worker {
     struct hr_net *net;
     struct hr_tcp *tcp;
     struct hr_relay_ctx *relays;
+    struct hr_rec *rec; /* NULL: nobody speaks TLS */
     struct hr_proxy *proxy;
     struct hr_control *control;
     struct hr_idle idle;

@@ -90,6 +90,7 @@ struct hr_config_limits {
     uint32_t max_half_open;    /* per worker */
     uint32_t max_time_wait;    /* per worker */
     uint32_t connect_rate;     /* per worker and second; 0: not limited */
+    uint32_t tls_rekey_records; /* full-size records under one key */
     uint32_t hold_max_bytes;
     uint32_t drain_timeout_ms;
 };

@@ -69,6 +69,7 @@ static const struct hr_cfg_key limits_keys[] = {
     NUMBER("max_half_open", limits.max_half_open, 1, 1048576, 4096, RESTART),
     NUMBER("max_time_wait", limits.max_time_wait, 1, 4194304, 65536, RESTART),
     NUMBER("connect_rate", limits.connect_rate, 0, 1000000, 10000, RESTART),
+    NUMBER("tls_rekey_records", limits.tls_rekey_records, 1, 16777216, 16777216, RESTART),
     NUMBER("hold_max_bytes", limits.hold_max_bytes, HR_HOLD_MAX_MIN, HR_HOLD_MAX_MAX, MIB, LIVE_LOWER),
     NUMBER("drain_timeout_ms", limits.drain_timeout_ms, 0, 3600000, 30000, LIVE),
     {0},

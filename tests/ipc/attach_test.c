@@ -317,7 +317,9 @@ static void version_mismatch(void **s)
     snprintf(hello.build_id, sizeof(hello.build_id), "%s", hr_build_id);
     got = say(hello, sizeof(hello));
     assert_int_equal(got.type, HR_ATTACH_REFUSED);
-    assert_non_null(strstr(got.text, "dataplane has ABI 1, control plane 2"));
+    char versions[64];
+    snprintf(versions, sizeof(versions), "dataplane has ABI %d, control plane %d", HR_IPC_ABI, HR_IPC_ABI + 1);
+    assert_non_null(strstr(got.text, versions));
     hello.abi = HR_IPC_ABI;
     memset(hello.build_id, 0xff, sizeof(hello.build_id)); /* not even terminated */
     got = say(hello, sizeof(hello));

@@ -11,6 +11,7 @@
 #include "dataplane/kafka/relay.h"
 #include "dataplane/proxy/leg.h"
 #include "dataplane/tcp/impl.h"
+#include "dataplane/tls/record.h"
 #include "shared/ipc/policy_sample.h"
 #include "tests/support/eal.h"
 #include "tests/support/inject.h"
@@ -355,8 +356,10 @@ static void open_tcp(struct pr *r, struct pr_end *end, bool proxy, void (*tweak)
 
 void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
 {
+    uint32_t rekey_records = r->rekey_records;
     global_init();
     memset(r, 0, sizeof(*r));
+    r->rekey_records = rekey_records;
     memset(counts, 0, sizeof(counts));
     r->counts = counts;
     rig = r;
@@ -384,6 +387,13 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                               .stats = &r->in.stats};
     if (hr_relay_ctx_create(&relay_cfg, &r->relays) != 0)
         die("no relays");
+    const struct hr_rec_config rec_cfg = {.max_legs = 2 * PR_SESSIONS,
+                                          .max_keys = 4,
+                                          .rekey_records = rekey_records ? rekey_records : 1u << 24,
+                                          .bufs = &r->in.bufs,
+                                          .stats = &r->in.stats};
+    if (hr_rec_create(&rec_cfg, &r->rec) != 0)
+        die("no record layer");
     const struct hr_proxy_config cfg = {.worker_id = 2,
                                         .n_workers = 4,
                                         .counts = counts,
@@ -395,6 +405,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .bufs = &r->in.bufs,
                                         .stats = &r->in.stats,
                                         .relays = r->relays,
+                                        .rec = r->rec,
                                         .source_addrs = source_addrs,
                                         .hint = hint,
                                         .log = log_event};
@@ -453,6 +464,11 @@ const char *pr_close(struct pr *r)
         wrong = "sessions opened and closed differ";
     if (r->in.stats.gauges[HR_GAUGE_sessions] != 0)
         wrong = "sessions are left";
+    if (r->in.stats.gauges[HR_GAUGE_tls_legs] != 0)
+        wrong = "TLS legs are left";
+    if (PR_COUNT(r, payload_copied_bytes) != 0)
+        wrong = "payload was copied";
+    hr_rec_destroy(r->rec);
     hr_tcp_destroy(r->in.tcp);
     hr_tcp_destroy(r->out.tcp);
     struct hr_relay *relays[PR_SESSIONS];

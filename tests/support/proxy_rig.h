@@ -49,6 +49,8 @@ struct pr {
     struct pr_end in, out; /* the proxy's end, the world's */
     struct hr_policy *policy, *spare;
     struct hr_relay_ctx *relays;
+    struct hr_rec *rec;            /* for as many TLS legs as the sessions have */
+    uint32_t rekey_records;        /* of its configuration; set it before pr_open(), which keeps it */
     struct hr_proxy *proxy;        /* of worker 2 of 4 */
     struct hr_open_counts *counts; /* of all of them */
     struct hr_control *control; /* the test's; NULL: none */

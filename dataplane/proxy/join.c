@@ -1,0 +1,78 @@
+/* Sessions made of connections that the control plane had: their handshakes are done, and what it learned of them
+ * comes along. */
+#include "dataplane/proxy/impl.h"
+
+static int open_tls(struct hr_proxy *proxy, struct hr_leg *leg, const struct hr_join_leg *from)
+{
+    struct hr_rec_leg *tls;
+
+    if (!from->secrets)
+        return 0;
+    if (!proxy->cfg.rec)
+        return HR_E_UNSUPPORTED;
+    int err = hr_rec_leg_open(proxy->cfg.rec, from->secrets, &tls);
+    if (err == 0)
+        leg->tls = hr_rec_leg_place(proxy->cfg.rec, tls);
+    return err;
+}
+
+static void take_over(struct hr_proxy *proxy, struct hr_leg *leg, const struct hr_join_leg *from)
+{
+    leg->conn = from->conn;
+    hr_tcp_set_user(leg->conn, leg);
+    if (from->skip > 0)
+        hr_pieceq_drop(proxy->cfg.bufs, hr_tcp_rcvq(leg->conn), from->skip);
+    hr_tcp_consumed(proxy->cfg.tcp, leg->conn, from->skip, 0, 0);
+}
+
+int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_id, const struct hr_join_leg *client,
+                  const struct hr_join_leg *broker, uint64_t now_us, uint64_t *ret_session_id)
+{
+    if (!proxy->policy || listener_index >= proxy->policy->n_listeners)
+        return HR_E_INVALID;
+    if (client->skip > hr_tcp_rcvq(client->conn)->bytes ||
+        (broker->conn && broker->skip > hr_tcp_rcvq(broker->conn)->bytes))
+        return HR_E_INVALID;
+    const struct hr_policy_listener *listener = &proxy->policy->listeners[listener_index];
+    enum hr_drop refusal = hr_proxy_over_limit(proxy, listener);
+    if (refusal != HR_DROP_MAX) {
+        proxy->cfg.stats->drops[refusal]++;
+        return HR_E_FULL;
+    }
+    struct hr_session *s = hr_session_take(proxy);
+    s->listener = (uint16_t)listener_index;
+    s->mode = listener->mode;
+    s->asked_node_id = node_id;
+    s->opened_us = s->last_active_us = now_us;
+    s->state = HR_SESSION_CONNECTING;
+    hr_proxy_count_open(proxy, s->listener, 1);
+    int err = open_tls(proxy, &s->client, client);
+    if (err == 0 && broker->conn)
+        err = open_tls(proxy, &s->broker, broker);
+    if (err == 0 && s->mode == HR_LISTENER_KAFKA)
+        err = hr_relay_open(proxy->cfg.relays, node_id, &s->relay);
+    if (err != 0) {
+        hr_leg_close_tls(proxy, &s->client);
+        hr_leg_close_tls(proxy, &s->broker);
+        hr_session_end(proxy, s, HR_DROP_MAX, HR_END_RST, HR_END_RST);
+        if (err == HR_E_INVALID)
+            return err;
+        HR_DROP(proxy->cfg.stats, session_limit);
+        return HR_E_FULL;
+    }
+    take_over(proxy, &s->client, client);
+    s->client_fin = client->fin;
+    *ret_session_id = hr_session_id(proxy, s);
+    if (!broker->conn) {
+        s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
+        hr_session_connect(proxy, s, now_us);
+        return 0;
+    }
+    s->node_id = node_id;
+    take_over(proxy, &s->broker, broker);
+    s->broker_fin = broker->fin;
+    s->request_begun_us = s->requests_seen = 0;
+    s->state = HR_SESSION_RELAYING;
+    hr_session_run(proxy, s, now_us);
+    return 0;
+}
