@@ -70,8 +70,11 @@ struct hr_conns {
 static void on_retry(struct hr_timer *timer);
 static void on_deadline(struct hr_timer *timer);
 
+/* What is queued may be a login: nothing of it stays in memory once it has gone. */
 static void free_entry(struct hr_conn *conn)
 {
+    if (conn->queue)
+        explicit_bzero(conn->queue, conn->cap);
     free(conn->queue);
     memset(conn, 0, sizeof(*conn));
 }
@@ -151,6 +154,7 @@ static bool pump_one(struct hr_conn *conn, struct hr_link *link)
             return false;
         }
         hr_link_slot_sent(link, slot);
+        explicit_bzero(conn->queue + conn->head, len);
         conn->head += len;
         conn->conns->info.bytes_out += len;
     }
@@ -310,9 +314,14 @@ int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len)
 
         while (cap < conn->tail + len)
             cap *= 2;
-        queue = realloc(conn->queue, cap);
+        queue = malloc(cap); /* no realloc(): it would leave a copy behind */
         if (!queue)
             return HR_E_NOMEM;
+        if (conn->queue) {
+            memcpy(queue, conn->queue, conn->tail);
+            explicit_bzero(conn->queue, conn->cap);
+        }
+        free(conn->queue);
         conn->queue = queue;
         conn->cap = cap;
     }
@@ -412,6 +421,16 @@ static int failure_error(uint32_t failure, const char **ret_text)
     return table[failure].err;
 }
 
+/* The worker has taken the bytes, which may have been a login. */
+static int slot_returned(struct hr_link *link, uint32_t slot)
+{
+    int err = hr_link_slot_returned(link, slot);
+
+    if (!err)
+        explicit_bzero(link->tx_slots + (size_t)slot * HR_SLOT_SIZE, HR_SLOT_SIZE);
+    return err;
+}
+
 int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg *msg)
 {
     struct hr_conn *conn;
@@ -421,7 +440,7 @@ int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg 
     if (worker >= conns->n_workers)
         return HR_E_INVALID;
     if (msg->type == HR_EV_SLOT_FREE)
-        return hr_link_slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
+        return slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
     conn = find(conns, worker, msg->id);
     switch (msg->type) {
     case HR_EV_CONN_OPENED:

@@ -32,6 +32,7 @@ JARS = {
     "tools-3.9.2": ["org.apache.kafka:kafka-tools:3.9.2"],
     "clients-4.4.0": ["org.apache.kafka:kafka-clients:4.4.0", "org.slf4j:slf4j-nop:1.7.36"],
     "clients-2.8.2": ["org.apache.kafka:kafka-clients:2.8.2", "org.slf4j:slf4j-nop:1.7.36"],
+    "msk-iam-2.3.2": ["software.amazon.msk:aws-msk-iam-auth:2.3.2"],
     "kroxylicious-0.12.0": ["io.kroxylicious:kroxylicious-runtime:" + KROXYLICIOUS, "org.slf4j:slf4j-simple:2.0.17"],
 }
 WHEELS = ["confluent-kafka==2.16.0", "kafka-python==3.0.0"]

@@ -25,6 +25,7 @@ LIBEXEC = RUN + "/libexec"  # where the launcher finds the two binaries: links i
 BOOTSTRAP_PORT = 9092
 NODE_PORT_BASE = 9200
 BROKER_SECRET = RUN + "/broker.secret"
+AWS_FILE = RUN + "/aws.credentials"
 TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
@@ -41,17 +42,31 @@ def _broker_auth(mechanism):
     """The group broker_auth, and the file that it names."""
     if not mechanism:
         return ""
+    if mechanism == "AWS_MSK_IAM":
+        set_aws_key("AKIDRIGEXAMPLE", *kafka.AWS_KEYS["AKIDRIGEXAMPLE"])
+        return ('broker_auth: { mechanism = "AWS_MSK_IAM"; aws_region = "us-east-1"; aws_credentials = "file"; '
+                'aws_file = "%s"; };' % AWS_FILE)
     set_broker_secret(kafka.USERS["headrace"])
     return ('broker_auth: { mechanism = "%s"; username = "headrace"; secret = { file = "%s"; }; };'
             % (mechanism, BROKER_SECRET))
 
 
-def set_broker_secret(text):
-    with open(BROKER_SECRET + ".new", "w") as f:
+def _private(path, text):
+    """A file that the control plane's user alone can read, replaced at once."""
+    with open(path + ".new", "w") as f:
         f.write(text + "\n")
-    os.chmod(BROKER_SECRET + ".new", 0o600)
-    shutil.chown(BROKER_SECRET + ".new", "nobody")
-    os.rename(BROKER_SECRET + ".new", BROKER_SECRET)
+    os.chmod(path + ".new", 0o600)
+    shutil.chown(path + ".new", "nobody")
+    os.rename(path + ".new", path)
+
+
+def set_broker_secret(text):
+    _private(BROKER_SECRET, text)
+
+
+def set_aws_key(ident, secret, token=None):
+    _private(AWS_FILE, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n%s" % (
+        ident, secret, "aws_session_token = %s" % token if token else ""))
 
 
 def client_hosts(addr=net.HEADRACE):

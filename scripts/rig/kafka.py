@@ -20,6 +20,8 @@ CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
 CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT, SASL_PORT = 9092, 9094, 9093, 9096
 USERS = {"headrace": "he4d-race", "alice": "a1ice-secret"}
 SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
+# Who may log in by AWS_MSK_IAM, which is a mock here: a long-lived key, and a temporary one with its token.
+AWS_KEYS = {"AKIDRIGEXAMPLE": ("rig/Secret+Key", None), "ASIARIGEXAMPLE": ("other/Secret+Key", "tok/en+of==")}
 DATA = VAR + "/kafka"
 JVM_OPTIONS = []  # further ones for brokers and tools
 
@@ -66,7 +68,9 @@ def _config(zone, version, extra):
             broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT, broker_name(zone), SASL_PORT),
         "listener.security.protocol.map":
             "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,AWS_MSK_IAM",
+        "listener.name.sasl.aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required %s;" % " ".join(
+            'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items()),
         "listener.name.sasl.connections.max.reauth.ms": SASL_LIFETIME_MS,
         "listener.name.sasl.plain.sasl.jaas.config":
             "org.apache.kafka.common.security.plain.PlainLoginModule required %s;"
@@ -136,13 +140,17 @@ log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p %c %m%n
 """
 
 
-def _java(version, args, heap="512m", kind="broker"):
-    """A java command line; kind is broker or tools: which jars, and which log settings."""
+def _java(version, args, heap="512m", kind="broker", more=()):
+    """A java command line; kind is broker or tools: which jars, and which log settings. more: further sets of jars."""
     folder = deps.jars("%s-%s" % (kind, version))
     log = ("-Dlog4j2.configurationFile=%s/%s-log4j2.xml" if version.startswith("4")
            else "-Dlog4j.configuration=file:%s/%s-log4j.properties") % (DATA, kind)
-    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", log,
-            *JVM_OPTIONS, "-cp", folder + "/*"] + args
+    path = folder + "/*"
+    if kind == "broker":
+        path += ":" + deps.compile_java("iam-mock-" + version, path, [env.ROOT + "/tests/integration/iam_mock/MockIam.java"], 17)
+    else:
+        path += "".join(":" + deps.jars(j) + "/*" for j in more)
+    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", log, *JVM_OPTIONS, "-cp", path] + args
 
 
 def _launch(zone, version):
@@ -332,7 +340,8 @@ def down():
     shutil.rmtree(DATA, ignore_errors=True)
 
 
-def tool(zone, main, args, version_=None, timeout=300, check=True):
+def tool(zone, main, args, version_=None, timeout=300, check=True, more=(), environ=None):
     """Runs one of Kafka's own tools in a zone."""
-    argv = _java(version_ or version() or deps.KAFKA_DEFAULT, [main] + args, heap="256m", kind="tools")
-    return env.run(env.in_ns(zone_ns(zone), env.on_cpu(0, argv)), timeout=timeout, check=check)
+    argv = _java(version_ or version() or deps.KAFKA_DEFAULT, [main] + args, heap="256m", kind="tools", more=more)
+    return env.run(env.in_ns(zone_ns(zone), env.on_cpu(0, argv)), timeout=timeout, check=check,
+                   **({"env": dict(os.environ, **environ)} if environ else {}))

@@ -1,9 +1,11 @@
 """Clusters whose brokers want a login: the control plane's own, for metadata; and clients' logins, which pass through."""
 
+import os
+import signal
 import time
 
 from framework.core import check, eventually, test
-from rig import deps, env, headrace, kafka
+from rig import deps, env, headrace, kafka, net
 from rig.env import ROOT, zone_ns
 
 PROGRAMS = ROOT + "/tests/integration/clients"
@@ -77,3 +79,53 @@ def scram_512(ctx):
     _through(ctx, "SCRAM-SHA-512")
     headrace.set_broker_secret(kafka.USERS["headrace"])
     eventually("metadata with the right secret", lambda: _error() == "", 60, 0.5)
+
+
+def _list_topics_by_iam(ident, check=True):
+    """AWS's own client, by Kafka's tool, through Headrace: it signs for the name that it dials."""
+    secret, token = kafka.AWS_KEYS[ident]
+    path = "%s/iam-client.properties" % env.RUN
+    with open(path, "w") as f:
+        f.write("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=AWS_MSK_IAM\n"
+                "sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required;\n"
+                "sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n")
+    environ = {"AWS_ACCESS_KEY_ID": ident, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
+               **({"AWS_SESSION_TOKEN": token} if token else {})}
+    return kafka.tool(1, "org.apache.kafka.tools.TopicCommand",
+                      ["--bootstrap-server", "%s:%d" % (net.CLIENT_NAME, headrace.BOOTSTRAP_PORT), "--list",
+                       "--command-config", path],
+                      more=("msk-iam-2.3.2",), environ=environ, check=check, timeout=120)
+
+
+def _new_control_plane():
+    """Ends it, as a crash would; the launcher brings another, which reads everything anew."""
+    pid = headrace.children()["controlplane"]
+    os.kill(pid, signal.SIGKILL)
+
+    def answers():
+        try:
+            return headrace.children().get("controlplane", pid) != pid and headrace.ctl("status", timeout=3)
+        except env.RigError:
+            return None
+    eventually("a new control plane", answers, 60, 0.2)
+
+
+@test("auth/msk-iam", needs=("kafka", "headrace"), variant={"broker_auth": "AWS_MSK_IAM"}, restarts=True)
+def msk_iam(ctx):
+    """Metadata by AWS_MSK_IAM; brokers are real, and verify signatures by a mock of what MSK adds to them."""
+    _knows_all()
+    topic = ctx.topic("iam")
+    check(topic in _list_topics_by_iam("AKIDRIGEXAMPLE").stdout.split(), "the topic is not listed")
+    ctx.note("passthrough: aws-msk-iam-auth 2.3.2")
+    # A temporary key, whose token is full of characters that need encoding; then a wrong secret, which is named.
+    headrace.set_aws_key("ASIARIGEXAMPLE", *kafka.AWS_KEYS["ASIARIGEXAMPLE"])
+    _new_control_plane()
+    eventually("metadata by the temporary key", lambda: _metadata()["refreshes"] > 0, 60, 0.5)
+    headrace.set_aws_key("AKIDRIGEXAMPLE", "not/the+secret")
+    _new_control_plane()
+    eventually("refusal", lambda: "Access denied: signature" in _error(), 60, 0.5)
+    check("not/the" not in _error(), _error())
+    _list_topics_by_iam("ASIARIGEXAMPLE")  # sessions go on by the policy that the dataplane has
+    headrace.set_aws_key("AKIDRIGEXAMPLE", *kafka.AWS_KEYS["AKIDRIGEXAMPLE"])
+    _new_control_plane()
+    eventually("metadata again", lambda: _metadata()["refreshes"] > 0, 60, 0.5)
