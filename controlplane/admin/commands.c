@@ -12,6 +12,7 @@ static const struct {
     {"set", hr_command_set},         {"drain", hr_command_drain},
     {"undrain", hr_command_undrain}, {"kill", hr_command_kill},
     {"reload", hr_command_reload},
+    {"identities", hr_command_identities},
     {"certificates", hr_command_certificates},
     {"tls", hr_command_tls},
 };

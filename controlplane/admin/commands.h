@@ -21,6 +21,8 @@ hr_command_fn hr_command_workers;
 hr_command_fn hr_command_brokers;
 hr_command_fn hr_command_topics;
 hr_command_fn hr_command_connections;
+/* show_auth.c */
+hr_command_fn hr_command_identities;
 /* show_tls.c */
 hr_command_fn hr_command_certificates;
 hr_command_fn hr_command_tls;

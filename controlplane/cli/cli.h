@@ -57,8 +57,8 @@ cli_command_fn cli_top;
 cli_command_fn cli_set, cli_drain, cli_undrain, cli_reload, cli_config;
 /* tls.c */
 cli_command_fn cli_certificates, cli_tls;
-/* users.c */
-cli_command_fn cli_users;
+/* users.c, identities.c */
+cli_command_fn cli_users, cli_identities;
 
 /* Members of an answer, with a neutral value where they are missing: an older control plane may not have
  * them. */

@@ -38,6 +38,9 @@ static const struct command {
      "fenced one is known to the controller and does not serve.\n"},
     {"topics", "[TOPIC]", 0, 1, OPT_ALL, cli_topics, "the cluster's topics; or one topic's partitions",
      "--all also lists internal topics.\n"},
+    {"identities", "", 0, 0, 0, cli_identities, "who Headrace is to the brokers, and how it proves it",
+     "EXPIRES is the end of temporary AWS credentials, which are renewed before it. REFUSED counts logins that\n"
+     "brokers refused; ERROR is why there is nothing to log in with.\n"},
     {"certificates", "", 0, 0, 0, cli_certificates, "certificates and CAs in use, and until when they are valid",
      "Lists what listeners and the cluster use, and what is wrong with files that could not be loaded.\n"
      "STATE is renew from 30 days before the end on, renew now from 7.\n"},
