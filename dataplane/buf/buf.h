@@ -122,6 +122,33 @@ HR_MUST_CHECK int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, 
 /* Drops the first len bytes; a piece is released when its last byte is dropped. len <= q->bytes. */
 void hr_pieceq_drop(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len);
 
+/* Buffers on their way back to a pool: they go back together, when the bin is full or is emptied. Empty it before
+ * the turn ends. n = 0: empty. */
+#define HR_BUF_BIN_N 64
+struct hr_buf_bin {
+    uint32_t n;
+    struct rte_mempool *pool; /* of all that are in it */
+    struct rte_mbuf *m[HR_BUF_BIN_N];
+};
+void hr_buf_bin_empty(struct hr_buf_bin *bin);
+/* From now on, buffers of this pool. */
+void hr_buf_bin_change(struct hr_buf_bin *bin, struct rte_mempool *pool);
+/* Gives up a reference that others share. */
+void hr_buf_give_up_shared(struct rte_mbuf *m);
+/* Gives up a reference on a buffer that is no chain. */
+static inline void hr_buf_bin_add(struct hr_buf_bin *bin, struct rte_mbuf *m)
+{
+    if (unlikely(!hr_buf_writable(m))) {
+        hr_buf_give_up_shared(m);
+        return;
+    }
+    if (unlikely(bin->n == HR_BUF_BIN_N || bin->pool != m->pool))
+        hr_buf_bin_change(bin, m->pool);
+    bin->m[bin->n++] = m;
+}
+/* The same as hr_pieceq_drop(), with buffers that nobody else holds going into the bin. */
+void hr_pieceq_drop_into(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len, struct hr_buf_bin *bin);
+
 /* Releases everything. */
 void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q);
 

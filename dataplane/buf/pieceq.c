@@ -282,6 +282,32 @@ static uint32_t pieces_in(const struct hr_pieceq *q, uint32_t len)
     return n;
 }
 
+/* Moves whole pieces that merge with nothing, as long as they stand in one chunk and find slots in one; dst has pieces.
+ * Returns how many bytes. */
+static inline uint32_t move_run(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_pieceq *src, uint32_t len)
+{
+    struct hr_piece_chunk *from = src->first, *to = dst->last;
+    uint32_t i = from->head, k = to->tail, moved = 0;
+
+    for (; i < from->tail && k < HR_PIECE_CHUNK_N; i++, k++) {
+        const struct hr_piece *p = &from->piece[i];
+        if (p->len < HR_COPY_BREAK || p->len > len - moved || p->mbuf == to->piece[k - 1].mbuf)
+            break;
+        to->piece[k] = *p;
+        moved += p->len;
+    }
+    if (moved == 0)
+        return 0;
+    dst->n_pieces += k - to->tail;
+    dst->bytes += moved;
+    to->tail = (uint16_t)k;
+    src->bytes -= moved;
+    src->n_pieces -= i - from->head - 1; /* pop_slot() counts the last */
+    from->head = (uint16_t)(i - 1);
+    pop_slot(ctx, src);
+    return moved;
+}
+
 int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_pieceq *src, uint32_t len)
 {
     if (len == 0)
@@ -311,6 +337,10 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
     }
 
     while (len > 0) {
+        uint32_t run = needs_chunk(dst) ? 0 : move_run(ctx, dst, src, len);
+        len -= run;
+        if (run > 0)
+            continue;
         struct hr_piece *p = &src->first->piece[src->first->head];
         struct hr_piece moved = *p;
         bool whole = p->len <= len;
@@ -346,21 +376,57 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
     return 0;
 }
 
-void hr_pieceq_drop(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len)
+void hr_buf_bin_empty(struct hr_buf_bin *bin)
+{
+    if (bin->n > 0)
+        rte_mempool_put_bulk(bin->pool, (void **)bin->m, bin->n);
+    bin->n = 0;
+}
+
+void hr_buf_give_up_shared(struct rte_mbuf *m)
+{
+    rte_pktmbuf_free_seg(m);
+}
+
+void hr_buf_bin_change(struct hr_buf_bin *bin, struct rte_mempool *pool)
+{
+    hr_buf_bin_empty(bin);
+    bin->pool = pool;
+}
+
+void hr_pieceq_drop_into(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len, struct hr_buf_bin *bin)
 {
     q->bytes -= len;
     while (len > 0) {
-        struct hr_piece *p = &q->first->piece[q->first->head];
-        if (p->len > len) {
-            p->off = (uint16_t)(p->off + len);
-            p->len = (uint16_t)(p->len - len);
+        struct hr_piece_chunk *c = q->first;
+        uint32_t i = c->head, tail = c->tail;
+        for (; i < tail && len >= c->piece[i].len; i++) {
+            len -= c->piece[i].len;
+            hr_buf_bin_add(bin, c->piece[i].mbuf);
+        }
+        ctx->held -= i - c->head;
+        q->n_pieces -= i - c->head;
+        if (i < tail) {
+            c->head = (uint16_t)i;
+            c->piece[i].off = (uint16_t)(c->piece[i].off + len);
+            c->piece[i].len = (uint16_t)(c->piece[i].len - len);
             return;
         }
-        len -= p->len;
-        rte_pktmbuf_free_seg(p->mbuf);
-        ctx->held--;
-        pop_slot(ctx, q);
+        q->first = c->next;
+        if (q->first == NULL)
+            q->last = NULL;
+        chunk_put(ctx, c);
     }
+}
+
+void hr_pieceq_drop(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len)
+{
+    struct hr_buf_bin bin;
+
+    bin.n = 0;
+    bin.pool = NULL;
+    hr_pieceq_drop_into(ctx, q, len, &bin);
+    hr_buf_bin_empty(&bin);
 }
 
 void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q)

@@ -53,6 +53,7 @@ struct hr_proxy {
     uint32_t sweep_index;
     uint64_t next_sweep_us;
     bool draining;
+    bool brokers_drain;    /* the policy has such */
     bool drain_told;       /* the log knows that the last session has ended */
     uint64_t drain_deadline_us;
     uint64_t drain_resets; /* sessions that the deadline ended */

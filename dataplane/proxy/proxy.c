@@ -105,6 +105,9 @@ void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
         moved |= moved_to[i] != i;
     }
     proxy->policy = policy;
+    proxy->brokers_drain = false;
+    for (uint32_t i = 0; i < policy->n_brokers; i++)
+        proxy->brokers_drain |= (policy->brokers[i].flags & HR_BROKER_DRAINING) != 0;
     if (!moved)
         return;
     for (uint32_t i = 0; i < HR_POLICY_MAX_LISTENERS; i++)

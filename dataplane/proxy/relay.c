@@ -43,7 +43,7 @@ bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
     if (!listener || listener->draining)
         return true;
-    if (s->mode != HR_LISTENER_KAFKA)
+    if (s->mode != HR_LISTENER_KAFKA || !proxy->brokers_drain)
         return false;
     const struct hr_policy_broker *broker = hr_policy_find_broker(proxy->policy, s->node_id);
     return broker && (broker->flags & HR_BROKER_DRAINING);
@@ -275,8 +275,9 @@ static void note_request_progress(const struct hr_proxy *proxy, struct hr_sessio
     if (!s->relay)
         return;
     bool incomplete = hr_relay_mid_frame(s->relay, true) || hr_leg_unread(proxy, &s->client) > 0;
-    bool another = hr_relay_count(s->relay) != s->requests_seen;
-    s->requests_seen = hr_relay_count(s->relay);
+    uint64_t requests = hr_relay_count(s->relay);
+    bool another = requests != s->requests_seen;
+    s->requests_seen = requests;
     if (!incomplete || held)
         s->request_begun_us = 0;
     else if (!s->request_begun_us || another || up->blocked)
@@ -311,6 +312,12 @@ static void run_again(struct hr_proxy *proxy, struct hr_session *s)
 static enum hr_leg_end response_end(const struct hr_session *s)
 {
     return s->relay && !hr_session_mid_frame(s, false) ? HR_END_FIN : HR_END_RST;
+}
+
+/* Has a half or a leg ended? Nothing is to be passed on else. */
+static bool has_end(const struct hr_session *s)
+{
+    return s->client_fin || s->broker_fin || s->client_failed || s->broker_failed;
 }
 
 /* Which directions to look at. */
@@ -364,10 +371,13 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
         hr_tcp_ask_acked(s->client.conn, 1);
         hr_tcp_ask_acked(s->broker.conn, 1);
     }
-    if (pass_failures(proxy, s, &up, &down))
+    bool ends = has_end(s);
+    if (ends && pass_failures(proxy, s, &up, &down))
         return;
-    note_request_progress(proxy, s, &up, hold_up, now_us);
-    pass_fins(proxy, s, &up, &down, hold_up && hr_leg_unread(proxy, &s->client) > 0);
+    if (dirs & UP)
+        note_request_progress(proxy, s, &up, hold_up, now_us);
+    if (ends)
+        pass_fins(proxy, s, &up, &down, hold_up && hr_leg_unread(proxy, &s->client) > 0);
 }
 
 void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
@@ -430,8 +440,7 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
             hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST);
         return;
     }
-    bool ends = s->client_fin || s->broker_fin || s->client_failed || s->broker_failed;
-    if (s->state == HR_SESSION_RELAYING && !ends && !s->stuck &&
+    if (s->state == HR_SESSION_RELAYING && !has_end(s) && !s->stuck &&
         !(events & ~(uint32_t)(HR_TCP_EV_READABLE | HR_TCP_EV_ACKED)))
         run_simple(proxy, s, leg, events, now_us);
     else

@@ -12,7 +12,7 @@ static inline void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
     struct hr_tcp_flight *f = c->flight;
     uint32_t bytes = RTE_MIN(seg->ack - c->snd_una, c->sndq.bytes); /* the rest is the FIN */
 
-    hr_pieceq_drop(tcp->bufs, &c->sndq, bytes);
+    hr_pieceq_drop_into(tcp->bufs, &c->sndq, bytes, &tcp->bin);
     c->snd_una = seg->ack;
     HR_COUNT_N(tcp->stats, tcp_bytes_acked, bytes);
     /* An iterator that does not stand above SND.UNA may stand in a released piece. */
@@ -34,16 +34,10 @@ static inline void release(struct hr_tcp *tcp, struct hr_tcp_conn *c, const stru
         hr_tcp_mark_dirty(tcp, c);
 }
 
-static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+static void new_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t wnd)
 {
-    if (!(hr_seq_lt(c->snd_wl1, seg->seq) || (c->snd_wl1 == seg->seq && hr_seq_leq(c->snd_wl2, seg->ack))))
-        return;
-    uint32_t wnd = seg->wnd << c->snd_wscale;
-    c->snd_wl1 = seg->seq;
-    c->snd_wl2 = seg->ack;
-    if (wnd == c->snd_wnd)
-        return;
     bool opened = wnd > c->snd_wnd;
+
     c->snd_wnd = wnd;
     c->snd_wnd_max = RTE_MAX(c->snd_wnd_max, wnd);
     if (opened && c->persist) {
@@ -54,6 +48,18 @@ static void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struc
     }
     if (opened && hr_tcp_waits(c) && !HR_MUTANT(WINDOW_UPDATE_DEAF))
         hr_tcp_mark_dirty(tcp, c);
+}
+
+static inline void update_window(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    uint32_t wnd = seg->wnd << c->snd_wscale;
+
+    if (!(hr_seq_lt(c->snd_wl1, seg->seq) || (c->snd_wl1 == seg->seq && hr_seq_leq(c->snd_wl2, seg->ack))))
+        return;
+    c->snd_wl1 = seg->seq;
+    c->snd_wl2 = seg->ack;
+    if (wnd != c->snd_wnd)
+        new_window(tcp, c, wnd);
 }
 
 /* SND.UNA moved. False: c is gone. */
@@ -73,14 +79,14 @@ static inline bool advanced(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool plai
 }
 
 /* Does nothing that is being watched depend on this ACK, which advances SND.UNA? */
-static bool is_plain(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+static inline bool is_plain(const struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
 {
     const struct hr_tcp_flight *f = c->flight;
-    return seg->opts.n_sack == 0 && c->recovery == HR_TCP_RECOVERY_NONE && !c->tlp_out && c->backoff == 0 &&
-           f->xmit.sacked_bytes + f->xmit.lost_bytes == 0 && hr_tcp_xmit_plain(&f->xmit, seg->ack);
+    return f != NULL && seg->opts.n_sack == 0 && c->recovery == HR_TCP_RECOVERY_NONE && !c->tlp_out && c->backoff == 0 &&
+           (f->xmit.sacked_bytes | f->xmit.lost_bytes) == 0 && hr_tcp_xmit_plain(&f->xmit, seg->ack);
 }
 
-static bool take_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
+static inline bool take_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
 {
     struct hr_tcp_flight *f = c->flight;
     uint32_t acked = seg->ack - c->snd_una, flight = c->snd_nxt - c->snd_una;
@@ -101,7 +107,8 @@ static bool take_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     return advanced(tcp, c, true);
 }
 
-bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
+/* Any other; out of line, or the usual way pays for it. */
+static __attribute__((noinline)) bool take(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
 {
     /* RFC 5961 5.2: an ACK of what was never sent, or far in the past, is not believed. */
     if (hr_seq_gt(seg->ack, c->snd_nxt) ||
@@ -114,8 +121,6 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
 
     struct hr_tcp_flight *f = c->flight;
     bool advances = f != NULL && hr_seq_gt(seg->ack, c->snd_una);
-    if (advances && is_plain(c, seg))
-        return take_plain(tcp, c, seg, old);
     if (!advances && seg->opts.n_sack == 0 && (f == NULL || c->sack_on) && !c->tlp_out) { /* no news */
         if (!old)
             update_window(tcp, c, seg);
@@ -182,4 +187,10 @@ bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr
         hr_tcp_rtx_sync(tcp, c);
     }
     return true;
+}
+
+bool hr_tcp_ack_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg, bool old)
+{
+    bool advances = seg->ack - c->snd_una - 1 < c->snd_nxt - c->snd_una; /* SND.UNA < SEG.ACK =< SND.NXT */
+    return likely(advances) && is_plain(c, seg) ? take_plain(tcp, c, seg, old) : take(tcp, c, seg, old);
 }

@@ -31,7 +31,10 @@ static uint32_t header_len(const struct rte_mbuf *m)
 /* Its data is no longer needed: goes back with the rest of the burst. */
 static void spend(struct hr_tcp *tcp, struct rte_mbuf *m)
 {
-    tcp->spent[tcp->n_spent++] = m;
+    if (likely(m->nb_segs == 1))
+        hr_buf_bin_add(&tcp->bin, m);
+    else
+        rte_pktmbuf_free(m);
 }
 
 static uint64_t load64(const uint8_t *p)
@@ -237,9 +240,7 @@ static void burst_input(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n)
     look_up(tcp, segs, rows, n_rows);
     for (uint32_t i = 0; i < n_rows; i++)
         row_input(tcp, &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first);
-    if (tcp->n_spent > 0)
-        rte_pktmbuf_free_bulk(tcp->spent, tcp->n_spent);
-    tcp->n_spent = 0;
+    hr_buf_bin_empty(&tcp->bin);
 }
 
 void hr_tcp_input_take(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n)

@@ -402,8 +402,7 @@ struct hr_tcp {
     uint64_t flow_key[HR_TCP_FLOW_KEYS];
     uint32_t flow_changes; /* counts what was put into the table or taken out */
 
-    uint32_t n_spent; /* of the burst that is being taken in: buffers to be given back with it */
-    struct rte_mbuf *spent[HR_TCP_RX_BURST];
+    struct hr_buf_bin bin; /* of the burst that is being taken in: what it brought or acknowledged is given back with it */
 
     struct hr_tcp_fifo fifo[HR_TCP_FIFO_WAIT]; /* those who wait stand in pace */
     struct hr_tcp_time_waits time_wait;
@@ -591,6 +590,19 @@ bool hr_tcp_rack_detect(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_rack_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 
 /* tlp.c */
+/* TLP.max_ack_delay: a lone segment's ACK may be delayed for so long. */
+#define HR_TCP_MAX_ACK_DELAY_US 200000
+/* The wheel ticks in milliseconds, and a probe that races its ACK is of no use. */
+#define HR_TCP_PTO_MIN_US 2000
+#define HR_TCP_PTO_WITHOUT_RTT_US 1000000
+/* RFC 8985 7.2: how long the probe waits. */
+static inline uint32_t hr_tcp_tlp_wait_us(const struct hr_tcp_conn *c)
+{
+    if (c->srtt_us == 0)
+        return HR_TCP_PTO_WITHOUT_RTT_US;
+    return RTE_MAX(2 * c->srtt_us, (uint32_t)HR_TCP_PTO_MIN_US) +
+           (c->snd_nxt - c->snd_una <= c->smss ? HR_TCP_MAX_ACK_DELAY_US : 0);
+}
 void hr_tcp_tlp_schedule(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_tlp_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 void hr_tcp_tlp_sent(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool again);

@@ -80,13 +80,12 @@ void hr_tcp_rtx_plain(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     struct hr_tcp_flight *f = c->flight;
     uint64_t was = c->rtx_at, at = tcp->now_us + RTE_MIN(c->rto_us, tcp->cfg.user_timeout_us);
 
-    if (!HR_MUTANT(RTO_NOT_RESTARTED) || f->rto_at == 0)
-        f->rto_at = at;
-    at = f->rto_at;
-    hr_tcp_tlp_schedule(tcp, c);
-    if (f->pto_at != 0)
-        at = f->pto_at; /* not after the timeout */
-    f->reo_at = 0;
+    if (HR_MUTANT(RTO_NOT_RESTARTED) && f->rto_at != 0)
+        at = f->rto_at;
+    f->rto_at = at;
+    f->pto_at = f->reo_at = 0;
+    if (c->sack_on && c->rtt_fresh && !HR_MUTANT(NO_TLP))
+        f->pto_at = at = RTE_MIN(at, tcp->now_us + hr_tcp_tlp_wait_us(c));
     c->rtx_at = at;
     if (was == 0 || at < was)
         hr_tcp_timer_arm(tcp, c);

@@ -4,12 +4,6 @@
  * What the last probe was is kept in the connection: its acknowledgement may be the one that ends the flight. */
 #include "dataplane/tcp/impl.h"
 
-/* TLP.max_ack_delay: a lone segment's ACK may be delayed for so long. */
-#define MAX_ACK_DELAY_US 200000
-/* The wheel ticks in milliseconds, and a probe that races its ACK is of no use. */
-#define PTO_MIN_US 2000
-#define PTO_WITHOUT_RTT_US 1000000
-
 /* RFC 8985 7.2; the retransmission timer is running. */
 void hr_tcp_tlp_schedule(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
@@ -20,10 +14,7 @@ void hr_tcp_tlp_schedule(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (HR_MUTANT(NO_TLP) || !c->sack_on || c->recovery != HR_TCP_RECOVERY_NONE || f->xmit.sacked_bytes > 0 || f->xmit.lost_bytes > 0 ||
         c->tlp_out || !c->rtt_fresh)
         return;
-    uint64_t pto = c->srtt_us == 0 ? PTO_WITHOUT_RTT_US : RTE_MAX(2ULL * c->srtt_us, (uint64_t)PTO_MIN_US);
-    if (c->srtt_us != 0 && c->snd_nxt - c->snd_una <= c->smss)
-        pto += MAX_ACK_DELAY_US;
-    f->pto_at = RTE_MIN(tcp->now_us + pto, f->rto_at);
+    f->pto_at = RTE_MIN(tcp->now_us + hr_tcp_tlp_wait_us(c), f->rto_at);
 }
 
 /* RFC 8985 7.3: the timer has fired. */

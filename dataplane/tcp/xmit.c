@@ -214,7 +214,7 @@ static void deliver(struct hr_tcp_delivered *d, const struct hr_txrec *r, uint32
     }
 }
 
-bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una)
+bool hr_tcp_xmit_plain_bursts(const struct hr_tcp_xmit *x, uint32_t una)
 {
     const struct hr_txrec *r = hr_txrec_of(x->tree.first);
 
@@ -226,7 +226,7 @@ bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una)
     return false;
 }
 
-uint64_t hr_tcp_xmit_drop_plain(struct hr_tcp_xmit *x, uint32_t una)
+uint64_t hr_tcp_xmit_drop_bursts(struct hr_tcp_xmit *x, uint32_t una)
 {
     for (;;) {
         struct hr_txrec *r = hr_txrec_of(x->tree.first);

@@ -22,6 +22,7 @@
 #include <sys/queue.h>
 
 #include "dataplane/tcp/options.h"
+#include "dataplane/tcp/seq.h"
 #include "dataplane/tcp/seqtree.h"
 
 struct hr_tcp_slab;
@@ -110,8 +111,21 @@ void hr_tcp_xmit_sent_again(struct hr_tcp_xmit *x, uint32_t seq, uint32_t end, u
 
 /* Where all is in flight: was everything up to una sent once? Then it can be dropped without further questions;
  * the result is when the last of it left. */
-bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una);
-uint64_t hr_tcp_xmit_drop_plain(struct hr_tcp_xmit *x, uint32_t una);
+bool hr_tcp_xmit_plain_bursts(const struct hr_tcp_xmit *x, uint32_t una);
+static inline bool hr_tcp_xmit_plain(const struct hr_tcp_xmit *x, uint32_t una)
+{
+    const struct hr_txrec *r = hr_txrec_of(x->tree.first);
+    return hr_txrec_is_plain(r) && (hr_seq_leq(una, r->end) || hr_tcp_xmit_plain_bursts(x, una));
+}
+uint64_t hr_tcp_xmit_drop_bursts(struct hr_tcp_xmit *x, uint32_t una);
+static inline uint64_t hr_tcp_xmit_drop_plain(struct hr_tcp_xmit *x, uint32_t una)
+{
+    struct hr_txrec *r = hr_txrec_of(x->tree.first);
+    if (!hr_seq_lt(una, r->end))
+        return hr_tcp_xmit_drop_bursts(x, una);
+    r->node.seq = una; /* part of a burst */
+    return r->xmit_us;
+}
 /* Everything below una is with the peer. */
 void hr_tcp_xmit_acked(struct hr_tcp_xmit *x, uint32_t una, struct hr_tcp_delivered *d);
 /* The peer holds [start, end), which lies between SND.UNA and SND.NXT. */
