@@ -283,20 +283,51 @@ static bool software_ok(const uint8_t *text, size_t len)
     return len > 0;
 }
 
+static int16_t api_versions_max(const struct hr_sasl_realm *realm)
+{
+    for (uint32_t i = 0; i < realm->n_apis; i++) {
+        if (realm->apis[i].key == HR_SASL_API_VERSIONS)
+            return realm->apis[i].max;
+    }
+    return 0;
+}
+
+/* What stands behind the error code. Cluster and node of version 5 are left out: a login is to no certain node. */
+static void put_apis(const struct hr_sasl_realm *realm, int16_t version, struct hr_sasl_writer *w)
+{
+    bool flexible = version >= 3;
+
+    if (flexible)
+        hr_sasl_put_uvarint(w, realm->n_apis + 1);
+    else
+        hr_sasl_put_i32(w, (int32_t)realm->n_apis);
+    for (uint32_t i = 0; i < realm->n_apis; i++) {
+        hr_sasl_put_i16(w, realm->apis[i].key);
+        hr_sasl_put_i16(w, realm->apis[i].min);
+        hr_sasl_put_i16(w, realm->apis[i].max);
+        if (flexible)
+            hr_sasl_put_uvarint(w, 0);
+    }
+    if (version >= 1)
+        hr_sasl_put_i32(w, 0); /* throttle time */
+    if (flexible)
+        hr_sasl_put_uvarint(w, 0);
+}
+
 static enum hr_sasl_verdict on_api_versions(struct hr_sasl_server *s, int16_t version, struct hr_sasl_reader *r)
 {
     struct hr_sasl_writer w = begin(s);
     const uint8_t *name, *software_version;
-    size_t n_name, n_version, n;
+    size_t n_name, n_version;
 
     if (s->state != STATE_START)
         return close_silently(s, "a second ApiVersions before the login");
-    if (version < 0 || version > s->realm->api_versions_max) {
+    if (version < 0 || version > api_versions_max(s->realm)) {
         hr_sasl_put_i16(&w, HR_SASL_UNSUPPORTED_VERSION);
         hr_sasl_put_i32(&w, 1);
         hr_sasl_put_i16(&w, HR_SASL_API_VERSIONS);
         hr_sasl_put_i16(&w, 0);
-        hr_sasl_put_i16(&w, s->realm->api_versions_max);
+        hr_sasl_put_i16(&w, api_versions_max(s->realm));
         finish(s, &w);
         return HR_SASL_MORE; /* and may ask again */
     }
@@ -311,9 +342,9 @@ static enum hr_sasl_verdict on_api_versions(struct hr_sasl_server *s, int16_t ve
             return close_silently(s, "ApiVersions with a software name that Kafka does not allow");
     }
     hr_sasl_put_i16(&w, 0);
-    if (!s->realm->api_versions(s->realm->api_versions_arg, version, s->output + w.len, sizeof(s->output) - w.len, &n))
-        return close_silently(s, "ApiVersions cannot be answered yet");
-    w.len += n;
+    put_apis(s->realm, version, &w);
+    if (w.overrun)
+        return close_silently(s, "there are more APIs than an answer holds");
     finish(s, &w);
     s->state = STATE_HANDSHAKE;
     return HR_SASL_MORE;
@@ -385,7 +416,7 @@ static enum hr_sasl_verdict take_frame(struct hr_sasl_server *s)
     if ((key == HR_SASL_API_VERSIONS && version >= 3) || (key == HR_SASL_AUTHENTICATE && version >= 2))
         hr_sasl_skip_tags(&r);
     /* An unknown version of ApiVersions has a header that nobody knows. */
-    if (r.overrun && !(key == HR_SASL_API_VERSIONS && version > s->realm->api_versions_max))
+    if (r.overrun && !(key == HR_SASL_API_VERSIONS && version > api_versions_max(s->realm)))
         return close_silently(s, "a malformed request header");
     switch (key) {
     case HR_SASL_API_VERSIONS:

@@ -2,7 +2,7 @@
  * it is, answered as a broker does, without I/O.
  *
  *   client                                       Headrace
- *     ApiVersions (any version)                   -> the versions that the owner gives, or 35
+ *     ApiVersions (any version)                   -> the versions that the realm has, or 35
  *     SaslHandshake 1                             -> 0 and the mechanisms, or 33 and the end
  *     SaslAuthenticate 0-2, once or twice         -> 0 and the mechanism's answer, or 58 after a delay, and the end
  *   or, after SaslHandshake 0, tokens with a length and without Kafka's headers: an answer for each, and for a login
@@ -30,6 +30,11 @@
 
 struct hr_sasl_server;
 
+/* Versions that a client may use after its login. */
+struct hr_sasl_api {
+    int16_t key, min, max;
+};
+
 /* Whom a listener lets in, and how it checks; shared by all its logins, outlives them. */
 struct hr_sasl_realm {
     uint32_t mechanisms;          /* bits 1 << enum hr_mechanism; AWS_MSK_IAM is not among them: nobody but AWS can check it */
@@ -40,11 +45,8 @@ struct hr_sasl_realm {
     struct hr_jwks_source *keys;  /* OAUTHBEARER */
     const struct hr_jwt_rules *rules;
     uint64_t lifetime_ms; /* told to the client, cut to the token's; 0: for ever */
-    /* The answer to ApiVersions up to this version: what stands behind its error code, being what the client may use
-     * after its login. False: cannot be made. */
-    int16_t api_versions_max;
-    bool (*api_versions)(void *arg, int16_t version, uint8_t *buf, size_t cap, size_t *ret_len);
-    void *api_versions_arg;
+    const struct hr_sasl_api *apis; /* what ApiVersions is answered with; ApiVersions itself is among them */
+    uint32_t n_apis;
 };
 
 enum hr_sasl_verdict {

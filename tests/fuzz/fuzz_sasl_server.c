@@ -13,16 +13,7 @@ static bool lookup(void *arg, const char *user, enum hr_digest hash, struct hr_s
     return user[0] == 'u';
 }
 
-static bool versions(void *arg, int16_t version, uint8_t *buf, size_t cap, size_t *ret_len)
-{
-    (void)arg;
-    (void)version;
-    if (cap < 4)
-        abort();
-    memset(buf, 0, 4);
-    *ret_len = 4;
-    return true;
-}
+static const struct hr_sasl_api apis[] = {{3, 0, 12}, {17, 0, 1}, {18, 0, 4}, {36, 0, 2}};
 
 static void resumed(void *owner)
 {
@@ -35,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct hr_attempts attempts; /* none: trying passwords is not what is tested */
     static const struct hr_sasl_realm realm = {
         .mechanisms = 1u << HR_MECH_PLAIN | 1u << HR_MECH_SCRAM_SHA_256 | 1u << HR_MECH_SCRAM_SHA_512,
-        .lookup = lookup, .plain = &cache, .attempts = &attempts, .api_versions_max = 4, .api_versions = versions};
+        .lookup = lookup, .plain = &cache, .attempts = &attempts, .apis = apis, .n_apis = 4};
     enum hr_sasl_verdict verdict = HR_SASL_MORE;
     struct hr_addr source = {{1}};
     struct hr_sasl_server *server;

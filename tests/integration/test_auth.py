@@ -1,7 +1,12 @@
 """Clusters whose brokers want a login: the control plane's own, for metadata; and clients' logins, which pass through."""
 
 import os
+import queue
+import shutil
 import signal
+import subprocess
+import tempfile
+import threading
 import time
 
 from framework.core import check, eventually, test
@@ -129,3 +134,83 @@ def msk_iam(ctx):
     headrace.set_aws_key("AKIDRIGEXAMPLE", *kafka.AWS_KEYS["AKIDRIGEXAMPLE"])
     _new_control_plane()
     eventually("metadata again", lambda: _metadata()["refreshes"] > 0, 60, 0.5)
+
+
+class _Listener:
+    """hr-sasl-listen: the server's side of SASL on a loopback port, and what it says of each connection."""
+
+    def __init__(self, users):
+        self.p = subprocess.Popen([env.BUILD + "/tests/support/hr-sasl-listen", users], stdout=subprocess.PIPE, text=True)
+        self.address = "127.0.0.1:" + self.p.stdout.readline().strip()
+        self.said = queue.Queue()
+        threading.Thread(target=lambda: [self.said.put(line.strip()) for line in self.p.stdout], daemon=True).start()
+
+    def expect(self, argv, want, timeout=60, **kw):
+        """Starts a client, which may try often, and ends it when a connection has ended as wanted."""
+        while not self.said.empty():
+            self.said.get()
+        client = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **kw)
+        deadline = time.monotonic() + timeout
+        try:
+            said = []
+            while True:
+                try:
+                    said.append(self.said.get(timeout=0.2))
+                except queue.Empty:
+                    check(time.monotonic() < deadline, "%s: wanted %s, got %s" % (argv[0], want, said))
+                    continue
+                if said[-1].startswith(want):
+                    return
+        finally:
+            client.kill()
+            client.wait()
+
+    def close(self):
+        self.p.kill()
+        self.p.wait()
+
+
+LIBRDKAFKA = """
+import sys
+from confluent_kafka.admin import AdminClient
+AdminClient(dict(a.split("=", 1) for a in sys.argv[1:])).list_topics(timeout=20)
+"""
+KAFKA_PYTHON = """
+import sys
+from kafka import KafkaProducer
+KafkaProducer(bootstrap_servers=sys.argv[1], security_protocol="SASL_PLAINTEXT", sasl_mechanism=sys.argv[2],
+              sasl_plain_username="alice", sasl_plain_password=sys.argv[3])
+"""
+
+
+@test("auth/listener-clients", needs=("program",))
+def listener_clients(ctx):
+    """Clients that others wrote log in at the server's side of SASL, by each mechanism, and with a wrong password."""
+    folder = tempfile.mkdtemp(prefix="hr-auth-")
+    users, props = folder + "/users", folder + "/client.properties"
+    env.run([env.BUILD + "/controlplane/headracectl", "users", "add", "alice", "--file", users], stdin=None,
+            input="a1ice-secret\n")
+    listener = _Listener(users)
+    sarama = deps.go_program("sasl", PROGRAMS + "/go/sasl/main.go")
+    java = ["java", "-cp", deps.jars("tools-4.4.0") + "/*", "org.apache.kafka.tools.TopicCommand", "--list",
+            "--bootstrap-server", listener.address, "--command-config", props]
+    try:
+        for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            for password, want in (("a1ice-secret", "done %s alice" % mechanism), ("wrong", "failed alice: wrong password")):
+                listener.expect([deps.venv(), "-c", LIBRDKAFKA, "bootstrap.servers=" + listener.address]
+                                + _sasl(mechanism, password), want)
+                listener.expect([deps.venv(), "-c", KAFKA_PYTHON, listener.address, mechanism, password], want)
+                with open(props, "w") as f:
+                    f.write("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=%s\nsasl.jaas.config=org.apache.kafka.common"
+                            ".security.%s required username=\"alice\" password=\"%s\";\n" % (
+                                mechanism, "plain.PlainLoginModule" if mechanism == "PLAIN" else "scram.ScramLoginModule",
+                                password))
+                listener.expect(java, want)
+        for handshake in ("0", "1"):
+            listener.expect([sarama, listener.address, "PLAIN", handshake, "alice", "a1ice-secret"], "done PLAIN alice")
+            listener.expect([sarama, listener.address, "PLAIN", handshake, "alice", "wrong"],
+                            ("closed" if handshake == "0" else "failed") + " alice: wrong password")
+        ctx.note("librdkafka, kafka-python, Java, sarama with both handshakes")
+    finally:
+        listener.close()
+        shutil.rmtree(folder)
