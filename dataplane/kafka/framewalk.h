@@ -1,6 +1,7 @@
 /* A walker over a Kafka frame that stands in a queue of pieces. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dataplane/buf/buf.h"
@@ -39,5 +40,18 @@ static inline const uint8_t *hr_frame_cursor_bytes(struct hr_frame_cursor *at, u
 }
 
 /* Walks on at a place of the queue, over at most *left bytes, all of which are there; both say then how far it came.
- * MORE: *left is used up. */
-enum hr_kwalk_event hr_framewalk_next(struct hr_kwalk *w, struct hr_frame_cursor *at, uint32_t *left);
+ * MORE: *left is used up. What is skipped is not looked for; what is read comes in runs, one for each piece. */
+static inline enum hr_kwalk_event hr_framewalk_next(struct hr_kwalk *w, struct hr_frame_cursor *at, uint32_t *left)
+{
+    for (;;) {
+        uint32_t run = 0, used = hr_kwalk_pass(w, *left);
+        at->off += used;
+        *left -= used;
+        const uint8_t *p = *left > 0 ? hr_frame_cursor_bytes(at, &run) : NULL;
+        enum hr_kwalk_event ev = hr_kwalk_next(w, p, run < *left ? run : *left, &used);
+        at->off += used;
+        *left -= used;
+        if (ev != HR_KWALK_MORE || *left == 0)
+            return ev;
+    }
+}

@@ -76,41 +76,38 @@ static void plan_response(struct hr_plan *plan, int16_t version)
     }
 }
 
-static int compile(const struct hr_kmessage *header, int16_t header_version, const struct hr_kmessage *body,
-                   int16_t version, uint32_t roles, bool tags, struct hr_kprogram **ret_program)
-{
-    struct hr_kprogram_spec spec = {
-        .header = header,
-        .header_version = header_version,
-        .body = body,
-        .version = version,
-        .roles = roles,
-        .tags = tags,
-    };
-
-    return hr_kprogram_create(&spec, ret_program);
-}
-
 static int compile_headers(struct hr_plans *plans)
 {
     int err = 0;
 
-    for (int16_t v = 1; v <= 2 && err == 0; v++)
-        err = compile(&hr_krequest_header, v, NULL, 0, 0, false, &plans->request_header[v]);
-    for (int16_t v = 0; v <= 1 && err == 0; v++)
-        err = compile(&hr_kresponse_header, v, NULL, 0, 0, false, &plans->response_header[v]);
+    for (int16_t v = 0; v < HEADER_VERSIONS && err == 0; v++) {
+        struct hr_kprogram_spec request = {.header = &hr_krequest_header, .header_version = v};
+        struct hr_kprogram_spec response = {.header = &hr_kresponse_header, .header_version = v};
+        if (hr_krange_has(hr_krequest_header.versions, v))
+            err = hr_kprogram_create(&request, &plans->request_header[v]);
+        if (hr_krange_has(hr_kresponse_header.versions, v) && err == 0)
+            err = hr_kprogram_create(&response, &plans->response_header[v]);
+    }
     return err;
 }
 
 static int request_walk(const struct hr_plans *plans, struct hr_plan *plan)
 {
     int16_t header = hr_krequest_header_version(plan->api_key, plan->version);
+    struct hr_kprogram_spec spec = {
+        .header = &hr_krequest_header,
+        .header_version = header,
+        .body = plan->request,
+        .version = plan->version,
+        .roles = HR_KPROGRAM_ROLE(ACKS),
+        .split = true,
+    };
     struct hr_kprogram *own = NULL;
 
     plan->request_walk = plans->request_header[header];
     if (plan->request_kind != HR_REQUEST_ACKS)
         return 0;
-    int err = compile(&hr_krequest_header, header, plan->request, plan->version, HR_KPROGRAM_ROLE(ACKS), false, &own);
+    int err = hr_kprogram_create(&spec, &own);
     plan->request_walk = own;
     return err;
 }
@@ -118,18 +115,26 @@ static int request_walk(const struct hr_plans *plans, struct hr_plan *plan)
 static int response_walk(const struct hr_plans *plans, struct hr_plan *plan)
 {
     int16_t header = hr_kresponse_header_version(plan->api_key, plan->version);
+    struct hr_kprogram_spec spec = {
+        .header = &hr_kresponse_header,
+        .header_version = header,
+        .body = plan->response,
+        .version = plan->version,
+        .roles = HR_KPROGRAM_ROLE(PARTITION_ERROR),
+    };
     struct hr_kprogram *own = NULL;
-    uint32_t roles = HR_KPROGRAM_ROLE(PARTITION_ERROR);
 
     switch ((enum hr_response_kind)plan->response_kind) {
     case HR_RESPONSE_PREFIX:
-        roles = HR_KPROGRAM_ROLE(BROKERS);
+        spec.roles = HR_KPROGRAM_ROLE(BROKERS);
+        spec.split = true;
         break;
     case HR_RESPONSE_WATCH:
         break;
     case HR_RESPONSE_TAIL:
+        spec.tags = plan->tail_tagged;
         if (!plan->tail_tagged)
-            roles |= HR_KPROGRAM_ROLE(ENDPOINTS);
+            spec.roles |= HR_KPROGRAM_ROLE(ENDPOINTS);
         break;
     case HR_RESPONSE_NONE:
     case HR_RESPONSE_STREAM:
@@ -138,7 +143,7 @@ static int response_walk(const struct hr_plans *plans, struct hr_plan *plan)
         plan->response_walk = plans->response_header[header];
         return 0;
     }
-    int err = compile(&hr_kresponse_header, header, plan->response, plan->version, roles, plan->tail_tagged, &own);
+    int err = hr_kprogram_create(&spec, &own);
     plan->response_walk = own;
     return err;
 }

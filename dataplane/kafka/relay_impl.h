@@ -105,7 +105,13 @@ struct hr_relay_call {
     uint32_t avail;             /* bytes from there on */
 };
 
-void hr_relay_begin(struct hr_relay_call *c);
+static inline void hr_relay_begin(struct hr_relay_call *c)
+{
+    *c->ret = (struct hr_relay_result){.verdict = HR_DROP_MAX};
+    c->avail = c->in->bytes - *c->passed;
+    c->room -= *c->passed < c->room ? *c->passed : c->room;
+    hr_frame_cursor_at(&c->at, c->in, *c->passed);
+}
 
 /* The next n bytes pass; who has not come there by walking moves the cursor too. n <= avail. */
 static inline void hr_relay_pass(struct hr_relay_call *c, uint32_t n)
@@ -117,14 +123,49 @@ static inline void hr_relay_pass(struct hr_relay_call *c, uint32_t n)
 
 /* For the two sides: each returns true to go on with the next step, false when this call is over. */
 
-/* Moves what has passed; false (blocked) when there is no memory for it. */
-bool hr_relay_flush(struct hr_relay_call *c);
 /* Ends the call with a verdict. */
-bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verdict);
+static inline bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verdict)
+{
+    c->ret->verdict = verdict;
+    return false;
+}
+
 /* Ends the call: there is work, but no room, record or buffer. */
-bool hr_relay_block(struct hr_relay_call *c);
+static inline bool hr_relay_block(struct hr_relay_call *c)
+{
+    c->ret->blocked = true;
+    return false;
+}
+
+/* Moves what has passed; false (blocked) when there is no memory for it. */
+static inline bool hr_relay_flush(struct hr_relay_call *c)
+{
+    uint32_t n = *c->passed;
+
+    if (n == 0)
+        return true;
+    if (hr_pieceq_move(c->ctx->bufs, c->out, c->in, n) != 0)
+        return hr_relay_block(c);
+    c->ret->taken += n;
+    *c->passed = 0;
+    return true;
+}
+
 /* Passes up to *left bytes; false when the call is over, *left says what remains. */
-bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left);
+static inline bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left)
+{
+    uint32_t n = *left < c->avail ? *left : c->avail;
+
+    if (n > c->room)
+        n = c->room;
+    hr_relay_pass(c, n);
+    c->at.off += n;
+    *left -= n;
+    if (*left == 0)
+        return true;
+    return c->avail > 0 ? hr_relay_block(c) : false;
+}
+
 /* Drops the next n bytes, which are there. */
 bool hr_relay_drop(struct hr_relay_call *c, uint32_t n);
 /* Replaces the next n bytes by len new ones in out. False (blocked): they are still there. */
@@ -145,8 +186,29 @@ static inline const uint8_t *hr_relay_look(struct hr_relay_call *c, uint32_t off
 }
 
 /* A walker for the response under way; false: none is free. */
-bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan);
-void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay *relay);
+static inline bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan)
+{
+    struct hr_relay_walker *w = ctx->free_walkers;
+
+    if (!w)
+        return false;
+    ctx->free_walkers = w->next_free;
+    w->plan = plan;
+    w->prefix_end = 0;
+    relay->walker = w;
+    return true;
+}
+
+static inline void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay *relay)
+{
+    struct hr_relay_walker *w = relay->walker;
+
+    if (!w)
+        return;
+    relay->walker = NULL;
+    w->next_free = ctx->free_walkers;
+    ctx->free_walkers = w;
+}
 
 /* Frames of Headrace's own; each returns its length. buf has HR_OWN_REPLY_MAX bytes. */
 #define HR_OWN_REPLY_MAX 64

@@ -206,7 +206,7 @@ static bool read_head(struct hr_relay_call *c, const struct head *h)
     hr_kwalk_init(w, h->plan->request_walk, 0, h->total);
     enum hr_kwalk_event ev = hr_framewalk_next(w, &at, &left);
     if (ev == HR_KWALK_BAD || (ev == HR_KWALK_MORE && w->pos >= HR_REQUEST_PEEK_MAX))
-        return hr_relay_close_for(c, w->body_at == 0 ? HR_DROP_kafka_header : HR_DROP_kafka_malformed_request);
+        return hr_relay_close_for(c, w->body_at > 0 ? HR_DROP_kafka_malformed_request : HR_DROP_kafka_header);
     if (ev == HR_KWALK_MORE)
         return wait_for(c, h->total < HR_REQUEST_PEEK_MAX ? h->total : HR_REQUEST_PEEK_MAX);
     return true;
@@ -235,7 +235,7 @@ static bool start(struct hr_relay_call *c)
         return forward(c, &h, w->value != 0);
     /* Behind a virtual broker ids are the broker's own: it checks them itself. */
     if (h.plan->request_kind == HR_REQUEST_IDENTITY && c->relay->bootstrap)
-        return identity(c, &h, w->body_at);
+        return identity(c, &h, w->pos);
     return forward(c, &h, true);
 }
 

@@ -55,11 +55,17 @@ static struct hr_kstep *at(struct builder *b, uint32_t i)
     return &b->program->step[i];
 }
 
+/* Steps that can pass over what stands behind them. */
+static bool skips(const struct hr_kstep *s)
+{
+    return s->code == HR_KS_SKIP || s->code == HR_KS_INT || s->code == HR_KS_LENGTH || s->code == HR_KS_LENGTH_FIXED;
+}
+
 static void skip(struct builder *b, uint32_t n)
 {
     struct hr_kstep *last = here(b) > b->barrier ? at(b, here(b) - 1) : NULL;
 
-    if (last && last->code == HR_KS_SKIP && last->n + n <= UINT16_MAX)
+    if (last && skips(last) && last->n + n <= UINT16_MAX)
         last->n = (uint16_t)(last->n + n);
     else
         emit(b, (struct hr_kstep){.code = HR_KS_SKIP, .n = (uint16_t)n});
@@ -80,12 +86,13 @@ static void primitive(struct builder *b, const struct hr_kfield *f)
     uint32_t width = hr_ktype_width(f->type);
 
     if (width == 0) {
+        uint8_t fixed = length_width(b, f, f->type == HR_KT_STRING ? 2 : 4);
         emit(b, (struct hr_kstep){
-                    .code = HR_KS_LENGTH,
-                    .width = length_width(b, f, f->type == HR_KT_STRING ? 2 : 4),
+                    .code = told(b, f) ? HR_KS_STRING : fixed ? HR_KS_LENGTH_FIXED : HR_KS_LENGTH,
+                    .width = fixed,
                     /* Null elements are nowhere allowed: nullable speaks of the array then. */
                     .nullable = !f->is_array && hr_krange_has(f->nullable, b->version),
-                    .field = told(b, f) ? f : NULL,
+                    .field = f,
                 });
     } else if (told(b, f) && width <= 8) {
         emit(b, (struct hr_kstep){
@@ -127,10 +134,11 @@ static void field(struct builder *b, const struct hr_kfield *f, uint8_t level)
     if (f->is_array) {
         if (told(b, f))
             emit(b, (struct hr_kstep){.code = HR_KS_ARRAY, .field = f});
+        uint8_t fixed = length_width(b, f, 4);
         uint32_t count = emit(b, (struct hr_kstep){
-                                     .code = HR_KS_COUNT,
+                                     .code = fixed ? HR_KS_COUNT_FIXED : HR_KS_COUNT,
                                      .level = level,
-                                     .width = length_width(b, f, 4),
+                                     .width = fixed,
                                      .nullable = hr_krange_has(f->nullable, b->version),
                                  });
         elements(b, f, level, count);
@@ -210,8 +218,9 @@ int hr_kprogram_create(const struct hr_kprogram_spec *spec, struct hr_kprogram *
     if (spec->header) {
         skip(&b, HR_KPROGRAM_FRAME_SIZE);
         message(&b, spec->header, spec->header_version, 0, false);
-        emit(&b, (struct hr_kstep){.code = HR_KS_BODY});
     }
+    if (spec->split)
+        emit(&b, (struct hr_kstep){.code = HR_KS_BODY});
     if (spec->body)
         message(&b, spec->body, spec->version, spec->roles, spec->tags);
     emit(&b, (struct hr_kstep){.code = HR_KS_END});

@@ -20,10 +20,13 @@
 
 enum hr_kstep_code {
     HR_KS_SKIP = 0,  /* pass over n bytes */
-    HR_KS_INT,       /* tell an integer of `width` bytes */
-    HR_KS_LENGTH,    /* of a string, bytes or records: told where it has a field, then passed over */
+    HR_KS_INT,       /* tell an integer, and pass over the n bytes behind it */
+    HR_KS_STRING,    /* tell a string */
+    HR_KS_LENGTH,    /* of a string, bytes or records: pass over them, and the n bytes behind them */
+    HR_KS_LENGTH_FIXED,
     HR_KS_ARRAY,     /* tell that an array begins */
     HR_KS_COUNT,     /* of an array: elements of n bytes are passed over at once, others loop */
+    HR_KS_COUNT_FIXED,
     HR_KS_LOOP,      /* an element has ended: back to `to` while there are others */
     HR_KS_ARRAY_END, /* tell that an array has ended */
     HR_KS_PRESENT,   /* the byte before a nullable struct: -1 leads to `to` */
@@ -41,7 +44,8 @@ enum hr_kstep_code {
 struct hr_kstep {
     uint8_t code;  /* enum hr_kstep_code */
     uint8_t level; /* of its loop */
-    uint8_t width; /* bytes of a value, a length or a count; 0: a varint, one more than it says */
+    uint8_t width; /* bytes of a value, or of a length or count that is FIXED; others are varints, one more than they
+                      say (width 0) */
     bool nullable : 1;
     bool is_signed : 1;
     bool unless_zero : 1; /* tell it only where it is not 0 */
@@ -63,8 +67,9 @@ struct hr_kprogram_spec {
     int16_t header_version;
     const struct hr_kmessage *body; /* NULL: the header alone */
     int16_t version;
-    uint32_t roles; /* to tell, of the body: a bit each, HR_KPROGRAM_ROLE() */
-    bool tags;      /* tell where the body's own tag section begins, unless it is empty */
+    uint32_t roles;  /* to tell, of the body: a bit each, HR_KPROGRAM_ROLE() */
+    bool tags;       /* tell where the body's own tag section begins, unless it is empty */
+    bool split;      /* note where the header ends, behind which there is a body */
 };
 
 /* NOMEM, or UNSUPPORTED when the schema is too deep or too long. */

@@ -22,7 +22,7 @@ struct run {
     const struct hr_kstep *step; /* the next */
 };
 
-static const struct hr_kstep bad_step = {.code = HR_KS_BAD};
+const struct hr_kstep hr_kwalk_bad_step = {.code = HR_KS_BAD};
 
 /* w->pos is that of data[0] until the run is over. */
 ALWAYS_INLINE uint32_t pos(const struct hr_kwalk *w, const struct run *r)
@@ -44,7 +44,7 @@ ALWAYS_INLINE void find_stop(const struct hr_kwalk *w, struct run *r)
 
 ALWAYS_INLINE enum hr_kwalk_event bad(struct run *r)
 {
-    r->step = &bad_step;
+    r->step = &hr_kwalk_bad_step;
     return HR_KWALK_BAD;
 }
 
@@ -79,15 +79,17 @@ enum got {
 static __attribute__((noinline)) enum got collect_fixed(struct hr_kwalk *w, const uint8_t *data, uint32_t len,
                                                         uint32_t *i, uint32_t n, uint64_t *ret)
 {
-    if (w->have == 0 && w->limit - w->pos - *i < n)
-        return GOT_BAD;
+    if (w->have == 0) {
+        if (w->limit - w->pos - *i < n)
+            return GOT_BAD;
+        w->acc = 0;
+    }
     for (; w->have < n; w->have++) {
         if (*i == len)
             return GOT_MORE;
         w->acc = (w->acc << 8) | data[(*i)++];
     }
     *ret = w->acc;
-    w->acc = 0;
     w->have = 0;
     return GOT;
 }
@@ -127,14 +129,13 @@ static __attribute__((noinline)) enum got collect_varint(struct hr_kwalk *w, con
         uint8_t b = data[*i];
         if (w->have == HR_KVARINT_MAX - 1 && b > 0x0f)
             return GOT_BAD; /* a sixth byte, or more than 32 bits */
-        w->acc |= (uint64_t)(b & 0x7f) << (7 * w->have);
+        w->acc = (w->have == 0 ? 0 : w->acc) | (uint64_t)(b & 0x7f) << (7 * w->have);
         w->have++;
         ++*i;
         if (!(b & 0x80))
             break;
     }
     *ret = (uint32_t)w->acc;
-    w->acc = 0;
     w->have = 0;
     return GOT;
 }
@@ -153,19 +154,20 @@ ALWAYS_INLINE enum got read_varint(struct hr_kwalk *w, struct run *r, uint32_t *
     return GOT;
 }
 
-/* A length or count in the form that the version has: int16, int32 or compact. -1: null. */
-ALWAYS_INLINE enum got read_length(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s, int64_t *ret)
+/* A length or count in the form that the version has: int16, int32 or compact (width 0). -1: null. */
+ALWAYS_INLINE enum got read_length(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s, uint32_t width,
+                                   int64_t *ret)
 {
     enum got got;
 
-    if (s->width == 0) {
+    if (width == 0) {
         uint32_t v = 0;
         got = read_varint(w, r, &v);
         *ret = (int64_t)v - 1;
     } else {
         uint64_t v = 0;
-        got = read_fixed(w, r, s->width, &v);
-        *ret = s->width == 2 ? (int16_t)v : (int32_t)v;
+        got = read_fixed(w, r, width, &v);
+        *ret = width == 2 ? (int16_t)v : (int32_t)v;
     }
     if (*ret < 0 && got == GOT && (*ret < -1 || !s->nullable))
         return GOT_BAD;
@@ -195,7 +197,11 @@ ALWAYS_INLINE enum hr_kwalk_event step_int(struct hr_kwalk *w, struct run *r, co
         return not_got(r, got);
     r->step = s + 1;
     if (s->unless_zero && v == 0)
-        return AGAIN;
+        return pass(w, r, s->n);
+    if (s->n <= room(w, r))
+        w->skip = s->n;
+    else
+        bad(r); /* and so will the next call say; the value itself is there */
     uint32_t unused = 64 - 8u * s->width;
     w->field = s->field;
     w->value = s->is_signed ? (int64_t)(v << unused) >> unused : (int64_t)v;
@@ -204,42 +210,56 @@ ALWAYS_INLINE enum hr_kwalk_event step_int(struct hr_kwalk *w, struct run *r, co
     return HR_KWALK_VALUE;
 }
 
-ALWAYS_INLINE enum hr_kwalk_event step_length(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s)
+ALWAYS_INLINE enum hr_kwalk_event step_string(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s)
 {
     int64_t n;
-    enum got got = read_length(w, r, s, &n);
+    enum got got = read_length(w, r, s, s->width, &n);
+
+    if (got != GOT)
+        return not_got(r, got);
+    if (n > room(w, r))
+        return bad(r);
+    r->step = s + 1;
+    w->field = s->field;
+    w->offset = pos(w, r);
+    w->length = (int32_t)n;
+    w->skip = n > 0 ? (uint32_t)n : 0;
+    return HR_KWALK_VALUE;
+}
+
+ALWAYS_INLINE enum hr_kwalk_event step_length(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s,
+                                              uint32_t width)
+{
+    int64_t n;
+    enum got got = read_length(w, r, s, width, &n);
 
     if (got != GOT)
         return not_got(r, got);
     r->step = s + 1;
-    uint32_t len = n > 0 ? (uint32_t)n : 0;
-    if (!s->field)
-        return pass(w, r, len);
-    if (len > room(w, r))
-        return bad(r);
-    w->field = s->field;
-    w->offset = pos(w, r);
-    w->length = (int32_t)n;
-    w->skip = len;
-    return HR_KWALK_VALUE;
+    return pass(w, r, (n > 0 ? (uint64_t)n : 0) + s->n);
 }
 
-ALWAYS_INLINE enum hr_kwalk_event step_count(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s)
+ALWAYS_INLINE enum hr_kwalk_event step_count(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s,
+                                             uint32_t width)
 {
     int64_t n;
-    enum got got = read_length(w, r, s, &n);
+    enum got got = read_length(w, r, s, width, &n);
 
     if (got != GOT)
         return not_got(r, got);
-    if (n > 0 && s->n == 0) {
-        if (n > room(w, r)) /* an element takes a byte at least */
-            return bad(r);
-        w->level[s->level].left = (uint32_t)n;
-        r->step = s + 1;
+    if (n <= 0) {
+        jump(w, r, s->to);
         return AGAIN;
     }
-    jump(w, r, s->to);
-    return n > 0 ? pass(w, r, (uint64_t)n * s->n) : AGAIN;
+    if (s->n > 0) {
+        jump(w, r, s->to);
+        return pass(w, r, (uint64_t)n * s->n);
+    }
+    if (n > room(w, r)) /* an element takes a byte at least */
+        return bad(r);
+    w->level[s->level].left = (uint32_t)n;
+    r->step = s + 1;
+    return AGAIN;
 }
 
 ALWAYS_INLINE enum hr_kwalk_event step_loop(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s)
@@ -362,13 +382,19 @@ ALWAYS_INLINE enum hr_kwalk_event step(struct hr_kwalk *w, struct run *r)
         return pass(w, r, s->n);
     case HR_KS_INT:
         return step_int(w, r, s);
+    case HR_KS_STRING:
+        return step_string(w, r, s);
     case HR_KS_LENGTH:
-        return step_length(w, r, s);
+        return step_length(w, r, s, 0);
+    case HR_KS_LENGTH_FIXED:
+        return step_length(w, r, s, s->width);
     case HR_KS_ARRAY:
         r->step = s + 1;
         return report(w, r, HR_KWALK_ARRAY, s->field);
     case HR_KS_COUNT:
-        return step_count(w, r, s);
+        return step_count(w, r, s, 0);
+    case HR_KS_COUNT_FIXED:
+        return step_count(w, r, s, 4);
     case HR_KS_LOOP:
         return step_loop(w, r, s);
     case HR_KS_ARRAY_END:
@@ -394,26 +420,9 @@ ALWAYS_INLINE enum hr_kwalk_event step(struct hr_kwalk *w, struct run *r)
         return report(w, r, HR_KWALK_DONE, NULL);
     case HR_KS_KNOWN: /* data, never stepped on */
     case HR_KS_BAD:
-        break;
+        return bad(r);
     }
-    return bad(r);
-}
-
-void hr_kwalk_init(struct hr_kwalk *w, const struct hr_kprogram *program, uint32_t at, uint32_t end)
-{
-    w->pos = at;
-    w->end = end;
-    w->field = NULL;
-    w->value = 0;
-    w->offset = at;
-    w->length = 0;
-    w->body_at = 0;
-    w->limit = end;
-    w->skip = 0;
-    w->have = 0;
-    w->acc = 0;
-    w->steps = program->step;
-    w->step = at <= end ? program->step : &bad_step;
+    __builtin_unreachable(); /* the compiler of programs is ours */
 }
 
 enum hr_kwalk_event hr_kwalk_next(struct hr_kwalk *w, const uint8_t *data, uint32_t len, uint32_t *ret_used)

@@ -45,20 +45,32 @@ struct hr_kwalk {
     int64_t value;
     uint32_t offset;  /* where the value, the array or the tag section begins */
     int32_t length;   /* bytes of the value */
-    uint32_t body_at; /* offset of the body, once a header in front of it is passed; 0 before */
+    uint32_t body_at; /* offset of the body, once a program that splits has passed the header; 0 before */
 
     /* The walker's own. */
     uint32_t limit; /* where the innermost tagged field, or the frame, ends */
     uint32_t skip;  /* bytes to be passed over before anything else is read */
     uint32_t have;  /* bytes of the integer being read, so far */
-    uint64_t acc;   /* and they */
+    uint64_t acc;   /* and they, where there are any */
     const struct hr_kstep *steps, *step; /* all, and the next */
     struct hr_kwalk_level level[HR_KPROGRAM_LEVELS];
 };
 
+extern const struct hr_kstep hr_kwalk_bad_step;
+
 /* Prepares to walk a program's bytes, the first of which is at frame offset pos, in a frame that ends at end. The
- * program stays the caller's and must outlive the walk. */
-void hr_kwalk_init(struct hr_kwalk *w, const struct hr_kprogram *program, uint32_t pos, uint32_t end);
+ * program stays the caller's and must outlive the walk. What events tell has no value before there is one. */
+static inline void hr_kwalk_init(struct hr_kwalk *w, const struct hr_kprogram *program, uint32_t pos, uint32_t end)
+{
+    w->pos = pos;
+    w->end = end;
+    w->body_at = 0;
+    w->limit = end;
+    w->skip = 0;
+    w->have = 0;
+    w->steps = program->step;
+    w->step = pos <= end ? program->step : &hr_kwalk_bad_step;
+}
 
 /* Consumes up to len bytes; *ret_used says how many. Returns at the first event. MORE means that all len
  * bytes are used. Bytes beyond the frame's end are never used. */
