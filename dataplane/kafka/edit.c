@@ -262,31 +262,30 @@ void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, 
     e->host[0] = '\0';
 }
 
-static const struct hr_kfield *top_field(const struct hr_kmessage *m, int16_t version, enum hr_krole role)
+/* The transcoder with these hooks. */
+static struct hr_xc editor(struct hr_edit *e, int16_t version, const uint8_t *in, uint32_t len, uint8_t *out,
+                           uint32_t cap)
 {
-    for (uint16_t i = 0; i < m->n_fields; i++)
-        if (m->fields[i].role == role && hr_krange_has(m->fields[i].versions, version))
-            return &m->fields[i];
-    return NULL;
+    return (struct hr_xc){
+        .in = in,
+        .limit = len,
+        .out = out,
+        .cap = cap,
+        .version = version,
+        .field = on_field,
+        .struct_end = on_struct_end,
+        .arg = e,
+    };
 }
 
 int hr_edit_response(struct hr_edit *e, const struct hr_kmessage *message, int16_t version,
                      enum hr_krole stop_after, const uint8_t *in, uint32_t len, uint8_t *out, uint32_t cap,
                      uint32_t *ret_used, uint32_t *ret_len)
 {
-    struct hr_xc x = {
-        .in = in,
-        .limit = len,
-        .out = out,
-        .cap = cap,
-        .version = version,
-        .stop_after = stop_after != HR_KR_NONE ? top_field(message, version, stop_after) : NULL,
-        .field = on_field,
-        .struct_end = on_struct_end,
-        .arg = e,
-    };
-    int err = hr_xc_message(&x, message);
+    struct hr_xc x = editor(e, version, in, len, out, cap);
 
+    x.stop_after = stop_after != HR_KR_NONE ? hr_kmessage_field(message, version, stop_after) : NULL;
+    int err = hr_xc_message(&x, message);
     if (err != 0)
         return err;
     if (!x.stopped && x.pos != len)
@@ -297,24 +296,14 @@ int hr_edit_response(struct hr_edit *e, const struct hr_kmessage *message, int16
 }
 
 /* The endpoints of a tail; tail.c lays them out at a fixed length. */
-
 int hr_edit_endpoints(struct hr_edit *e, const struct hr_kfield *f, bool flexible, int16_t version,
                       const uint8_t *in, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *ret_used,
                       uint32_t *ret_len)
 {
-    struct hr_xc x = {
-        .in = in,
-        .limit = len,
-        .out = out,
-        .cap = cap,
-        .version = version,
-        .flexible = flexible,
-        .field = on_field,
-        .struct_end = on_struct_end,
-        .arg = e,
-    };
-    int err = hr_xc_value(&x, f);
+    struct hr_xc x = editor(e, version, in, len, out, cap);
 
+    x.flexible = flexible;
+    int err = hr_xc_value(&x, f);
     if (err != 0)
         return err;
     *ret_used = x.pos;

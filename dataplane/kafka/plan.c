@@ -40,14 +40,6 @@ static bool has(uint32_t set, enum hr_krole role)
     return (set & (1u << role)) != 0;
 }
 
-static const struct hr_kfield *top_field(const struct hr_kmessage *m, int16_t version, enum hr_krole role)
-{
-    for (uint16_t i = 0; i < m->n_fields; i++)
-        if (m->fields[i].role == role && hr_krange_has(m->fields[i].versions, version))
-            return &m->fields[i];
-    return NULL;
-}
-
 static bool has_named(const struct hr_kmessage *m, int16_t version, const char *name)
 {
     for (uint16_t i = 0; i < m->n_fields; i++)
@@ -61,10 +53,10 @@ static void plan_response(struct hr_plan *plan, int16_t version)
     uint32_t set = roles_of(plan->response->fields, plan->response->n_fields, version);
 
     if (has(set, HR_KR_ENDPOINTS)) {
-        const struct hr_kfield *f = top_field(plan->response, version, HR_KR_ENDPOINTS);
+        const struct hr_kfield *f = hr_kmessage_field(plan->response, version, HR_KR_ENDPOINTS);
         plan->response_kind = HR_RESPONSE_TAIL;
         plan->tail_tagged = f && hr_krange_has(f->tagged, version);
-    } else if (top_field(plan->response, version, HR_KR_BROKERS)) {
+    } else if (hr_kmessage_field(plan->response, version, HR_KR_BROKERS)) {
         plan->response_kind = HR_RESPONSE_PREFIX;
     } else if (has(set, HR_KR_HOST) || has(set, HR_KR_QUORUM_NODES) || has(set, HR_KR_API_KEYS)) {
         plan->response_kind = HR_RESPONSE_WHOLE;
@@ -160,7 +152,7 @@ static int plan_one(struct hr_plans *plans, int16_t key, int16_t version)
     if (!plan->request || !plan->response)
         return 0;
     plans->place[key][version] = plans->n++;
-    if (top_field(plan->request, version, HR_KR_ACKS))
+    if (hr_kmessage_field(plan->request, version, HR_KR_ACKS))
         plan->request_kind = HR_REQUEST_ACKS;
     else if (key == HR_KAPI_API_VERSIONS && has_named(plan->request, version, "ClusterId"))
         plan->request_kind = HR_REQUEST_IDENTITY;

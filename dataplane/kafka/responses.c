@@ -9,7 +9,7 @@
 #define HEADER_FIXED                8 /* size and correlation id */
 #define KERR_NOT_LEADER_OR_FOLLOWER 6
 #define KERR_UNSUPPORTED_VERSION    35
-#define WANT_STEP                   (64u * 1024) /* asked for at a time where the end of a held prefix is not known yet */
+#define WANT_STEP                   (64u * 1024) /* asked for at a time where a held prefix's end is not known yet */
 
 static bool finish(struct hr_relay_call *c)
 {

@@ -145,14 +145,6 @@ static bool write_section(const struct section *s, const uint8_t *value, uint32_
     return true;
 }
 
-static const struct hr_kfield *endpoints_field(const struct hr_kmessage *m, int16_t version)
-{
-    for (uint16_t i = 0; i < m->n_fields; i++)
-        if (m->fields[i].role == HR_KR_ENDPOINTS && hr_krange_has(m->fields[i].versions, version))
-            return &m->fields[i];
-    return NULL;
-}
-
 /* What a tail is made of, and where its new form goes. */
 struct job {
     struct hr_edit *e;
@@ -233,7 +225,7 @@ int hr_tail_rewrite(struct hr_edit *e, const struct hr_kmessage *message, int16_
                     const uint8_t *in, uint32_t len, uint8_t *out, uint8_t *scratch, uint32_t cap,
                     enum hr_tail *ret_tail)
 {
-    const struct hr_kfield *f = endpoints_field(message, version);
+    const struct hr_kfield *f = hr_kmessage_field(message, version, HR_KR_ENDPOINTS);
 
     if (!f || !hr_krange_has(message->flexible, version))
         return HR_E_INVALID; /* no version has endpoints without tag sections */

@@ -38,6 +38,14 @@ const struct hr_kmessage *hr_kresponse_find(int16_t key, int16_t version)
     return api == NULL ? NULL : message_of_version(api->responses, version);
 }
 
+const struct hr_kfield *hr_kmessage_field(const struct hr_kmessage *message, int16_t version, enum hr_krole role)
+{
+    for (uint16_t i = 0; i < message->n_fields; i++)
+        if (message->fields[i].role == role && hr_krange_has(message->fields[i].versions, version))
+            return &message->fields[i];
+    return NULL;
+}
+
 int16_t hr_krequest_header_version(int16_t key, int16_t version)
 {
     const struct hr_kmessage *message = hr_krequest_find(key, version);

@@ -119,6 +119,9 @@ const struct hr_kapi *hr_kapi_find(int16_t key);
 const struct hr_kmessage *hr_krequest_find(int16_t key, int16_t version);
 const struct hr_kmessage *hr_kresponse_find(int16_t key, int16_t version);
 
+/* The message's own field with this role in this version, NULL if none. */
+const struct hr_kfield *hr_kmessage_field(const struct hr_kmessage *message, int16_t version, enum hr_krole role);
+
 /* Header versions: requests 1 or 2 by flexibility; responses 0 or 1, ApiVersions always 0 (KIP-511). */
 int16_t hr_krequest_header_version(int16_t key, int16_t version);
 int16_t hr_kresponse_header_version(int16_t key, int16_t version);
