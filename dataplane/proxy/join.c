@@ -10,6 +10,8 @@ static int open_tls(struct hr_proxy *proxy, struct hr_leg *leg, const struct hr_
         return 0;
     if (!proxy->cfg.rec)
         return HR_E_UNSUPPORTED;
+    if (from->secrets->role != (leg->kind == HR_LEG_CLIENT ? HR_TLS_SERVER : HR_TLS_CLIENT))
+        return HR_E_INVALID;
     int err = hr_rec_leg_open(proxy->cfg.rec, from->secrets, &tls);
     if (err == 0)
         leg->tls = hr_rec_leg_place(proxy->cfg.rec, tls);

@@ -34,11 +34,27 @@ static bool fail(struct hr_rec_leg *leg, struct hr_rec_opened *ret, enum hr_drop
     return false;
 }
 
+/* Crumbs behind other content are copied into buffers that they share: a record of one byte would keep a piece, and
+ * part of a chunk, for that byte. False: not one, or no buffer. */
+static bool pass_on_crumb(struct hr_rec *rec, struct hr_rec_leg *leg, struct hr_pieceq *in)
+{
+    uint8_t crumb[HR_COPY_BREAK];
+
+    if (leg->opened >= HR_COPY_BREAK || leg->plain.n_pieces == 0)
+        return false;
+    hr_pieceq_peek(in, 0, crumb, leg->opened);
+    if (hr_pieceq_push_bytes(rec->cfg.bufs, &leg->plain, crumb, leg->opened) != 0)
+        return false;
+    hr_pieceq_drop(rec->cfg.bufs, in, leg->opened);
+    HR_COUNT_N(rec->cfg.stats, coalesced_bytes, leg->opened);
+    return true;
+}
+
 /* Moves what was verified on. False: no memory. */
 static bool pass_on(struct hr_rec *rec, struct hr_rec_leg *leg, struct hr_pieceq *in, struct hr_rec_opened *ret)
 {
     if (leg->opened > 0) {
-        if (hr_pieceq_move(rec->cfg.bufs, &leg->plain, in, leg->opened) != 0)
+        if (!pass_on_crumb(rec, leg, in) && hr_pieceq_move(rec->cfg.bufs, &leg->plain, in, leg->opened) != 0)
             return false;
         ret->taken += leg->opened;
         leg->opened = 0;

@@ -371,6 +371,21 @@ static void test_floods_of_empty_records_are_bounded(void **state)
     }
 }
 
+/* Records of a byte each do not cost a piece each. */
+static void test_crumbs_share_buffers(void **state)
+{
+    (void)state;
+    leg_of(&combinations[0], HR_TLS_SERVER, 16384);
+    for (unsigned i = 0; i < 2000; i++) {
+        uint32_t n = tp_seal(&x.peer_write, 23, content + i, 1, 0, wire);
+        rx_feed(&x, wire, n, 1448, i % 2 ? RX_REFERRED : RX_MERGED);
+        assert_int_equal(open_all().verdict, HR_DROP_MAX);
+    }
+    assert_true(hr_rec_plain(x.leg)->n_pieces < 10);
+    assert_int_equal(rx_drain(&x, hr_rec_plain(x.leg), got, sizeof(got)), 2000);
+    assert_memory_equal(got, content, 2000);
+}
+
 /* One call opens no more than its share, and no more than is wanted. */
 static void test_work_per_call_is_bounded(void **state)
 {
@@ -500,6 +515,7 @@ int main(void)
         T(test_types_that_have_no_place),
         T(test_floods_of_empty_records_are_bounded),
         T(test_work_per_call_is_bounded),
+        T(test_crumbs_share_buffers),
         T(test_small_negotiated_records),
         T(test_geometry),
         T(test_sealing_without_memory),
