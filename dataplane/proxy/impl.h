@@ -107,8 +107,8 @@ bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *
 /* HR_DROP_MAX: there is room for one more session of this listener. */
 enum hr_drop hr_proxy_over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener);
 
-/* Bytes that a leg has received and that have not been relayed. */
-uint32_t hr_leg_unread(const struct hr_proxy *proxy, const struct hr_leg *leg);
+/* Of a leg that speaks TLS: bytes that have been opened and not been relayed. */
+uint32_t hr_leg_opened(const struct hr_proxy *proxy, const struct hr_leg *leg);
 /* Of a leg that speaks TLS: what is to be sealed. */
 struct hr_pieceq *hr_leg_unsealed(const struct hr_proxy *proxy, const struct hr_leg *leg);
 /* Seals and sends it, and what else is due. True: memory was short, call it again later. */
@@ -124,6 +124,13 @@ void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg);
 void hr_leg_goodbye(struct hr_proxy *proxy, const struct hr_leg *leg);
 /* Gives its record layer back. */
 void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
+
+/* Bytes that a leg has received and that have not been relayed. */
+static inline uint32_t hr_leg_unread(const struct hr_proxy *proxy, const struct hr_leg *leg)
+{
+    uint32_t n = hr_tcp_rcvq(leg->conn)->bytes;
+    return leg->tls ? n + hr_leg_opened(proxy, leg) : n;
+}
 
 /* The queue that bytes for this leg are appended to; NULL where it takes no more. */
 static inline struct hr_pieceq *hr_leg_out(const struct hr_proxy *proxy, const struct hr_leg *leg)

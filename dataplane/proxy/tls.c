@@ -7,10 +7,9 @@ static struct hr_rec_leg *tls_of(const struct hr_proxy *proxy, const struct hr_l
     return hr_rec_leg_at(proxy->cfg.rec, leg->tls);
 }
 
-uint32_t hr_leg_unread(const struct hr_proxy *proxy, const struct hr_leg *leg)
+uint32_t hr_leg_opened(const struct hr_proxy *proxy, const struct hr_leg *leg)
 {
-    uint32_t n = hr_tcp_rcvq(leg->conn)->bytes;
-    return leg->tls ? n + hr_rec_plain(tls_of(proxy, leg))->bytes : n;
+    return hr_rec_plain(tls_of(proxy, leg))->bytes;
 }
 
 struct hr_pieceq *hr_leg_unsealed(const struct hr_proxy *proxy, const struct hr_leg *leg)
