@@ -1,4 +1,5 @@
-/* A table of HR_CONN_MAX entries, found by the id that an event names. Commands that find no room in the
+/* A table of HR_CONN_MAX entries. An event names a connection by the worker's id, whose low half is a place in the
+ * worker's table, or by our request, whose low half is a place in ours: either way the entry is found at once. Commands that find no room in the
  * ring, and bytes that find no free slot, stay pending in the entry and are tried again by hr_conns_pump():
  * after each batch of events (a worker that makes room says so by SLOT_FREE) and by a 5 ms timer while
  * something is pending.
@@ -15,12 +16,15 @@
 #include "shared/base/log.h"
 #include "shared/ipc/link.h"
 #include "shared/ipc/messages.h"
+#include "shared/tls/start.h"
 
 #define RETRY_US (5 * HR_US_PER_MS)
 /* Beyond the worker's own connect timeout: it has died or lost the command. */
 #define OPEN_GRACE_US (2 * HR_US_PER_S)
 /* Request ids have the top bit, so they are not mistaken for the workers' connection ids. */
 #define REQUEST_BIT (1ULL << 63)
+/* Places in a worker's table that are looked up without a search: HR_CONTROL_MAX_CONNS of dataplane/control. */
+#define PLACES 1024
 
 /* X(name): the life of a connection, in order */
 #define CONN_STATES(X)                                                                                       \
@@ -50,6 +54,8 @@ struct hr_conn {
     bool released;        /* the owner is gone; CONN_ABORT is due if the worker has it */
     bool in_callback;
     bool shutdown_due, shutdown_sent;
+    bool hold;
+    bool given;           /* it is becoming a session, or part of one: nothing is told to the worker any more */
     uint8_t *queue; /* bytes [head, tail) */
     uint32_t head, tail, cap;
 };
@@ -64,19 +70,60 @@ struct hr_conns {
     uint32_t next_worker;
     uint64_t next_request;
     struct hr_conns_info info;
+    bool (*accept)(void *arg, struct hr_conn *conn, const struct hr_conn_accepted *accepted,
+                   const struct hr_conn_ops **ret_ops, void **ret_owner);
+    void *accept_arg;
+    uint16_t place[HR_MAX_WORKERS][PLACES]; /* index in the table plus one, of what is OPEN there; 0: none */
+    uint32_t top;         /* no entry at or above it is used */
+    uint32_t free_hint;   /* none below it is free */
     struct hr_conn table[HR_CONN_MAX];
 };
 
 static void on_retry(struct hr_timer *timer);
 static void on_deadline(struct hr_timer *timer);
 
+static uint16_t *place_of(struct hr_conns *conns, uint32_t worker, uint64_t id)
+{
+    return (uint32_t)id < PLACES ? &conns->place[worker][(uint32_t)id] : NULL;
+}
+
+static void leave_place(struct hr_conn *conn)
+{
+    uint16_t *place = place_of(conn->conns, conn->worker, conn->id);
+
+    if (conn->state == CONN_OPEN && place && *place == conn - conn->conns->table + 1)
+        *place = 0;
+}
+
 /* What is queued may be a login: nothing of it stays in memory once it has gone. */
 static void free_entry(struct hr_conn *conn)
 {
+    struct hr_conns *conns = conn->conns;
+    uint32_t index = (uint32_t)(conn - conns->table);
+
+    leave_place(conn);
     if (conn->queue)
         explicit_bzero(conn->queue, conn->cap);
     free(conn->queue);
     memset(conn, 0, sizeof(*conn));
+    if (index < conns->free_hint)
+        conns->free_hint = index;
+    while (conns->top > 0 && conns->table[conns->top - 1].state == CONN_FREE)
+        conns->top--;
+}
+
+static struct hr_conn *take_entry(struct hr_conns *conns)
+{
+    for (uint32_t i = conns->free_hint; i < HR_CONN_MAX; i++) {
+        if (conns->table[i].state != CONN_FREE)
+            continue;
+        conns->free_hint = i + 1;
+        if (i >= conns->top)
+            conns->top = i + 1;
+        return &conns->table[i];
+    }
+    conns->free_hint = HR_CONN_MAX;
+    return NULL;
 }
 
 /* A life goes forward only, in the order of the enum; what lies between may be left out. */
@@ -106,6 +153,7 @@ static void end(struct hr_conn *conn, int err, const char *why)
 {
     if (conn->state == CONN_FREE || conn->state == CONN_ENDED)
         return;
+    leave_place(conn);
     set_state(conn, CONN_ENDED);
     conn->tail = conn->head = 0;
     if (!conn->released) {
@@ -126,6 +174,7 @@ static bool pump_one(struct hr_conn *conn, struct hr_link *link)
         msg.u.open.addr = conn->addr;
         msg.u.open.port = conn->port;
         msg.u.open.timeout_ms = conn->timeout_ms;
+        msg.u.open.hold = conn->hold;
         if (send_msg(conn, link, HR_CMD_CONN_OPEN, &msg) != 0)
             return false;
         set_state(conn, CONN_OPENING);
@@ -133,6 +182,10 @@ static bool pump_one(struct hr_conn *conn, struct hr_link *link)
     }
     if (conn->state != CONN_OPEN)
         return true;
+    if (conn->released && conn->given) {
+        free_entry(conn); /* what the worker still says of it finds nobody */
+        return true;
+    }
     if (conn->released) {
         if (send_msg(conn, link, HR_CMD_CONN_ABORT, &msg) != 0)
             return false;
@@ -175,7 +228,7 @@ void hr_conns_pump(struct hr_conns *conns, uint32_t worker)
 
     if (!link)
         return;
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+    for (uint32_t i = 0; i < conns->top; i++) {
         struct hr_conn *conn = &conns->table[i];
 
         if (conn->state != CONN_FREE && conn->worker == worker && !conn->in_callback)
@@ -201,7 +254,7 @@ static void on_deadline(struct hr_timer *timer)
     uint64_t now = hr_loop_now(conns->loop);
     bool left = false;
 
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+    for (uint32_t i = 0; i < conns->top; i++) {
         struct hr_conn *conn = &conns->table[i];
 
         if (conn->state != CONN_QUEUED && conn->state != CONN_OPENING)
@@ -250,8 +303,36 @@ void hr_conns_attached(struct hr_conns *conns, uint32_t n_workers,
 void hr_conns_detached(struct hr_conns *conns)
 {
     conns->n_workers = 0;
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++)
+    for (uint32_t i = conns->top; i-- > 0;)
         end(&conns->table[i], HR_E_CLOSED, "the dataplane went away");
+}
+
+static int open_on(struct hr_conns *conns, uint32_t worker, bool hold, const struct hr_addr *addr, uint16_t port,
+                   uint32_t timeout_ms, const struct hr_conn_ops *ops, void *owner, struct hr_conn **ret_conn)
+{
+    struct hr_conn *conn = take_entry(conns);
+
+    if (!conn)
+        return HR_E_FULL;
+    conns->next_request = (conns->next_request + 1) & 0x3fffffff;
+    *conn = (struct hr_conn){
+        .conns = conns,
+        .ops = ops,
+        .owner = owner,
+        .state = CONN_QUEUED,
+        .worker = worker,
+        .id = REQUEST_BIT | conns->next_request << 32 | (uint64_t)(conn - conns->table),
+        .addr = *addr,
+        .port = port,
+        .timeout_ms = timeout_ms,
+        .hold = hold,
+        .deadline_us = hr_loop_now(conns->loop) + timeout_ms * HR_US_PER_MS + OPEN_GRACE_US,
+    };
+    if (!hr_timer_is_set(&conns->deadline))
+        hr_timer_in(conns->loop, &conns->deadline, HR_US_PER_S);
+    hr_conns_pump(conns, conn->worker);
+    *ret_conn = conn;
+    return 0;
 }
 
 int hr_conn_open(struct hr_conns *conns, const struct hr_addr *addr, uint16_t port, uint32_t timeout_ms,
@@ -259,30 +340,24 @@ int hr_conn_open(struct hr_conns *conns, const struct hr_addr *addr, uint16_t po
 {
     if (conns->n_workers == 0)
         return HR_E_AGAIN;
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
-        struct hr_conn *conn = &conns->table[i];
+    return open_on(conns, conns->next_worker++ % conns->n_workers, false, addr, port, timeout_ms, ops, owner, ret_conn);
+}
 
-        if (conn->state != CONN_FREE)
-            continue;
-        *conn = (struct hr_conn){
-            .conns = conns,
-            .ops = ops,
-            .owner = owner,
-            .state = CONN_QUEUED,
-            .worker = conns->next_worker++ % conns->n_workers,
-            .id = REQUEST_BIT | ++conns->next_request,
-            .addr = *addr,
-            .port = port,
-            .timeout_ms = timeout_ms,
-            .deadline_us = hr_loop_now(conns->loop) + timeout_ms * HR_US_PER_MS + OPEN_GRACE_US,
-        };
-        if (!hr_timer_is_set(&conns->deadline))
-            hr_timer_in(conns->loop, &conns->deadline, HR_US_PER_S);
-        hr_conns_pump(conns, conn->worker);
-        *ret_conn = conn;
-        return 0;
-    }
-    return HR_E_FULL;
+int hr_conn_open_beside(struct hr_conn *beside, const struct hr_addr *addr, uint16_t port, uint32_t timeout_ms,
+                        const struct hr_conn_ops *ops, void *owner, struct hr_conn **ret_conn)
+{
+    if (beside->conns->n_workers == 0)
+        return HR_E_AGAIN;
+    return open_on(beside->conns, beside->worker, true, addr, port, timeout_ms, ops, owner, ret_conn);
+}
+
+void hr_conns_on_accept(struct hr_conns *conns,
+                        bool (*accept)(void *arg, struct hr_conn *conn, const struct hr_conn_accepted *accepted,
+                                       const struct hr_conn_ops **ret_ops, void **ret_owner),
+                        void *arg)
+{
+    conns->accept = accept;
+    conns->accept_arg = arg;
 }
 
 static void pump_conn(struct hr_conn *conn)
@@ -299,7 +374,7 @@ static void pump_conn(struct hr_conn *conn)
 
 int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len)
 {
-    if (conn->state == CONN_ENDED || conn->shutdown_due)
+    if (conn->state == CONN_ENDED || conn->shutdown_due || conn->given)
         return HR_E_CLOSED;
     if (conn->tail - conn->head + len > HR_CONN_QUEUE_MAX || len > HR_CONN_QUEUE_MAX)
         return HR_E_FULL;
@@ -351,25 +426,111 @@ void hr_conn_release(struct hr_conn *conn)
         pump_conn(conn);
 }
 
+int hr_conn_start_session(struct hr_conn *client, uint32_t client_skip, const struct hr_tls_secrets *client_secrets,
+                          struct hr_conn *broker, uint32_t broker_skip, const struct hr_tls_secrets *broker_secrets,
+                          int32_t node_id)
+{
+    struct hr_conns *conns = client->conns;
+    struct hr_link *link = conns->n_workers ? conns->link(conns->link_arg, client->worker) : NULL;
+    struct hr_msg msg = {0};
+    struct hr_session_start *start;
+    uint8_t *data;
+    int err;
+
+    if (!link || client->state != CONN_OPEN || client->given || (broker && broker->state != CONN_OPEN))
+        return HR_E_CLOSED;
+    if (!pump_one(client, link) || (broker && !pump_one(broker, link)))
+        return HR_E_AGAIN;
+    if (hr_link_slot_alloc(link, &msg.u.start.slot, &data) != 0)
+        return HR_E_AGAIN;
+    start = (struct hr_session_start *)(void *)data;
+    memset(start, 0, sizeof(*start));
+    start->client_tls = client_secrets != NULL;
+    start->broker_tls = broker_secrets != NULL;
+    if (client_secrets)
+        start->client = *client_secrets;
+    if (broker_secrets)
+        start->broker = *broker_secrets;
+    msg.u.start.broker = broker ? broker->id : 0;
+    msg.u.start.node_id = node_id;
+    msg.u.start.client_skip = client_skip;
+    msg.u.start.broker_skip = broker_skip;
+    err = send_msg(client, link, HR_CMD_SESSION_START, &msg);
+    if (err) {
+        hr_tls_wipe(data, sizeof(*start));
+        hr_link_slot_cancel(link, msg.u.start.slot);
+        return HR_E_AGAIN;
+    }
+    hr_link_slot_sent(link, msg.u.start.slot);
+    client->given = true;
+    if (broker)
+        broker->given = true;
+    hr_link_flush(link);
+    return 0;
+}
+
 static struct hr_conn *find(struct hr_conns *conns, uint32_t worker, uint64_t id)
 {
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
-        struct hr_conn *conn = &conns->table[i];
+    uint16_t *place = place_of(conns, worker, id);
+    struct hr_conn *conn;
 
-        if ((conn->state == CONN_OPENING || conn->state == CONN_OPEN) && conn->worker == worker &&
-            conn->id == id)
-            return conn;
+    if (id & REQUEST_BIT)
+        conn = (uint32_t)id < HR_CONN_MAX ? &conns->table[(uint32_t)id] : NULL;
+    else
+        conn = place && *place ? &conns->table[*place - 1] : NULL;
+    return conn && (conn->state == CONN_OPENING || conn->state == CONN_OPEN) && conn->worker == worker &&
+                   conn->id == id
+               ? conn
+               : NULL;
+}
+
+/* Notes where the worker's id leads. INVALID: it is no id that a worker gives, or another connection has it. */
+static int take_place(struct hr_conn *conn, uint64_t id)
+{
+    uint16_t *place = place_of(conn->conns, conn->worker, id);
+
+    if ((id & REQUEST_BIT) || !place || *place)
+        return HR_E_INVALID;
+    *place = (uint16_t)(conn - conn->conns->table + 1);
+    conn->id = id;
+    return 0;
+}
+
+static int on_accepted(struct hr_conns *conns, uint32_t worker, const struct hr_msg *msg)
+{
+    const struct hr_conn_accepted accepted = {
+        .client = msg->u.accepted.client,
+        .local = msg->u.accepted.local,
+        .client_port = msg->u.accepted.client_port,
+        .local_port = msg->u.accepted.local_port,
+        .waited_ms = msg->u.accepted.waited_ms,
+    };
+    struct hr_conn *conn = take_entry(conns);
+
+    if (!conn) { /* it must not wait for its deadline there */
+        struct hr_msg abort_msg = {.type = HR_CMD_CONN_ABORT, .id = msg->id};
+
+        return hr_link_send(conns->link(conns->link_arg, worker), &abort_msg);
     }
-    return NULL;
+    *conn = (struct hr_conn){.conns = conns, .state = CONN_QUEUED, .worker = worker, .hold = true};
+    if (take_place(conn, msg->id) != 0) {
+        free_entry(conn);
+        return HR_E_INVALID;
+    }
+    set_state(conn, CONN_OPEN);
+    conns->info.accepted++;
+    conn->in_callback = true;
+    if (!conns->accept || !conns->accept(conns->accept_arg, conn, &accepted, &conn->ops, &conn->owner))
+        conn->released = true;
+    conn->in_callback = false;
+    return 0; /* a refused one is aborted by the pump that follows */
 }
 
 static int on_opened(struct hr_conns *conns, struct hr_conn *conn, const struct hr_msg *msg)
 {
-    if (conn->state != CONN_OPENING || find(conns, conn->worker, msg->u.opened.conn) ||
-        (msg->u.opened.conn & REQUEST_BIT))
+    if (conn->state != CONN_OPENING || take_place(conn, msg->u.opened.conn) != 0)
         return HR_E_INVALID;
     set_state(conn, CONN_OPEN);
-    conn->id = msg->u.opened.conn;
     conns->info.opened++;
     if (!conn->released) {
         conn->in_callback = true;
@@ -388,7 +549,7 @@ static int on_data(struct hr_conns *conns, struct hr_conn *conn, uint32_t worker
 
     if (err)
         return err;
-    if (conn && conn->state == CONN_OPEN && !conn->released) {
+    if (conn && conn->state == CONN_OPEN && !conn->released && !conn->given) {
         conns->info.bytes_in += len;
         conn->in_callback = true;
         conn->ops->data(conn->owner, data, len);
@@ -443,6 +604,21 @@ int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg 
         return slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
     conn = find(conns, worker, msg->id);
     switch (msg->type) {
+    case HR_EV_CONN_ACCEPTED:
+        return conn ? HR_E_INVALID : on_accepted(conns, worker, msg);
+    case HR_EV_SESSION_STARTED:
+        if (!conn || !conn->given)
+            return conn ? HR_E_INVALID : 0;
+        leave_place(conn);
+        set_state(conn, CONN_ENDED);
+        if (!conn->released && conn->ops->started) {
+            conn->in_callback = true;
+            conn->ops->started(conn->owner);
+            conn->in_callback = false;
+        }
+        if (conn->released)
+            free_entry(conn);
+        return 0;
     case HR_EV_CONN_OPENED:
         if (!conn) {
             /* We gave up waiting for it: it must not linger in the worker. */
@@ -480,7 +656,7 @@ void hr_conns_get_info(const struct hr_conns *conns, struct hr_conns_info *ret_i
 {
     *ret_info = conns->info;
     ret_info->open = ret_info->opening = 0;
-    for (uint32_t i = 0; i < HR_CONN_MAX; i++) {
+    for (uint32_t i = 0; i < conns->top; i++) {
         if (conns->table[i].state == CONN_OPEN)
             ret_info->open++;
         else if (conns->table[i].state == CONN_QUEUED || conns->table[i].state == CONN_OPENING)

@@ -21,7 +21,7 @@ struct hr_link;
 struct hr_loop;
 struct hr_msg;
 
-#define HR_CONN_MAX       256 /* connections at once, released ones that await an answer included */
+#define HR_CONN_MAX       8192 /* connections at once, released ones that await an answer included */
 #define HR_CONN_QUEUE_MAX (1024u * 1024) /* bytes queued for sending, per connection */
 
 struct hr_conn_ops {
@@ -33,6 +33,15 @@ struct hr_conn_ops {
     /* The end, called once: CLOSED, REFUSED, TIMEOUT, ... and a text. Not called for what the owner releases.
      */
     void (*closed)(void *owner, int err, const char *why);
+    /* It has become a session: only releasing is left. NULL where hr_conn_start_session() is never called. */
+    void (*started)(void *owner);
+};
+
+/* A client's connection that a worker accepted for us to do the handshake. */
+struct hr_conn_accepted {
+    struct hr_addr client, local;
+    uint16_t client_port, local_port;
+    uint32_t waited_ms; /* until we came to be there */
 };
 
 /* The worker chosen is the next in turn. timeout_ms: until opened. AGAIN: no dataplane is attached; FULL: too
@@ -40,16 +49,36 @@ struct hr_conn_ops {
 HR_MUST_CHECK int hr_conn_open(struct hr_conns *conns, const struct hr_addr *addr, uint16_t port,
                                uint32_t timeout_ms, const struct hr_conn_ops *ops, void *owner,
                                struct hr_conn **ret_conn);
+/* The same on the worker of another connection, and held: its bytes stay with the worker as well, so that the two can
+ * become a session (hr_conn_start_session). */
+HR_MUST_CHECK int hr_conn_open_beside(struct hr_conn *beside, const struct hr_addr *addr, uint16_t port,
+                                      uint32_t timeout_ms, const struct hr_conn_ops *ops, void *owner,
+                                      struct hr_conn **ret_conn);
 /* Queues a copy. FULL when the queue has no room for all of it; CLOSED after shutdown or the end. */
 HR_MUST_CHECK int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len);
 /* FIN after what is queued. */
 void hr_conn_shutdown(struct hr_conn *conn);
+/* The worker makes a session of a client's connection and of the broker's (NULL: it opens one itself), behind what is
+ * queued for sending on either. secrets: NULL for a plaintext leg; they are copied into the slot that the worker
+ * wipes, and nowhere else. skip: bytes of the peer that were used up. 0: the command is under way; `started` or
+ * `closed` follows for the client's connection, and the broker's needs no more than its release. AGAIN: no room in
+ * the ring now, or bytes are still queued: try again. */
+struct hr_tls_secrets;
+HR_MUST_CHECK int hr_conn_start_session(struct hr_conn *client, uint32_t client_skip,
+                                        const struct hr_tls_secrets *client_secrets, struct hr_conn *broker,
+                                        uint32_t broker_skip, const struct hr_tls_secrets *broker_secrets,
+                                        int32_t node_id);
 /* The owner is done with it; NULL is allowed. */
 void hr_conn_release(struct hr_conn *conn);
 
 /* The table of connections, for whoever runs the links. */
 HR_MUST_CHECK int hr_conns_create(struct hr_loop *loop, struct hr_conns **ret_conns);
 void hr_conns_destroy(struct hr_conns *conns);
+/* Who takes clients' connections: fills ops and owner, or returns false to refuse. Without one all are refused. */
+void hr_conns_on_accept(struct hr_conns *conns,
+                        bool (*accept)(void *arg, struct hr_conn *conn, const struct hr_conn_accepted *accepted,
+                                       const struct hr_conn_ops **ret_ops, void **ret_owner),
+                        void *arg);
 /* A dataplane is attached: link(arg, worker) gives its links until hr_conns_detached(). */
 void hr_conns_attached(struct hr_conns *conns, uint32_t n_workers,
                        struct hr_link *(*link)(void *arg, uint32_t worker), void *arg);
@@ -63,6 +92,6 @@ void hr_conns_pump(struct hr_conns *conns, uint32_t worker);
 
 struct hr_conns_info {
     uint32_t open, opening;
-    uint64_t opened, failed, bytes_in, bytes_out;
+    uint64_t opened, failed, accepted, bytes_in, bytes_out;
 };
 void hr_conns_get_info(const struct hr_conns *conns, struct hr_conns_info *ret_info);

@@ -19,6 +19,7 @@
 #include "controlplane/daemon/drain.h"
 #include "controlplane/daemon/impl.h"
 #include "controlplane/dns/dns.h"
+#include "controlplane/handshakes/handshakes.h"
 #include "controlplane/logevents/logevents.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/metrics/metrics.h"
@@ -186,6 +187,49 @@ static void on_dns_changed(void *owner)
     hr_publisher_touch(d->publisher);
     hr_metadata_dns_changed(d->metadata);
 }
+
+/* -- handshakes --------------------------------------------------------------------------------------- */
+
+/* As workers choose (dataplane/proxy/connect.c): one that serves, in our zone if there is one, at random. */
+static const struct hr_policy_broker *choose_broker(const struct hr_policy *policy)
+{
+    const struct hr_policy_broker *best = NULL;
+    uint32_t equals = 0;
+    int best_rank = -1;
+
+    for (uint32_t i = 0; i < policy->n_brokers; i++) {
+        const struct hr_policy_broker *b = &policy->brokers[i];
+        int rank = policy->zone[0] && strcmp(policy->zone, b->zone) == 0;
+
+        if (!(b->flags & HR_BROKER_ALIVE) || (b->flags & HR_BROKER_DRAINING))
+            continue;
+        equals = rank == best_rank ? equals + 1 : 1;
+        if (rank > best_rank || (rank == best_rank && (uint32_t)random() % equals == 0)) {
+            best = b;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+static bool handshake_broker(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker)
+{
+    struct hr_daemon *d = owner;
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    const struct hr_policy_broker *b =
+        !policy ? NULL : node_id >= 0 ? hr_policy_find_broker(policy, node_id) : choose_broker(policy);
+    const struct hr_cluster_broker *named = b ? hr_cluster_find_broker(hr_metadata_cluster(d->metadata), b->node_id) : NULL;
+
+    if (!named || !(b->flags & HR_BROKER_ALIVE))
+        return false;
+    ret_broker->node_id = b->node_id;
+    ret_broker->addr = b->addr;
+    ret_broker->port = b->port;
+    snprintf(ret_broker->host, sizeof(ret_broker->host), "%s", named->host);
+    return true;
+}
+
+static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker};
 
 /* -- signals ------------------------------------------------------------------------------------------ */
 
@@ -362,6 +406,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
         (err = hr_http_create(d->loop, &d->http)) ||
+        (err = hr_handshakes_create(d->loop, d->conns, d->tls, &handshake_ops, d, &d->handshakes)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
@@ -399,6 +444,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);
+    hr_handshakes_destroy(d->handshakes);
     hr_conns_destroy(d->conns);
     hr_tls_store_destroy(d->tls);
     hr_admin_destroy(d->admin);

@@ -26,6 +26,7 @@ struct hr_dns;
 struct hr_drain;
 struct hr_http;
 struct hr_identity;
+struct hr_handshakes;
 struct hr_logevents;
 struct hr_metadata;
 struct hr_metrics;
@@ -50,6 +51,7 @@ struct hr_daemon {
     struct hr_resolver *resolver;
     struct hr_dns *dns;
     struct hr_tls_store *tls;
+    struct hr_handshakes *handshakes;
     struct hr_metadata *metadata;
     struct hr_http *http;
     struct hr_identity *identity;                    /* to the brokers; NULL: no login */

@@ -64,6 +64,8 @@ static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *
 
     d->events++;
     switch (msg->type) {
+    case HR_EV_CONN_ACCEPTED:
+    case HR_EV_SESSION_STARTED:
     case HR_EV_CONN_OPENED:
     case HR_EV_CONN_FAILED:
     case HR_EV_CONN_DATA:

@@ -5,6 +5,7 @@
 
 #include "controlplane/auth/identity.h"
 #include "controlplane/daemon/daemon.h"
+#include "controlplane/handshakes/handshakes.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
 #include "controlplane/tls/check.h"
@@ -44,6 +45,7 @@ void hr_daemon_apply(struct hr_daemon *d)
     hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
     hr_tls_store_configure(d->tls, d->config);
     apply_identity(d);
+    hr_handshakes_configure(d->handshakes, d->config);
     hr_metadata_configure(d->metadata, d->config);
     hr_publisher_touch(d->publisher);
 }

@@ -8,37 +8,7 @@
 #include <rte_malloc.h>
 #include <string.h>
 
-#include "dataplane/proxy/proxy.h"
-
-/* News owed to the control plane about one connection. */
-enum owed { OWED_OPENED = 1, OWED_FAILED = 2, OWED_EOF = 4, OWED_CLOSED = 8 };
-
-struct hr_control_conn {
-    struct hr_leg leg; /* the first member; leg.conn NULL: the TCP connection is gone, news may be owed */
-    bool used;
-    uint8_t owed;      /* enum owed */
-    uint8_t failure;   /* enum hr_tcp_failure */
-    bool opened;       /* the control plane knows the connection by its id */
-    bool eof_pending;  /* FIN arrived; told after the bytes before it */
-    bool starved;      /* paused for lack of a slot, and counted */
-    uint32_t generation;
-    uint64_t request;  /* of CONN_OPEN */
-    struct hr_control_conn *next_waiting;
-    bool waiting;      /* in the list of those with news or bytes that could not go up */
-};
-
-struct hr_control {
-    struct hr_control_config cfg;
-    struct hr_link link;
-    bool linked;
-    struct hr_control_conn conns[HR_CONTROL_MAX_CONNS];
-    uint32_t first_free_hint;
-    struct hr_control_conn *waiting;
-    /* A session listing in progress: continued turn by turn. */
-    bool listing;
-    uint64_t list_request;
-    uint32_t list_from, list_left;
-};
+#include "dataplane/control/impl.h"
 
 int hr_control_create(const struct hr_control_config *cfg, struct hr_control **ret_control)
 {
@@ -56,7 +26,7 @@ static uint64_t conn_id(const struct hr_control *control, const struct hr_contro
            (uint64_t)(c - control->conns);
 }
 
-static struct hr_control_conn *find(struct hr_control *control, uint64_t id)
+struct hr_control_conn *hr_control_find(struct hr_control *control, uint64_t id)
 {
     uint32_t index = (uint32_t)id;
     if (index >= HR_CONTROL_MAX_CONNS)
@@ -65,7 +35,7 @@ static struct hr_control_conn *find(struct hr_control *control, uint64_t id)
     return c->used && conn_id(control, c) == id ? c : NULL;
 }
 
-static struct hr_control_conn *take(struct hr_control *control)
+struct hr_control_conn *hr_control_take(struct hr_control *control)
 {
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
         struct hr_control_conn *c = &control->conns[(control->first_free_hint + i) % HR_CONTROL_MAX_CONNS];
@@ -80,7 +50,7 @@ static struct hr_control_conn *take(struct hr_control *control)
     return NULL;
 }
 
-static void drop_conn(struct hr_control *control, struct hr_control_conn *c, bool reset)
+void hr_control_drop(struct hr_control *control, struct hr_control_conn *c, bool reset)
 {
     if (c->leg.conn) {
         hr_tcp_set_user(c->leg.conn, NULL);
@@ -92,9 +62,20 @@ static void drop_conn(struct hr_control *control, struct hr_control_conn *c, boo
     }
 }
 
-static void forget(struct hr_control *control, struct hr_control_conn *c)
+void hr_control_count_handshake(struct hr_control *control, const struct hr_control_conn *c, int change)
 {
-    drop_conn(control, c, true);
+    if (!c->handshake || c->listener >= HR_POLICY_MAX_LISTENERS)
+        return;
+    control->n_handshakes[c->listener] += (uint32_t)change;
+    hr_proxy_set_handshakes(control->cfg.proxy, c->listener, control->n_handshakes[c->listener]);
+}
+
+void hr_control_forget(struct hr_control *control, struct hr_control_conn *c)
+{
+    hr_control_drop(control, c, true);
+    hr_control_count_handshake(control, c, -1);
+    control->n_handshakes_all -= c->handshake;
+    c->handshake = false;
     c->used = false;
     c->owed = 0;
 }
@@ -126,8 +107,8 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
         return true;
     struct hr_pieceq *q = hr_tcp_rcvq(c->leg.conn);
     uint32_t taken = 0;
-    while (q->bytes) {
-        uint32_t slot, n = q->bytes < HR_SLOT_SIZE ? q->bytes : HR_SLOT_SIZE;
+    while (q->bytes > c->told) {
+        uint32_t slot, n = q->bytes - c->told < HR_SLOT_SIZE ? q->bytes - c->told : HR_SLOT_SIZE;
         uint8_t *data;
         if (hr_link_slot_alloc(&control->link, &slot, &data) != 0) {
             if (!c->starved)
@@ -136,7 +117,7 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
             break;
         }
         c->starved = false;
-        hr_pieceq_peek(q, 0, data, n);
+        hr_pieceq_peek(q, c->told, data, n);
         struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = conn_id(control, c), .u.data = {slot, n}};
         if (!send_msg(control, &msg)) {
             hr_link_slot_cancel(&control->link, slot);
@@ -144,17 +125,50 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
         }
         hr_link_slot_sent(&control->link, slot);
         /* The bytes go to the other process by copy, on purpose: they are not forwarded payload. */
-        hr_pieceq_drop(control->cfg.bufs, q, n);
-        taken += n;
+        if (c->hold) {
+            c->told += n;
+        } else {
+            hr_pieceq_drop(control->cfg.bufs, q, n);
+            taken += n;
+        }
     }
     if (taken)
         hr_tcp_consumed(control->cfg.tcp, c->leg.conn, taken, 0, 0);
-    return q->bytes == 0;
+    return q->bytes == c->told;
+}
+
+static void say_accepted(const struct hr_control *control, const struct hr_control_conn *c, struct hr_msg *msg)
+{
+    const struct hr_flow *flow = hr_tcp_flow(c->leg.conn);
+    msg->u.accepted.client = flow->remote;
+    msg->u.accepted.client_port = flow->remote_port;
+    msg->u.accepted.local = flow->local;
+    msg->u.accepted.local_port = flow->local_port;
+    msg->u.accepted.waited_ms = (uint32_t)((control->now_us - c->accepted_us) / 1000);
 }
 
 /* Tells what is owed, in order. True when nothing is left; the entry may be free afterwards. */
 static bool tell(struct hr_control *control, struct hr_control_conn *c)
 {
+    if (c->owed & OWED_ACCEPTED) {
+        struct hr_msg msg = {.type = HR_EV_CONN_ACCEPTED, .id = conn_id(control, c)};
+        if (c->owed & (OWED_FAILED | OWED_CLOSED) || !c->leg.conn) {
+            hr_control_forget(control, c); /* came and went: nobody knows it */
+            return true;
+        }
+        say_accepted(control, c, &msg);
+        if (!send_msg(control, &msg))
+            return false;
+        c->owed &= (uint8_t)~OWED_ACCEPTED;
+        c->opened = true;
+    }
+    if (c->owed & OWED_STARTED) {
+        struct hr_msg msg = {.type = HR_EV_SESSION_STARTED, .id = conn_id(control, c)};
+        if (!send_msg(control, &msg))
+            return false;
+        hr_control_forget(control, c);
+        return true;
+    }
     if (c->owed & OWED_OPENED) {
         struct hr_msg msg = {.type = HR_EV_CONN_OPENED, .id = c->request};
         msg.u.opened.conn = conn_id(control, c);
@@ -181,21 +195,21 @@ static bool tell(struct hr_control *control, struct hr_control_conn *c)
         msg.u.failed.failure = c->failure;
         if (!send_msg(control, &msg))
             return false;
-        drop_conn(control, c, false);
-        forget(control, c);
+        hr_control_drop(control, c, false);
+        hr_control_forget(control, c);
         return true;
     }
     if (c->owed & OWED_CLOSED) {
         struct hr_msg msg = {.type = HR_EV_CONN_CLOSED, .id = conn_id(control, c)};
         if (!send_msg(control, &msg))
             return false;
-        drop_conn(control, c, false);
-        forget(control, c);
+        hr_control_drop(control, c, false);
+        hr_control_forget(control, c);
     }
     return true;
 }
 
-static void tell_or_wait(struct hr_control *control, struct hr_control_conn *c)
+void hr_control_tell(struct hr_control *control, struct hr_control_conn *c)
 {
     if (!tell(control, c))
         wait_turn(control, c);
@@ -208,7 +222,7 @@ void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t e
     if (events & HR_TCP_EV_CONNECTED)
         c->owed |= OWED_OPENED;
     if (events & HR_TCP_EV_FIN)
-        c->eof_pending = true;
+        c->fin = c->eof_pending = true;
     if (events & (HR_TCP_EV_FAILED | HR_TCP_EV_CLOSED)) {
         /* Bytes that arrived before the end are still readable until the release. */
         if (events & HR_TCP_EV_FAILED) {
@@ -220,7 +234,7 @@ void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t e
             c->owed |= OWED_CLOSED;
         }
     }
-    tell_or_wait(control, c);
+    hr_control_tell(control, c);
 }
 
 static void refuse_open(struct hr_control *control, uint64_t request, enum hr_tcp_failure failure)
@@ -236,12 +250,13 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
         refuse_open(control, msg->id, HR_TCP_FAIL_UNREACHABLE);
         return;
     }
-    struct hr_control_conn *c = take(control);
+    struct hr_control_conn *c = hr_control_take(control);
     if (!c) {
         refuse_open(control, msg->id, HR_TCP_FAIL_ABORTED);
         return;
     }
     c->request = msg->id;
+    c->hold = msg->u.open.hold != 0;
     uint32_t timeout_ms =
         msg->u.open.timeout_ms < HR_CONTROL_OPEN_MAX_MS ? msg->u.open.timeout_ms : HR_CONTROL_OPEN_MAX_MS;
     if (hr_proxy_connect(control->cfg.proxy, &msg->u.open.addr, msg->u.open.port, timeout_ms * 1000u,
@@ -249,7 +264,7 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
         c->leg.conn = NULL;
         c->failure = HR_TCP_FAIL_UNREACHABLE;
         c->owed = OWED_FAILED;
-        tell_or_wait(control, c);
+        hr_control_tell(control, c);
         return;
     }
     hr_tcp_set_user(c->leg.conn, &c->leg);
@@ -258,7 +273,7 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
 static void do_adopt(struct hr_control *control, const struct hr_msg *msg)
 {
     struct hr_tcp_conn *conn;
-    struct hr_control_conn *c = take(control);
+    struct hr_control_conn *c = hr_control_take(control);
     if (!c) {
         refuse_open(control, msg->id, HR_TCP_FAIL_ABORTED);
         return;
@@ -272,7 +287,7 @@ static void do_adopt(struct hr_control *control, const struct hr_msg *msg)
         hr_tcp_set_user(conn, &c->leg);
         c->owed = OWED_OPENED;
     }
-    tell_or_wait(control, c);
+    hr_control_tell(control, c);
 }
 
 static void do_data(struct hr_control *control, const struct hr_msg *msg)
@@ -282,13 +297,13 @@ static void do_data(struct hr_control *control, const struct hr_msg *msg)
         HR_DROP(control->cfg.stats, ipc_invalid);
         return;
     }
-    struct hr_control_conn *c = find(control, msg->id);
+    struct hr_control_conn *c = hr_control_find(control, msg->id);
     if (c && c->leg.conn && hr_tcp_send_bytes_copy(control->cfg.tcp, c->leg.conn, data, msg->u.data.len) != 0) {
         /* A hole in the stream would be worse than its end. */
-        drop_conn(control, c, true);
+        hr_control_drop(control, c, true);
         c->failure = HR_TCP_FAIL_ABORTED;
         c->owed |= OWED_FAILED;
-        tell_or_wait(control, c);
+        hr_control_tell(control, c);
     }
     if (hr_link_slot_done(&control->link, msg->u.data.slot, HR_EV_SLOT_FREE) != 0)
         HR_DROP(control->cfg.stats, ipc_invalid);
@@ -348,18 +363,21 @@ static void handle(struct hr_control *control, const struct hr_msg *msg)
         do_data(control, msg);
         return;
     case HR_CMD_CONN_SHUTDOWN:
-        c = find(control, msg->id);
+        c = hr_control_find(control, msg->id);
         if (c && c->leg.conn)
             hr_tcp_shutdown(control->cfg.tcp, c->leg.conn);
         return;
     case HR_CMD_CONN_ABORT:
-        c = find(control, msg->id);
+        c = hr_control_find(control, msg->id);
         if (c)
-            forget(control, c);
+            hr_control_forget(control, c);
         return;
     case HR_CMD_SLOT_FREE:
         if (hr_link_slot_returned(&control->link, msg->u.data.slot) != 0)
             HR_DROP(control->cfg.stats, ipc_invalid);
+        return;
+    case HR_CMD_SESSION_START:
+        hr_control_start(control, msg);
         return;
     case HR_CMD_SESSION_LIST:
         control->listing = true;
@@ -384,6 +402,8 @@ bool hr_control_poll(struct hr_control *control, uint64_t now_us)
 {
     struct hr_msg msgs[HR_CONTROL_BATCH];
 
+    control->now_us = now_us;
+    hr_control_sweep(control, now_us);
     if (!control->linked)
         return false;
     /* Each command has one answer at most that is not kept elsewhere. */
@@ -404,7 +424,7 @@ bool hr_control_poll(struct hr_control *control, uint64_t now_us)
         struct hr_control_conn *next = c->next_waiting;
         c->waiting = false;
         if (c->used)
-            tell_or_wait(control, c);
+            hr_control_tell(control, c);
         c = next;
     }
     return continue_list(control) || n > 0;
@@ -432,15 +452,29 @@ void hr_control_end_all(struct hr_control *control)
 {
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
         if (control->conns[i].used)
-            forget(control, &control->conns[i]);
+            hr_control_forget(control, &control->conns[i]);
         control->conns[i].waiting = false;
     }
     control->waiting = NULL;
 }
 
+/* What the last control plane knew ends with it; who it never heard of waits for the next. */
+static void end_known(struct hr_control *control)
+{
+    control->waiting = NULL;
+    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
+        struct hr_control_conn *c = &control->conns[i];
+        c->waiting = false;
+        if (c->used && (c->owed & OWED_ACCEPTED))
+            wait_turn(control, c);
+        else if (c->used)
+            hr_control_forget(control, c);
+    }
+}
+
 void hr_control_relink(struct hr_control *control, uint32_t session)
 {
-    hr_control_end_all(control);
+    end_known(control);
     control->listing = false;
     control->linked = hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id, session,
                                           control->cfg.doorbell_fd, control->cfg.stats) == 0;

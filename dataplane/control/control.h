@@ -5,7 +5,11 @@
  * and the window closes), and bytes from above are queued for sending. Metadata refresh lives on it.
  *
  * Threads: the worker alone. Nothing here blocks: a full ring keeps connection news for the next turn and drops
- * log events, counted. No command is taken while there is no room for its answer. */
+ * log events, counted. A held connection's bytes go up by copy and stay in the receive queue as well, which bounds them
+ * by its window: when the connection becomes a session's, the control plane says how many it has used up, and the rest
+ * need not come back. Clients' connections that wait for a handshake are bounded by the listener's limits
+ * (dataplane/proxy/accept.c) and by time, which is kept here: they wait for a control plane that is being restarted,
+ * and those that one had when it went away are reset. No command is taken while there is no room for its answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,6 +28,10 @@ struct hr_proxy;
 #define HR_CONTROL_BATCH 32
 /* Steps of a session listing per turn at most; each looks at a bounded part of the table. */
 #define HR_CONTROL_LIST_STEPS 4
+/* Deadlines of handshakes are looked at so often. */
+#define HR_CONTROL_SWEEP_US 100000u
+/* So much later than its time a handshake is ended here: the control plane, if there is one, says it in TLS. */
+#define HR_CONTROL_GRACE_US 1000000u
 /* An open takes no longer, whatever is asked. */
 #define HR_CONTROL_OPEN_MAX_MS (60u * 60 * 1000)
 
@@ -49,9 +57,17 @@ void hr_control_relink(struct hr_control *control, uint32_t session);
 
 /* Handles commands and continues what waited for slots or ring room. True if it did anything or has more to do. */
 bool hr_control_poll(struct hr_control *control, uint64_t now_us);
+/* When it must be polled again although nothing happens; UINT64_MAX: not for that. */
+uint64_t hr_control_deadline(const struct hr_control *control);
 /* Around a sleep: from begin to end the control plane rings our doorbell. begin: false when commands wait. */
 HR_MUST_CHECK bool hr_control_sleep_begin(struct hr_control *control);
 void hr_control_sleep_end(struct hr_control *control);
+/* A client's connection that was accepted for the control plane to do the handshake on: of that listener of the
+ * policy of now, for so long. Returns its leg; NULL: no room. It waits when no control plane is attached. */
+struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener,
+                                   uint32_t timeout_ms, uint64_t now_us);
+/* The proxy has adopted another policy: listeners may have other places. */
+void hr_control_policy_changed(struct hr_control *control);
 /* News of a control-owned connection. */
 void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t events);
 /* Rings the control plane's doorbell if something was sent. */

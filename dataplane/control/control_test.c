@@ -9,8 +9,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "dataplane/control/impl.h"
 #include "dataplane/proxy/impl.h"
 #include "shared/ipc/doorbell.h"
+#include "shared/tls/start.h"
 #include "tests/support/proxy_rig.h"
 
 #define WORKER 2 /* as in the rig */
@@ -460,6 +462,178 @@ static void test_many_connections(void **state)
     finish();
 }
 
+/* -- clients' connections that the control plane does a handshake on ------------------------------------------ */
+
+static void need_handshakes(uint32_t max, uint32_t rate)
+{
+    struct hr_policy_listener *l = &pr_next_policy(&r)->listeners[0];
+    l->tls = 1;
+    l->handshake_timeout_ms = 2000;
+    l->max_handshakes = max;
+    l->handshake_rate = rate;
+    pr_adopt(&r);
+    hr_control_policy_changed(r.control);
+}
+
+static void start_session(uint64_t client, uint64_t broker, int32_t node_id, uint32_t client_skip, uint32_t broker_skip)
+{
+    struct hr_msg m = {0};
+    uint8_t *data;
+    assert_int_equal(hr_link_slot_alloc(&up, &m.u.start.slot, &data), 0);
+    memset(data, 0, sizeof(struct hr_session_start));
+    m.u.start.broker = broker;
+    m.u.start.node_id = node_id;
+    m.u.start.client_skip = client_skip;
+    m.u.start.broker_skip = broker_skip;
+    command(HR_CMD_SESSION_START, client, m);
+    hr_link_slot_sent(&up, m.u.start.slot);
+}
+
+static const char request_body[] = "{'GroupId':'g','GenerationId':1,'MemberId':'m','GroupInstanceId':null}";
+
+/* The bytes of a handshake stay with the control plane, what the client sends behind them is the session's. */
+static void test_handshake_then_session(void **state)
+{
+    struct rf_bytes b = {0};
+    need_handshakes(10, 1000);
+    struct pr_peer *client = pr_connect(&r, 9203);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_ACCEPTED], 1);
+    const struct hr_msg m = heard.last[HR_EV_CONN_ACCEPTED];
+    assert_int_equal(m.u.accepted.local_port, 9203);
+    assert_int_equal(m.u.accepted.client_port, client->flow.local_port);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    pr_send(&r, client, "client hello", 12);
+    run(20 * PR_MS);
+    send_down(m.id, "server hello", 12);
+    rf_request(&b, 12, 3, 1, request_body);
+    pr_send(&r, client, "finished", 8);
+    pr_send(&r, client, b.p, b.len);
+    run(20 * PR_MS);
+    assert_int_equal(heard.data.len, 20 + b.len); /* all of it has been seen above */
+    assert_int_equal(client->got.len, 12);
+    assert_int_equal(pr_n_accepted(&r), 0);
+    start_session(m.id, 0, 3, 20, 0);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 1);
+    assert_int_equal(heard.last[HR_EV_SESSION_STARTED].id, m.id);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 1);
+    struct pr_peer *broker = pr_accepted_at(&r, PR_BROKER_IP(1));
+    assert_int_equal(broker->got.len, b.len);
+    assert_memory_equal(broker->got.p, b.p, b.len);
+    /* It is nobody's of the control plane any more. */
+    command(HR_CMD_CONN_ABORT, m.id, (struct hr_msg){0});
+    relink(2);
+    run(20 * PR_MS);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 1);
+    assert_false(client->failed);
+    rf_free(&b);
+    finish();
+}
+
+/* Both legs come from above. */
+static void test_both_legs_handed_over(void **state)
+{
+    struct rf_bytes b = {0};
+    need_handshakes(10, 1000);
+    struct pr_peer *client = pr_connect(&r, 9092);
+    run(20 * PR_MS);
+    const uint64_t id = heard.last[HR_EV_CONN_ACCEPTED].id;
+    struct hr_msg m = {0};
+    m.u.open.addr = hr_addr_from_v4(htonl(PR_BROKER_IP(2)));
+    m.u.open.port = 9092;
+    m.u.open.timeout_ms = 1000;
+    m.u.open.hold = 1;
+    command(HR_CMD_CONN_OPEN, 77, m);
+    run(20 * PR_MS);
+    const uint64_t broker_id = opened(77);
+    struct pr_peer *broker = pr_accepted_at(&r, PR_BROKER_IP(2));
+    pr_send(&r, broker, "tickets", 7);
+    run(20 * PR_MS);
+    /* One that is no client's cannot be the client, nor can one that has gone be the broker; more than was told
+     * cannot be skipped. Each ends the connection that was to become a session. */
+    start_session(broker_id, id, 5, 0, 0);
+    run(20 * PR_MS);
+    assert_int_equal(PR_DROPS(&r, handshake_refused), 1);
+    assert_true(broker->failed);
+    heard.n[HR_EV_CONN_OPENED] = 0;
+    command(HR_CMD_CONN_OPEN, 78, m);
+    run(20 * PR_MS);
+    broker = pr_accepted_at(&r, PR_BROKER_IP(2));
+    pr_send(&r, broker, "tickets", 7);
+    rf_request(&b, 12, 3, 1, request_body);
+    pr_send(&r, client, b.p, b.len);
+    run(20 * PR_MS);
+    start_session(id, opened(78), 5, 0, 7);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 1);
+    assert_int_equal(broker->got.len, b.len);
+    rf_free(&b);
+    rf_response(&b, 12, 3, 1, "{'ThrottleTimeMs':0,'ErrorCode':0}");
+    pr_send(&r, broker, b.p, b.len);
+    run(20 * PR_MS);
+    assert_int_equal(client->got.len, b.len);
+    rf_free(&b);
+    finish();
+}
+
+static void test_handshakes_are_bounded(void **state)
+{
+    struct pr_peer *peers[6];
+    need_handshakes(3, 1000);
+    for (int i = 0; i < 4; i++)
+        peers[i] = pr_connect(&r, 9092);
+    run(50 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_ACCEPTED], 3);
+    assert_int_equal(PR_DROPS(&r, handshake_limit), 1);
+    assert_true(peers[0]->failed + peers[1]->failed + peers[2]->failed + peers[3]->failed == 1);
+    /* Their time passes: the control plane has said nothing. */
+    run(3500 * PR_MS);
+    assert_int_equal(PR_DROPS(&r, handshake_timeout), 3);
+    assert_int_equal(heard.n[HR_EV_CONN_FAILED], 3);
+    for (int i = 0; i < 4; i++)
+        assert_true(peers[i]->failed);
+    /* There is room again, but one address gets a quarter of the rate only: 10 a second, the first tenth at once. */
+    need_handshakes(1000, 40);
+    for (int i = 0; i < 6; i++)
+        peers[i] = pr_connect(&r, 9092);
+    run(50 * PR_MS);
+    assert_true(PR_DROPS(&r, handshake_rate) >= 3);
+    assert_true(heard.n[HR_EV_CONN_ACCEPTED] > 3);
+    finish();
+}
+
+/* Clients that come while no control plane reads wait for the next one; those that it knew end with it. */
+static void test_handshakes_wait_for_a_control_plane(void **state)
+{
+    need_handshakes(100, 1000);
+    struct pr_peer *known = pr_connect(&r, 9092);
+    run(20 * PR_MS);
+    hr_control_relink(r.control, 2); /* its rings are new, and nobody reads them */
+    struct hr_msg ping = {.type = HR_EV_PONG};
+    while (hr_link_send_room(&r.control->link) > 0)
+        hr_control_report(r.control, &ping);
+    struct pr_peer *waits = pr_connect(&r, 9092);
+    pr_run(&r, 500 * PR_MS);
+    assert_true(known->failed);
+    assert_true(waits->connected && !waits->failed);
+    relink(3);
+    heard.n[HR_EV_CONN_ACCEPTED] = 0;
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_ACCEPTED], 1);
+    assert_in_range(heard.last[HR_EV_CONN_ACCEPTED].u.accepted.waited_ms, 450, 550);
+    /* And not for ever. */
+    hr_control_relink(r.control, 4);
+    while (hr_link_send_room(&r.control->link) > 0)
+        hr_control_report(r.control, &ping);
+    struct pr_peer *in_vain = pr_connect(&r, 9092);
+    pr_run(&r, 2500 * PR_MS);
+    assert_true(waits->failed);
+    assert_true(in_vain->failed);
+    assert_int_equal(PR_DROPS(&r, handshake_absent), 1);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +648,10 @@ int main(void)
         T(test_list_large),
         T(test_relink),
         T(test_many_connections),
+        T(test_handshake_then_session),
+        T(test_both_legs_handed_over),
+        T(test_handshakes_are_bounded),
+        T(test_handshakes_wait_for_a_control_plane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

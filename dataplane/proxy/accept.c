@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 
 #include "dataplane/proxy/impl.h"
+#include "shared/base/siphash.h"
 
 enum hr_drop hr_proxy_over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener)
 {
@@ -38,10 +39,6 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         HR_DROP(stats, draining);
         return answer;
     }
-    if (listener->mode == HR_LISTENER_KAFKA && (listener->tls || policy->cluster_tls)) {
-        HR_DROP(stats, handshake_absent);
-        return answer;
-    }
     if (listener->mode == HR_LISTENER_KAFKA) {
         if (!policy->cluster_known) {
             HR_DROP(stats, no_policy);
@@ -72,6 +69,50 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
     return answer;
 }
 
+static bool needs_handshake(const struct hr_policy *policy, const struct hr_policy_listener *listener)
+{
+    return listener->mode == HR_LISTENER_KAFKA && (listener->tls || policy->cluster_tls);
+}
+
+/* A handshake costs the control plane's time, of which there is one core: bounded for the listener, and for one
+ * client address, which gets a quarter of the rate. */
+static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_policy_listener *listener,
+                                      const struct hr_addr *client, uint64_t now_us)
+{
+    uint32_t index = (uint32_t)(listener - proxy->policy->listeners), under_way = 0, rate = listener->handshake_rate;
+    uint64_t now_ns = now_us * 1000, hash = hr_siphash(proxy->cfg.port_key, client, sizeof(*client));
+    uint64_t *of_listener = &proxy->handshakes_of_listener[index];
+    uint64_t *of_client = &proxy->handshakes_of_clients[hash % HR_RATE_CLIENTS];
+
+    for (uint32_t i = 0; i < proxy->cfg.n_workers; i++)
+        under_way += atomic_load_explicit(&proxy->cfg.counts[i].handshakes[index], memory_order_relaxed);
+    if (under_way >= listener->max_handshakes)
+        return HR_DROP_handshake_limit;
+    if (!hr_rate_conforms(*of_listener, now_ns) || !hr_rate_conforms(*of_client, now_ns))
+        return HR_DROP_handshake_rate;
+    hr_rate_take(of_listener, now_ns, rate);
+    hr_rate_take(of_client, now_ns, rate > 4 ? rate / 4 : 1);
+    return HR_DROP_MAX;
+}
+
+static struct hr_leg *hand_up(struct hr_proxy *proxy, struct hr_tcp_conn *conn,
+                              const struct hr_policy_listener *listener, uint64_t now_us)
+{
+    enum hr_drop refusal = handshake_refused(proxy, listener, &hr_tcp_flow(conn)->remote, now_us);
+    struct hr_leg *leg = NULL;
+
+    if (refusal == HR_DROP_MAX) {
+        leg = proxy->cfg.hand_up(proxy->cfg.owner, conn, (uint16_t)(listener - proxy->policy->listeners),
+                                 listener->handshake_timeout_ms);
+        refusal = HR_DROP_handshake_limit;
+    }
+    if (!leg) {
+        proxy->cfg.stats->drops[refusal]++;
+        hr_tcp_abort(proxy->cfg.tcp, conn);
+    }
+    return leg;
+}
+
 struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us)
 {
     const struct hr_flow *flow = hr_tcp_flow(conn);
@@ -80,6 +121,8 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
     /* The listener may have gone away, or a burst of handshakes completes at the limit. */
     enum hr_drop refusal = listener ? hr_proxy_over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
+    if (refusal == HR_DROP_MAX && needs_handshake(proxy->policy, listener))
+        return hand_up(proxy, conn, listener, now_us);
     struct hr_session *s = refusal == HR_DROP_MAX ? hr_session_take(proxy) : NULL;
 
     if (!s) {
@@ -103,4 +146,20 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     }
     hr_session_connect(proxy, s, now_us);
     return s->state == HR_SESSION_FREE ? NULL : &s->client;
+}
+
+uint32_t hr_proxy_listener_of(const struct hr_proxy *proxy, const struct hr_tcp_conn *conn)
+{
+    const struct hr_flow *flow = hr_tcp_flow(conn);
+    int32_t node_id;
+    const struct hr_policy_listener *listener =
+        proxy->policy ? hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id) : NULL;
+
+    return listener ? (uint32_t)(listener - proxy->policy->listeners) : HR_POLICY_MAX_LISTENERS;
+}
+
+void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n)
+{
+    if (listener < HR_POLICY_MAX_LISTENERS)
+        atomic_store_explicit(&proxy->cfg.counts[proxy->cfg.worker_id].handshakes[listener], n, memory_order_relaxed);
 }

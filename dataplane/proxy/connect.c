@@ -7,12 +7,12 @@
 
 /* A bucket that holds a tenth of a second's tokens (GCRA): theoretical_ns is when the next one would be due if
  * none had come early. */
-static bool conforms(uint64_t theoretical_ns, uint64_t now_ns)
+bool hr_rate_conforms(uint64_t theoretical_ns, uint64_t now_ns)
 {
     return theoretical_ns <= now_ns + HR_RATE_BURST_NS;
 }
 
-static void take_token(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate)
+void hr_rate_take(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate)
 {
     *theoretical_ns = (*theoretical_ns > now_ns ? *theoretical_ns : now_ns) + 1000000000u / rate;
 }
@@ -29,10 +29,10 @@ static bool rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint
     const struct hr_addr *from = &hr_tcp_flow(s->client.conn)->remote;
     uint64_t hash = hr_siphash(proxy->cfg.port_key, from, sizeof(*from));
     uint64_t *of_client = &proxy->rate_of_clients[hash % HR_RATE_CLIENTS];
-    if (!conforms(proxy->rate_of_all, now_ns) || !conforms(*of_client, now_ns))
+    if (!hr_rate_conforms(proxy->rate_of_all, now_ns) || !hr_rate_conforms(*of_client, now_ns))
         return false;
-    take_token(&proxy->rate_of_all, now_ns, rate);
-    take_token(of_client, now_ns, rate > 1 ? rate / 2 : 1);
+    hr_rate_take(&proxy->rate_of_all, now_ns, rate);
+    hr_rate_take(of_client, now_ns, rate > 1 ? rate / 2 : 1);
     return true;
 }
 

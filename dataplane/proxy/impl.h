@@ -49,6 +49,7 @@ struct hr_proxy {
     uint32_t next_suspect;
     uint32_t next_port[HR_PORT_COUNTERS];
     uint64_t rate_of_all, rate_of_clients[HR_RATE_CLIENTS]; /* ns, see connect.c */
+    uint64_t handshakes_of_listener[HR_POLICY_MAX_LISTENERS], handshakes_of_clients[HR_RATE_CLIENTS]; /* the same */
     uint64_t rng;
     uint32_t sweep_index;
     uint64_t next_sweep_us;
@@ -88,6 +89,10 @@ void hr_session_cut(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop r
 
 /* Keeps the counts; listener may be HR_POLICY_MAX_LISTENERS or above: none. */
 void hr_proxy_count_open(struct hr_proxy *proxy, uint32_t listener, int change);
+
+/* A bucket of a tenth of a second's tokens; see connect.c. May there be one more, and there is one more. */
+bool hr_rate_conforms(uint64_t theoretical_ns, uint64_t now_ns);
+void hr_rate_take(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate);
 
 /* Opens the broker leg; on failure the session has been ended. */
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);

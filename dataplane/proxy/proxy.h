@@ -23,6 +23,7 @@ struct hr_tls_secrets;
 struct hr_open_counts {
     _Atomic uint32_t sessions;
     _Atomic uint32_t of_listener[HR_POLICY_MAX_LISTENERS]; /* by index in the worker's policy */
+    _Atomic uint32_t handshakes[HR_POLICY_MAX_LISTENERS];  /* with the control plane; the same */
 } __attribute__((aligned(64)));
 
 struct hr_proxy_config {
@@ -47,6 +48,9 @@ struct hr_proxy_config {
     bool (*arrives_here)(void *owner, const struct hr_flow *flow);
     /* A metadata hint for the control plane: something in the policy looks stale. */
     void (*hint)(void *owner, uint16_t listener, int32_t node_id);
+    /* A client's connection that needs the control plane first: gives it, and returns the leg that it became; NULL:
+     * no room, it is the caller's again. */
+    struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms);
     /* An event for the log; msg->u.log is filled, the rest is the callee's. */
     void (*log)(void *owner, struct hr_msg *msg);
 };
@@ -75,6 +79,11 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
 bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us);
 /* Timeouts, a bounded number of sessions per call; returns the time to be called again. */
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us);
+
+/* Handshakes under way on this worker, by listener, for the limit over all workers. */
+void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n);
+/* The listener of a client's connection in the policy of now; HR_POLICY_MAX_LISTENERS: none any more. */
+uint32_t hr_proxy_listener_of(const struct hr_proxy *proxy, const struct hr_tcp_conn *conn);
 
 /* Opens a connection from one of this worker's source ports. NOT_FOUND: no route; FULL: ports exhausted; NOMEM:
  * the connection table is full. */

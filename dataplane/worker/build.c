@@ -180,6 +180,12 @@ static void log_event(void *arg, struct hr_msg *msg)
     hr_control_report(((struct hr_worker *)arg)->control, msg);
 }
 
+static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms)
+{
+    struct hr_worker *w = arg;
+    return hr_control_accepted(w->control, conn, listener, timeout_ms, w->now_us);
+}
+
 /* ---- creation --------------------------------------------------------------------------------------- */
 
 /* Receive buffers: what the configuration says, or 60 % of the memory shared by the workers. */
@@ -363,6 +369,7 @@ static int build_proxy(struct hr_worker *w)
         .arrives_here = w->group->n_workers > 1 ? arrives_here : NULL,
         .hint = hint,
         .log = log_event,
+        .hand_up = hand_up,
     };
     memcpy(cfg.port_key, w->group->isn_key, sizeof(cfg.port_key));
     hr_steer_ports(&w->group->steer, w->id, &cfg.source_port_min, &cfg.source_port_max);

@@ -73,6 +73,7 @@ static void honour_requests(struct hr_worker *w)
     if (policy != w->policy) {
         w->policy = policy;
         hr_proxy_set_policy(w->proxy, policy);
+        hr_control_policy_changed(w->control);
         w->idle.busy = policy->idle_busy;
         HR_COUNT(w->stats, policy_adopted);
         HR_GAUGE_SET(w->stats, policy_generation, policy->generation);
@@ -203,6 +204,7 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
     bool more = dispatch_events(w);
     more |= hr_proxy_run(w->proxy, now_us);
     deadline_us = earlier(deadline_us, hr_proxy_advance(w->proxy, now_us));
+    deadline_us = earlier(deadline_us, hr_control_deadline(w->control));
     more |= hr_tcp_flush(w->tcp, TX_SEGMENTS);
     deadline_us = earlier(deadline_us, hr_tcp_pace_deadline(w->tcp));
     hr_net_flush(w->net);

@@ -170,7 +170,11 @@
     X(no_policy, "connection refused: no policy snapshot yet", "the control plane has not reached a broker yet: see headracectl status") \
     X(draining, "connection refused: Headrace is draining", "expected during drain")                         \
     X(session_limit, "connection refused: session table full", "raise limits.max_connections")               \
-    X(handshake_absent, "connection refused: TLS is needed, and no control plane is attached to do the handshake", "`headracectl status`; see the control plane's log") \
+    X(handshake_absent, "connection refused: TLS was needed, and no control plane attached in time to do the handshake", "`headracectl status`; see the control plane's log") \
+    X(handshake_limit, "connection refused: as many handshakes under way as the listener allows", "raise the listener's tls.max_handshakes; a flood of half handshakes") \
+    X(handshake_rate, "connection refused: more handshakes begun than the listener's rate, in all or for its address", "clients that connect in a loop; raise the listener's tls.handshake_rate") \
+    X(handshake_timeout, "connection ended: no session within the listener's handshake time", "slow or half-open clients; `headracectl tls`") \
+    X(handshake_refused, "connection ended: the session that the control plane prepared cannot be", "the listener has gone meanwhile, a limit is reached, or a version mismatch") \
     X(listener_limit, "connection refused: the listener's connection limit is reached", "raise the listener's max_connections") \
     X(no_broker, "connection refused: no live broker to send it to", "see headracectl brokers")              \
     X(unknown_node, "connection refused: no broker with that node id", "stale client metadata, or a broker that was removed") \

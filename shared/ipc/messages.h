@@ -29,13 +29,17 @@
 
 /* Commands, control plane -> worker. X(name, meaning) */
 #define HR_COMMANDS(X)                                                                                       \
-    X(CONN_OPEN, "open a control-owned connection to u.open.addr:port; answered CONN_OPENED or CONN_FAILED") \
+    X(CONN_OPEN, "open a control-owned connection to u.open.addr:port; answered CONN_OPENED or CONN_FAILED. " \
+                 "u.open.hold: its bytes are told but kept, for SESSION_START")                              \
     X(CONN_ADOPT, "hand the client leg of session `id` to the control plane; its broker leg is closed")      \
     X(CONN_DATA, "send u.data.len bytes of command slot u.data.slot on connection `id`")                     \
     X(CONN_SHUTDOWN, "FIN after what was queued on connection `id`")                                         \
     X(CONN_ABORT, "RST connection `id`; no further event for it")                                            \
     X(SLOT_FREE, "event slot u.data.slot has been read")                                                     \
     X(SESSION_LIST, "describe sessions from index u.list.from on, at most u.list.max; request `id`")         \
+    X(SESSION_START, "make a session of the client's connection `id` and the broker's u.start.broker: both " \
+                     "held, the first bytes skipped; secrets in command slot u.start.slot, struct "          \
+                     "hr_session_start. Answered SESSION_STARTED or CONN_FAILED")                            \
     X(SESSION_KILL, "end session `id`; answered SESSION_KILLED")                                             \
     X(PING, "answered PONG with the same `id`")
 
@@ -43,12 +47,14 @@
 #define HR_EVENTS(X)                                                                                         \
     X(CONN_OPENED, "request `id` has become connection u.opened.conn")                                       \
     X(CONN_FAILED, "request or connection `id` failed: u.failed.failure, enum hr_tcp_failure as text index") \
+    X(CONN_ACCEPTED, "a client's connection `id` waits for the control plane's handshake: u.accepted; held")  \
     X(CONN_DATA, "u.data.len bytes of connection `id` are in event slot u.data.slot")                        \
     X(CONN_EOF, "the peer of connection `id` closed its half")                                               \
     X(CONN_CLOSED, "connection `id` is gone")                                                                \
     X(SLOT_FREE, "command slot u.data.slot has been read")                                                   \
     X(SESSION_INFO, "event slot u.data.slot holds u.data.len bytes of struct hr_session_info; request `id`") \
     X(SESSION_LIST_END, "no more for request `id`; u.list.from is where to continue, 0 = complete")          \
+    X(SESSION_STARTED, "connection `id`, and the broker's with it, have become a session")                   \
     X(SESSION_KILLED, "session `id` ended, u.failed.failure 0, or was not found, 1")                         \
     X(HINT, "metadata looks stale: a broker answered NOT_LEADER, or a node id is unknown")                   \
     X(LOG, "a worker's log event: u.log")                                                                    \
@@ -95,9 +101,20 @@ struct hr_msg {
         struct {
             struct hr_addr addr;
             uint16_t port;
-            uint16_t reserved;
+            uint16_t hold; /* 0 or 1 */
             uint32_t timeout_ms;
         } open;
+        struct {
+            struct hr_addr client, local;
+            uint16_t client_port, local_port;
+            uint32_t waited_ms; /* since it was accepted, while no control plane was there */
+        } accepted;
+        struct {
+            uint64_t broker;   /* connection, 0: the worker opens it */
+            int32_t node_id;   /* that the client asked for, -1: any */
+            uint32_t client_skip, broker_skip; /* bytes of the peers that the control plane has used up */
+            uint32_t slot;
+        } start;
         struct {
             uint64_t conn;
             uint16_t local_port;

@@ -262,6 +262,11 @@ static void log_event(void *owner, struct hr_msg *msg)
     rig->last_log[msg->u.log.event] = *msg;
 }
 
+static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms)
+{
+    return rig->control ? hr_control_accepted(rig->control, conn, listener, timeout_ms, rig->now_us) : NULL;
+}
+
 /* As a worker does it. */
 static void proxy_events(struct pr *r)
 {
@@ -301,6 +306,8 @@ static uint64_t turn(struct pr *r)
     proxy_events(r);
     more |= hr_proxy_run(r->proxy, r->now_us);
     next_us = earlier(next_us, hr_proxy_advance(r->proxy, r->now_us));
+    if (r->control)
+        next_us = earlier(next_us, hr_control_deadline(r->control));
     more |= hr_tcp_flush(r->in.tcp, 256);
     if (r->control)
         hr_control_flush(r->control);
@@ -408,7 +415,8 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .rec = r->rec,
                                         .source_addrs = source_addrs,
                                         .hint = hint,
-                                        .log = log_event};
+                                        .log = log_event,
+                                        .hand_up = hand_up};
     if (hr_proxy_create(&cfg, r->now_us, &r->proxy) != 0)
         die("no proxy");
     hr_proxy_set_policy(r->proxy, r->policy);

@@ -1,0 +1,457 @@
+/* Clients of OpenSSL's against the control plane's half, with the worker's end of the rings played by the test. */
+#include "controlplane/handshakes/handshakes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "controlplane/conn/conn.h"
+#include "controlplane/conn/mock_dataplane.h"
+#include "controlplane/loop/loop.h"
+#include "controlplane/tls/store.h"
+#include "controlplane/tls/test_pki.h"
+#include "shared/base/clock.h"
+#include "shared/config/config.h"
+#include "shared/tls/start.h"
+
+#define WORKER 1
+
+static uint64_t fake_now;
+static struct pki pki;
+static struct mock_dataplane mock;
+static struct hr_loop *loop;
+static struct hr_conns *conns;
+static struct hr_tls_store *store;
+static struct hr_handshakes *handshakes;
+static struct hr_config *config;
+static bool no_broker;
+
+/* What the worker has heard. */
+static struct {
+    uint32_t n[HR_CMD_MAX];
+    struct hr_msg last[HR_CMD_MAX];
+    struct hr_session_start start;
+} heard;
+
+static uint64_t fake_clock(void)
+{
+    return fake_now;
+}
+
+static bool pick(void *owner, int32_t node_id, struct hr_handshake_broker *ret)
+{
+    (void)owner;
+    ret->node_id = node_id < 0 ? 3 : node_id;
+    ret->addr = hr_addr_from_v4(htonl(0x0a010003));
+    ret->port = 9094;
+    snprintf(ret->host, sizeof(ret->host), "b3.k.test");
+    return !no_broker;
+}
+
+static const struct hr_handshake_ops ops = {.broker = pick};
+
+static int set_up_all(void **state)
+{
+    (void)state;
+    pki_open(&pki);
+    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "k", .cn = "k", .san = "DNS:k.test,DNS:*.k.test"}));
+    return 0;
+}
+
+static int tear_down_all(void **state)
+{
+    (void)state;
+    pki_close(&pki);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    struct hr_config_listener *l;
+
+    (void)state;
+    memset(&heard, 0, sizeof(heard));
+    no_broker = false;
+    fake_now = 1000 * HR_US_PER_S;
+    mock_open(&mock);
+    assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
+    assert_int_equal(hr_conns_create(loop, &conns), 0);
+    hr_conns_attached(conns, MOCK_WORKERS, mock_link, &mock);
+    assert_int_equal(hr_tls_store_create(loop, &store), 0);
+    assert_int_equal(hr_handshakes_create(loop, conns, store, &ops, NULL, &handshakes), 0);
+    config = calloc(1, sizeof(*config));
+    config->n_listeners = 2;
+    for (int i = 0; i < 2; i++) {
+        l = &config->listeners[i];
+        snprintf(l->policy.name, sizeof(l->policy.name), "%s", i == 0 ? "ports" : "names");
+        l->policy.mode = HR_LISTENER_KAFKA;
+        l->policy.bind = hr_addr_from_v4(htonl(0x0a000005));
+        l->policy.bootstrap_port = (uint16_t)(9092 + i);
+        l->policy.tls = 1;
+        l->policy.by_name = (uint8_t)i;
+        l->policy.node_port_base = 9200;
+        l->policy.node_id_max = 9;
+        l->policy.handshake_timeout_ms = 10000;
+        snprintf(l->policy.adv_host, sizeof(l->policy.adv_host), "b$(nodeId).k.test");
+        snprintf(l->bootstrap_host, sizeof(l->bootstrap_host), "k.test");
+        l->tls.n_certs = 1;
+        l->tls.certs[0] = pki_cert(&pki, "k");
+    }
+    config->cluster.tls.ca = pki_file(&pki, "ca.crt");
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct hr_handshakes_info info;
+
+    (void)state;
+    hr_handshakes_get_info(handshakes, &info);
+    assert_int_equal(info.under_way, 0);
+    assert_int_equal(info.accepted, info.started + info.failed);
+    hr_handshakes_destroy(handshakes);
+    hr_conns_destroy(conns);
+    hr_tls_store_destroy(store);
+    hr_loop_destroy(loop);
+    mock_close(&mock);
+    free(config);
+    return 0;
+}
+
+/* -- the worker --------------------------------------------------------------------------------------- */
+
+static void control_plane_runs(void)
+{
+    struct hr_msg msgs[64];
+    int n;
+
+    for (uint32_t w = 0; w < MOCK_WORKERS; w++) {
+        while ((n = hr_link_recv(mock_link(&mock, w), msgs, 64)) > 0) {
+            for (int i = 0; i < n; i++)
+                assert_int_equal(hr_conns_event(conns, w, &msgs[i]), 0);
+        }
+        hr_conns_pump(conns, w);
+    }
+    hr_loop_turn(loop, 0);
+}
+
+/* Commands; bytes for connection `id` go to the peer. */
+static void worker_runs(uint64_t id, SSL *peer)
+{
+    static uint8_t bytes[65536];
+    struct hr_msg msg;
+
+    while ((msg = mock_command(&mock, WORKER)).type != 0) {
+        heard.n[msg.type]++;
+        heard.last[msg.type] = msg;
+        if (msg.type == HR_CMD_CONN_DATA) {
+            uint32_t n = mock_take_data(&mock, WORKER, &msg, bytes);
+
+            if (msg.id == id && peer)
+                assert_int_equal(BIO_write(SSL_get_rbio(peer), bytes, (int)n), n);
+        } else if (msg.type == HR_CMD_SESSION_START) {
+            const uint8_t *data;
+
+            assert_int_equal(hr_link_slot_read(&mock.worker[WORKER], msg.u.start.slot, sizeof(heard.start), &data), 0);
+            memcpy(&heard.start, data, sizeof(heard.start));
+            assert_int_equal(hr_link_slot_done(&mock.worker[WORKER], msg.u.start.slot, HR_EV_SLOT_FREE), 0);
+        } else if (msg.type == HR_CMD_SLOT_FREE) {
+            assert_int_equal(hr_link_slot_returned(&mock.worker[WORKER], msg.u.data.slot), 0);
+        }
+    }
+}
+
+static void accepted(uint64_t id, uint16_t port)
+{
+    struct hr_msg msg = {.type = HR_EV_CONN_ACCEPTED, .id = id};
+
+    msg.u.accepted.client = hr_addr_from_v4(htonl(0x0a000064));
+    msg.u.accepted.client_port = 40000;
+    msg.u.accepted.local = hr_addr_from_v4(htonl(0x0a000005));
+    msg.u.accepted.local_port = port;
+    mock_event(&mock, WORKER, msg, NULL, 0);
+    control_plane_runs();
+}
+
+static void event(uint16_t type, uint64_t id)
+{
+    mock_event(&mock, WORKER, (struct hr_msg){.type = type, .id = id}, NULL, 0);
+    control_plane_runs();
+}
+
+static uint64_t conn_id(uint32_t index)
+{
+    return (uint64_t)WORKER << 56 | 7ULL << 32 | index;
+}
+
+static SSL *peer_open(bool server, const char *sni)
+{
+    SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    struct hr_config_certificate files = pki_cert(&pki, "k");
+    SSL *ssl;
+
+    if (server) {
+        assert_int_equal(SSL_CTX_use_certificate_chain_file(ctx, files.chain.path), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, files.key.path, SSL_FILETYPE_PEM), 1);
+    }
+    ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    BIO_set_mem_eof_return(SSL_get_rbio(ssl), -1);
+    if (server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    if (sni)
+        SSL_set_tlsext_host_name(ssl, sni);
+    return ssl;
+}
+
+/* Bytes both ways until nobody has more. Returns how many the peer has sent. */
+static uint32_t talk(uint64_t id, SSL *peer)
+{
+    static uint8_t bytes[65536];
+    uint32_t sent = 0;
+
+    for (int i = 0; i < 6; i++) {
+        ERR_clear_error();
+        SSL_do_handshake(peer);
+        int n = BIO_read(SSL_get_wbio(peer), bytes, sizeof(bytes));
+
+        for (int at = 0; at < n; at += 1000) {
+            struct hr_msg msg = {.type = HR_EV_CONN_DATA, .id = id};
+
+            mock_event(&mock, WORKER, msg, bytes + at, (uint32_t)(n - at < 1000 ? n - at : 1000));
+        }
+        sent += n > 0 ? (uint32_t)n : 0;
+        control_plane_runs();
+        worker_runs(id, peer);
+    }
+    return sent;
+}
+
+/* -- tests -------------------------------------------------------------------------------------------- */
+
+static void a_client_becomes_a_session(void **state)
+{
+    SSL *peer = peer_open(false, NULL);
+    uint32_t sent;
+
+    (void)state;
+    accepted(conn_id(5), 9207); /* node 7's port */
+    sent = talk(conn_id(5), peer);
+    assert_int_equal(SSL_is_init_finished(peer), 1);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    const struct hr_msg *start = &heard.last[HR_CMD_SESSION_START];
+    assert_int_equal(start->id, conn_id(5));
+    assert_int_equal(start->u.start.node_id, 7);
+    assert_int_equal(start->u.start.broker, 0);
+    assert_int_equal(start->u.start.client_skip, sent);
+    assert_int_equal(heard.start.client_tls, 1);
+    assert_int_equal(heard.start.broker_tls, 0);
+    assert_int_equal(hr_tls_secrets_check(&heard.start.client), 0);
+    assert_int_equal(heard.start.client.role, HR_TLS_SERVER);
+    assert_int_equal(heard.start.client.write.seq, 2);
+    /* More of the client's is the worker's. */
+    assert_int_equal(SSL_write(peer, "x", 1), 1);
+    talk(conn_id(5), peer);
+    event(HR_EV_SESSION_STARTED, conn_id(5));
+    assert_int_equal(heard.n[HR_CMD_CONN_ABORT], 0);
+    assert_int_equal(hr_tls_store_counters(store, HR_TLS_CLIENTS)->done, 1);
+    SSL_free(peer);
+}
+
+static void the_name_says_which_node(void **state)
+{
+    static const struct {
+        const char *name;
+        int node;
+    } cases[] = {{"k.test", -1}, {"b0.k.test", 0}, {"b9.k.test", 9}};
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        SSL *peer = peer_open(false, cases[i].name);
+
+        accepted(conn_id(i), 9093);
+        talk(conn_id(i), peer);
+        assert_int_equal(heard.n[HR_CMD_SESSION_START], i + 1);
+        assert_int_equal(heard.last[HR_CMD_SESSION_START].u.start.node_id, cases[i].node);
+        event(HR_EV_SESSION_STARTED, conn_id(i));
+        SSL_free(peer);
+    }
+    SSL *peer = peer_open(false, "b10.k.test");
+    accepted(conn_id(9), 9093);
+    talk(conn_id(9), peer);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 3);
+    assert_int_equal(hr_tls_store_counters(store, HR_TLS_CLIENTS)->failed[HR_TLS_REASON_unrecognized_name], 1);
+    assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 1); /* behind the alert */
+    event(HR_EV_CONN_CLOSED, conn_id(9));
+    SSL_free(peer);
+}
+
+static void brokers_speak_tls(void **state)
+{
+    SSL *peer = peer_open(false, NULL), *broker = peer_open(true, NULL);
+    struct hr_msg opened = {.type = HR_EV_CONN_OPENED};
+    uint32_t sent;
+
+    (void)state;
+    config->cluster.tls.on = true;
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    accepted(conn_id(5), 9092);
+    talk(conn_id(5), peer);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 0);
+    assert_int_equal(heard.n[HR_CMD_CONN_OPEN], 1);
+    assert_int_equal(heard.last[HR_CMD_CONN_OPEN].u.open.port, 9094);
+    assert_int_equal(heard.last[HR_CMD_CONN_OPEN].u.open.hold, 1);
+    opened.id = heard.last[HR_CMD_CONN_OPEN].id;
+    opened.u.opened.conn = conn_id(6);
+    mock_event(&mock, WORKER, opened, NULL, 0);
+    control_plane_runs();
+    worker_runs(conn_id(6), broker);
+    sent = talk(conn_id(6), broker);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    const struct hr_msg *start = &heard.last[HR_CMD_SESSION_START];
+    assert_int_equal(start->id, conn_id(5));
+    assert_int_equal(start->u.start.broker, conn_id(6));
+    assert_int_equal(start->u.start.node_id, 3);
+    assert_true(start->u.start.broker_skip < sent); /* its tickets are left for the worker */
+    assert_int_equal(heard.start.broker_tls, 1);
+    assert_int_equal(heard.start.broker.role, HR_TLS_CLIENT);
+    assert_int_equal(hr_tls_secrets_check(&heard.start.broker), 0);
+    assert_string_equal(SSL_get_servername(broker, TLSEXT_NAMETYPE_host_name), "b3.k.test");
+    event(HR_EV_SESSION_STARTED, conn_id(5));
+    assert_int_equal(heard.n[HR_CMD_CONN_ABORT], 0);
+    SSL_free(peer);
+    SSL_free(broker);
+}
+
+static void plaintext_clients_of_tls_brokers(void **state)
+{
+    SSL *broker = peer_open(true, NULL);
+    struct hr_msg opened = {.type = HR_EV_CONN_OPENED};
+
+    (void)state;
+    config->cluster.tls.on = true;
+    config->listeners[0].policy.tls = 0;
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    accepted(conn_id(5), 9203);
+    worker_runs(0, NULL);
+    assert_int_equal(heard.n[HR_CMD_CONN_OPEN], 1);
+    opened.id = heard.last[HR_CMD_CONN_OPEN].id;
+    opened.u.opened.conn = conn_id(6);
+    mock_event(&mock, WORKER, opened, NULL, 0);
+    mock_event(&mock, WORKER, (struct hr_msg){.type = HR_EV_CONN_DATA, .id = conn_id(5)}, "request", 7);
+    control_plane_runs();
+    worker_runs(conn_id(6), broker);
+    talk(conn_id(6), broker);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    assert_int_equal(heard.start.client_tls, 0);
+    assert_int_equal(heard.last[HR_CMD_SESSION_START].u.start.client_skip, 0);
+    event(HR_EV_SESSION_STARTED, conn_id(5));
+    SSL_free(broker);
+}
+
+static void no_broker_serves(void **state)
+{
+    SSL *peer = peer_open(false, NULL);
+
+    (void)state;
+    no_broker = true;
+    config->cluster.tls.on = true;
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    accepted(conn_id(5), 9092);
+    talk(conn_id(5), peer);
+    assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 1);
+    event(HR_EV_CONN_CLOSED, conn_id(5));
+    SSL_free(peer);
+}
+
+static void ends_of_all_kinds(void **state)
+{
+    const struct hr_tls_counters *c = hr_tls_store_counters(store, HR_TLS_CLIENTS);
+    SSL *peer;
+
+    (void)state;
+    accepted(conn_id(1), 9092); /* silence */
+    fake_now += 10 * HR_US_PER_S;
+    control_plane_runs();
+    worker_runs(0, NULL);
+    assert_int_equal(c->failed[HR_TLS_REASON_timeout], 1);
+    assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 1);
+    fake_now += 2 * HR_US_PER_S; /* and it does not close either */
+    control_plane_runs();
+    worker_runs(0, NULL);
+    assert_int_equal(heard.n[HR_CMD_CONN_ABORT], 1);
+
+    accepted(conn_id(1), 9092);
+    event(HR_EV_CONN_EOF, conn_id(1));
+    event(HR_EV_CONN_CLOSED, conn_id(1));
+    assert_int_equal(c->failed[HR_TLS_REASON_closed], 1);
+
+    accepted(conn_id(1), 9092);
+    event(HR_EV_CONN_FAILED, conn_id(1)); /* reset */
+    assert_int_equal(c->failed[HR_TLS_REASON_closed], 2);
+
+    accepted(conn_id(1), 9092);
+    mock_event(&mock, WORKER, (struct hr_msg){.type = HR_EV_CONN_DATA, .id = conn_id(1)}, "\0\0\0\x20kafka", 9);
+    control_plane_runs();
+    assert_int_equal(c->failed[HR_TLS_REASON_not_tls], 1);
+    event(HR_EV_CONN_CLOSED, conn_id(1));
+
+    accepted(conn_id(1), 4711); /* no listener of ours */
+    worker_runs(0, NULL);
+    assert_int_equal(heard.n[HR_CMD_CONN_ABORT], 2);
+
+    peer = peer_open(false, NULL); /* the worker cannot make a session of it */
+    accepted(conn_id(1), 9092);
+    talk(conn_id(1), peer);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    event(HR_EV_CONN_FAILED, conn_id(1));
+    SSL_free(peer);
+
+    accepted(conn_id(1), 9092); /* the dataplane goes away */
+    hr_conns_detached(conns);
+}
+
+static void a_flood_of_half_handshakes(void **state)
+{
+    struct hr_handshakes_info info;
+
+    (void)state;
+    for (uint32_t i = 0; i < 1000; i++)
+        accepted(conn_id(i), 9092);
+    hr_handshakes_get_info(handshakes, &info);
+    assert_int_equal(info.under_way, 1000);
+    /* One that means it gets through among them. */
+    SSL *peer = peer_open(false, NULL);
+    accepted(conn_id(1001), 9092);
+    talk(conn_id(1001), peer);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    event(HR_EV_SESSION_STARTED, conn_id(1001));
+    SSL_free(peer);
+    hr_conns_detached(conns);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(a_client_becomes_a_session), T(the_name_says_which_node), T(brokers_speak_tls),
+        T(plaintext_clients_of_tls_brokers), T(no_broker_serves), T(ends_of_all_kinds), T(a_flood_of_half_handshakes),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}
