@@ -8,6 +8,7 @@
 #include "controlplane/auth/credentials.h"
 #include "controlplane/auth/iam.h"
 #include "controlplane/auth/secret.h"
+#include "controlplane/auth/token.h"
 #include "controlplane/loop/loop.h"
 
 /* The configuration is read without this folder: its lists have the same order. */
@@ -24,6 +25,7 @@ struct hr_identity {
     void (*changed)(void *owner);
     void *owner;
     struct hr_secret *secret;           /* PLAIN, SCRAM, OAUTHBEARER with a token */
+    struct hr_token *token;             /* OAUTHBEARER by client credentials: the secret is the client's */
     struct hr_credentials *credentials; /* AWS_MSK_IAM, OAUTHBEARER with MSK's token */
     struct hr_scram_cache cache;
     uint64_t cache_generation; /* of the secret that the cache's keys are made of */
@@ -40,7 +42,8 @@ static void on_changed(void *owner)
 static bool uses_aws(const struct hr_config_broker_auth *config)
 {
     return config->mechanism == HR_CONFIG_MECH_AWS_MSK_IAM ||
-           (config->mechanism == HR_CONFIG_MECH_OAUTHBEARER && !config->secret.file[0] && config->secret.n_args == 0);
+           (config->mechanism == HR_CONFIG_MECH_OAUTHBEARER && !config->token_url[0] && !config->secret.file[0] &&
+            config->secret.n_args == 0);
 }
 
 static int create_credentials(struct hr_identity *identity, struct hr_http *http)
@@ -75,6 +78,9 @@ int hr_identity_create(struct hr_loop *loop, struct hr_http *http, const struct 
         err = create_credentials(identity, http);
     else
         err = hr_secret_create(loop, &config->secret, on_changed, identity, &identity->secret);
+    if (!err && config->token_url[0] && config->mechanism == HR_CONFIG_MECH_OAUTHBEARER)
+        err = hr_token_create(loop, http, config->token_url, config->username, config->token_scope, identity->secret,
+                              on_changed, identity, &identity->token);
     if (err)
         hr_identity_destroy(identity);
     else
@@ -86,6 +92,7 @@ void hr_identity_destroy(struct hr_identity *identity)
 {
     if (!identity)
         return;
+    hr_token_destroy(identity->token);
     hr_secret_destroy(identity->secret);
     hr_credentials_destroy(identity->credentials);
     hr_wipe(identity, sizeof(*identity));
@@ -127,7 +134,12 @@ int hr_identity_login(struct hr_identity *identity, const char *host, struct hr_
     char region[HR_AWS_REGION_MAX], secret_why[HR_SECRET_WHY_MAX] = "";
     int err;
 
-    if (identity->credentials) {
+    if (identity->token) {
+        if ((err = hr_token_get(identity->token, &with.secret, &with.secret_len, secret_why))) {
+            snprintf(why, HR_LOGIN_WHY_MAX, "%.280s", secret_why);
+            return err;
+        }
+    } else if (identity->credentials) {
         if ((err = with_keys(identity, host, &with, region, why)))
             return err;
     } else if ((err = hr_secret_get(identity->secret, &with.secret, &with.secret_len, secret_why))) {
@@ -150,7 +162,9 @@ void hr_identity_refused(struct hr_identity *identity)
     identity->refused++;
     /* Keys of a password that may have changed. */
     hr_wipe(&identity->cache, sizeof(identity->cache));
-    if (identity->secret)
+    if (identity->token)
+        hr_token_doubt(identity->token);
+    else if (identity->secret)
         hr_secret_doubt(identity->secret);
 }
 

@@ -171,6 +171,7 @@ struct hr_config_broker_auth {
     enum hr_config_mechanism mechanism;
     char username[HR_CONFIG_TEXT_MAX];
     struct hr_config_secret secret;
+    char token_url[HR_CONFIG_TEXT_MAX], token_scope[HR_CONFIG_TEXT_MAX];
     enum hr_config_aws aws_credentials;
     char aws_region[32], aws_profile[64], aws_session_name[65];
     char aws_file[HR_CONFIG_TEXT_MAX], aws_role_arn[HR_CONFIG_TEXT_MAX], aws_external_id[HR_CONFIG_TEXT_MAX];

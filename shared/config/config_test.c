@@ -335,6 +335,34 @@ static void wrong(const char *old, const char *new, const char *expected)
 
 #define ADDRESSES "addresses = (\"10.0.0.5/24\", \"2600:1f14:0:10::5/64\")"
 
+#define SECRET "secret = { file = \"/etc/headrace/broker.secret\"; }"
+
+static void broker_logins(void **s)
+{
+    wrong("username = \"headrace\"", "username = \"\"", "this mechanism needs a username");
+    wrong("mechanism = \"SCRAM-SHA-512\"", "mechanism = \"GSSAPI\"", "SCRAM-SHA-512");
+    wrong(SECRET, "secret = { file = \"broker.secret\"; }", "must be an absolute path");
+    wrong(SECRET, "secret = { exec = [\"pass\"]; }", "must be an absolute path");
+    wrong(SECRET, "secret = { exec = []; }", "must not be empty");
+    wrong(SECRET, "secret = { file = \"/a\"; exec = [\"/b\"]; }", "needs either file or exec");
+    wrong(SECRET, "secret = { files = \"/a\"; }", "files");
+    wrong("token_url = \"\"", "token_url = \"http://i\"", "must begin with https://");
+    wrong("aws_session_name = \"\"", "aws_session_name = \"a b\"", "2 to 64 letters");
+    wrong("aws_role_arn = \"\"", "aws_role_arn = \"arn:x\"", "needs aws_region");
+
+    /* A secret that somebody has written into the file is not shown. */
+    char *text = edited(SECRET, "secret = \"hunter2\"");
+    assert_int_equal(load(text), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "does not belong into this file"));
+    for (uint32_t i = 0; i < errors.n; i++)
+        assert_null(strstr(errors.text[i], "hunter2"));
+    free(text);
+    text = edited(SECRET, "secret = { exec = [\"/usr/bin/pass\", \"show\"]; }");
+    assert_int_equal(load(text), 0);
+    assert_int_equal(config.broker_auth.secret.n_args, 2);
+    free(text);
+}
+
 static void mistakes(void **s)
 {
     wrong("node_port_base = 9200", "node_port_base = 70000",
@@ -608,6 +636,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
         cmocka_unit_test(mistakes),      cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
+        cmocka_unit_test(broker_logins),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),
     };

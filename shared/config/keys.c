@@ -86,6 +86,8 @@ static const struct hr_cfg_key cluster_keys[] = {
 static const struct hr_cfg_key broker_auth_keys[] = {
     CHOICE("mechanism", broker_auth.mechanism, mechanisms, HR_CONFIG_MECH_NONE, HR_CONFIG_MECH_NONE, LIVE),
     STRING("username", broker_auth.username, 0, "", LIVE),
+    STRING("token_url", broker_auth.token_url, 0, "", LIVE),
+    STRING("token_scope", broker_auth.token_scope, 0, "", LIVE),
     CHOICE("aws_credentials", broker_auth.aws_credentials, aws_sources, HR_CONFIG_AWS_DEFAULT, HR_CONFIG_AWS_DEFAULT,
            LIVE),
     STRING("aws_region", broker_auth.aws_region, 0, "", LIVE),

@@ -76,7 +76,8 @@ void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting
                               const struct hr_config_broker_auth *auth)
 {
     bool secret = auth->secret.file[0] != '\0' || auth->secret.n_args > 0;
-    bool named = auth->mechanism == HR_CONFIG_MECH_PLAIN || auth->mechanism == HR_CONFIG_MECH_SCRAM_SHA_256 ||
+    bool client = auth->mechanism == HR_CONFIG_MECH_OAUTHBEARER && auth->token_url[0] != '\0';
+    bool named = client || auth->mechanism == HR_CONFIG_MECH_PLAIN || auth->mechanism == HR_CONFIG_MECH_SCRAM_SHA_256 ||
                  auth->mechanism == HR_CONFIG_MECH_SCRAM_SHA_512;
     if (named && auth->username[0] == '\0')
         hr_cfg_error(reader, at(group, "username"), "this mechanism needs a username");
@@ -88,6 +89,10 @@ void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting
         hr_cfg_error(reader, at(group, "secret"), "has no meaning with AWS_MSK_IAM, whose credentials are AWS's");
     if (auth->mechanism == HR_CONFIG_MECH_OAUTHBEARER && !secret && auth->aws_region[0] == '\0')
         hr_cfg_error(reader, at(group, "mechanism"), "needs a secret (the token), or aws_region for MSK's own tokens");
+    if (auth->token_url[0] != '\0' && strncmp(auth->token_url, "https://", 8) != 0)
+        hr_cfg_error(reader, at(group, "token_url"), "must begin with https://: the client's secret is sent there");
+    if (auth->token_url[0] != '\0' && !client && auth->mechanism != HR_CONFIG_MECH_NONE)
+        hr_cfg_error(reader, at(group, "token_url"), "has a meaning with OAUTHBEARER alone, remove it");
     if (auth->aws_role_arn[0] != '\0' && auth->aws_region[0] == '\0')
         hr_cfg_error(reader, at(group, "aws_role_arn"), "needs aws_region, whose STS is asked for the role");
     if (!session_name_ok(auth->aws_session_name))

@@ -1,9 +1,10 @@
-/* Tokens, key sets and the framing of OAUTHBEARER: the first byte picks which. */
+/* Tokens, key sets, answers of token endpoints and the framing of OAUTHBEARER: the first byte picks which. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "controlplane/auth/jwt.h"
 #include "controlplane/auth/oauth.h"
+#include "controlplane/auth/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,13 +40,15 @@ static void token(const char *text, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char why_not[HR_JWKS_WHY_MAX];
+    static char text[HR_TOKEN_MAX], refused[HR_TOKEN_WHY_MAX];
+    int64_t lives_s;
     struct hr_oauth_message message;
     struct hr_jwks *jwks;
     const char *why = NULL;
 
     if (size < 1)
         return 0;
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0:
         token((const char *)data + 1, size - 1);
         break;
@@ -55,6 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
             hr_jwks_free(jwks);
         }
+        break;
+    case 2:
+        if (hr_token_parse((const char *)data + 1, size - 1, text, &lives_s, refused) == 0 && (!text[0] || lives_s < 1))
+            abort();
         break;
     default:
         if (hr_oauth_parse(data + 1, size - 1, &message, &why) == 0)
