@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "controlplane/daemon/daemon.h"
 #include "shared/base/log.h"
@@ -81,6 +82,8 @@ int main(int argc, char **argv)
     free(errors);
     /* Whatever runs here never gains a right that we do not have. */
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    /* Passwords and keys are in memory: none of it goes into a core. */
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     hr_log_init("headrace-controlplane", config->log.level, config->log.format);
     hr_log_info("headrace-controlplane %s (build %s), configuration %s", HR_VERSION, hr_build_id, path);
     err = hr_daemon_create(config, &daemon);
