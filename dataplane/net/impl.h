@@ -23,6 +23,7 @@
 #include "dataplane/net/net.h"
 #include "dataplane/net/way.h"
 #include "shared/base/clock.h"
+#include "shared/base/vec.h"
 
 #define HR_NET_TX_TRIES 64        /* tx_burst calls in a row without progress before packets are dropped */
 #define HR_NET_PREFETCH_AHEAD 4   /* packets */
@@ -121,9 +122,8 @@ struct hr_net_cached {
 
 /* The head of a frame that was accepted as a TCP segment, and what of it was looked at for that (input.c). */
 #define HR_NET_HEAD 64 /* bytes */
-typedef uint64_t hr_net_half_head __attribute__((vector_size(32)));
 struct hr_net_seen {
-    hr_net_half_head want[2], mask[2];
+    hr_vec32 want[2], mask[2];
     uint64_t cksums;      /* what the port said of its sums, as in ol_flags; UINT64_MAX: there was none yet */
     uint32_t packet_type;
     uint16_t l4;          /* where the segment begins */

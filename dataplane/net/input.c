@@ -92,11 +92,11 @@ static void remember(struct hr_net_seen *seen, const struct rte_mbuf *m, bool v4
 }
 
 /* Where it differs from that one's head, as far as that matters. */
-static inline void head_difference(const struct hr_net_seen *seen, const struct rte_mbuf *m, hr_net_half_head ret[2])
+static inline void head_difference(const struct hr_net_seen *seen, const struct rte_mbuf *m, hr_vec32 ret[2])
 {
-    memcpy(ret, rte_pktmbuf_mtod(m, const void *), HR_NET_HEAD);
-    ret[0] = (ret[0] ^ seen->want[0]) & seen->mask[0];
-    ret[1] = (ret[1] ^ seen->want[1]) & seen->mask[1];
+    const hr_vec32_at *head = rte_pktmbuf_mtod(m, const hr_vec32_at *);
+    ret[0] = (head[0] ^ seen->want[0]) & seen->mask[0];
+    ret[1] = (head[1] ^ seen->want[1]) & seen->mask[1];
 }
 
 /* All but its head: it is whole and unpadded, and the port says the same of its sums. */
@@ -112,12 +112,12 @@ static inline bool comparable(const struct hr_net_seen *seen, const struct rte_m
 /* Is it as good as that one? */
 static inline bool seen_before(const struct hr_net_seen *seen, const struct rte_mbuf *m)
 {
-    hr_net_half_head d[2];
+    hr_vec32 d[2];
     if (!comparable(seen, m))
         return false;
     head_difference(seen, m, d);
     d[0] |= d[1];
-    return (d[0][0] | d[0][1] | d[0][2] | d[0][3]) == 0;
+    return hr_vec32_is_zero(&d[0]);
 }
 
 /* l4: where the segment begins in the frame; len: its length. True: m is a segment now; false: it is gone. */
@@ -273,7 +273,7 @@ static bool ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
 static bool other_source(const struct hr_net *net, struct hr_net_seen *seen, const struct rte_mbuf *m)
 {
     union {
-        hr_net_half_head half[2];
+        hr_vec32 half[2];
         uint64_t word[HR_NET_HEAD / 8];
         uint8_t byte[HR_NET_HEAD];
     } d;
@@ -289,7 +289,9 @@ static bool other_source(const struct hr_net *net, struct hr_net_seen *seen, con
     if ((d.word[0] | d.word[1] | d.word[2] | d.word[3] | d.word[4] | d.word[5] | d.word[6] | d.word[7]) != 0)
         return false;
     if (v4) {
-        src = hr_addr_from_v4(*(const unaligned_uint32_t *)(frame + at));
+        uint32_t v4_be;
+        memcpy(&v4_be, frame + at, sizeof(v4_be));
+        src = hr_addr_from_v4(v4_be);
         if (is_martian(net, &src))
             return false;
     } else {

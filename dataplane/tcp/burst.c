@@ -1,11 +1,11 @@
 /* A burst's way in, up to the rules of RFC 9293 (input.c). Segments of a connection arrive in rows, so work is done
  * per row where it can be:
  *
- *   1. each segment: is it like the one before it, or is its header whole? Rows are cut: segments of one flow with the
- *      same acknowledgement, window, header length and flags.
+ *   1. each segment: does it continue the one before it, or is its header whole? Rows are cut: consecutive bytes of one
+ *      flow, the rest of the header the same, timestamps in order.
  *   2. each row: its connection is looked up, while others' memory is on its way.
- *   3. each row, in the order of arrival: what is as expected (header prediction) is taken with all that follows it
- *      as expected; anything else takes the long way, alone.
+ *   3. each row, in the order of arrival: where its first segment is as expected (header prediction) and there is room
+ *      for all, all is taken at once; anything else takes the long way, alone.
  *
  * What is taken at once is to the sending half one segment: those behind the first repeat what it says, only their
  * bytes are new. RFC 7323 4.3 (2) looks at the first alone, too: those behind it begin above Last.ACK.sent. */
@@ -13,15 +13,19 @@
 
 #include "dataplane/buf/segment.h"
 #include "dataplane/tcp/impl.h"
+#include "shared/base/vec.h"
 
 struct row {
     uint32_t first;           /* the index of its first segment */
+    uint32_t bytes, bufs;     /* payload of all its segments, and the buffers that it stands in */
     uint32_t of;              /* the row that looks up the connection: itself, or an earlier one of the same flow */
     uint32_t hash;
     uint32_t changes;         /* hr_tcp.flow_changes when conn was looked up */
     struct hr_tcp_conn *conn; /* NULL: none */
     struct hr_flow flow;
 };
+
+#define USUAL_LEN (sizeof(struct rte_tcp_hdr) + HR_TCP_TS_OPT_BYTES)
 
 static uint32_t header_len(const struct rte_mbuf *m)
 {
@@ -37,25 +41,23 @@ static void spend(struct hr_tcp *tcp, struct rte_mbuf *m)
         rte_pktmbuf_free(m);
 }
 
-static uint64_t load64(const uint8_t *p)
+/* What the segments of a row have in common stands in the 32 bytes from the addresses on (IPv4; IPv6: from the second
+ * half of our own), as far as the mask says: not the sequence number, PSH, checksum, urgent pointer. */
+#define HEAD_FROM (-8)
+static const uint8_t plain_mask[sizeof(hr_vec32)] = {
+    [0 ... 11] = 0xff, [16 ... 20] = 0xff, [21] = (uint8_t)~RTE_TCP_PSH_FLAG, [22 ... 23] = 0xff};
+static const uint8_t usual_mask[sizeof(hr_vec32)] = { /* the options too, up to the timestamps */
+    [0 ... 11] = 0xff, [16 ... 20] = 0xff, [21] = (uint8_t)~RTE_TCP_PSH_FLAG, [22 ... 23] = 0xff, [28 ... 31] = 0xff};
+
+static inline uint32_t seq_of(const uint8_t *th)
 {
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
+    return hr_tcp_opts_get32(th + offsetof(struct rte_tcp_hdr, sent_seq));
 }
 
-static uint32_t load32(const uint8_t *p)
+/* Of the usual options. */
+static inline uint32_t tsval_of(const uint8_t *th)
 {
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-/* Acknowledgement, data offset, flags but PSH, window. */
-static inline uint64_t likeness(const uint8_t *th)
-{
-    return load64(th + offsetof(struct rte_tcp_hdr, recv_ack)) |
-           rte_cpu_to_be_64((uint64_t)RTE_TCP_PSH_FLAG << 16);
+    return hr_tcp_opts_get32(th + sizeof(struct rte_tcp_hdr) + 4);
 }
 
 /* Cuts the burst into rows, without what has no whole header; returns how many. *n: segments, before and after. One
@@ -63,18 +65,27 @@ static inline uint64_t likeness(const uint8_t *th)
 static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, struct row *rows)
 {
     uint32_t n_rows = 0, kept = 0;
-    /* The first of the row. */
-    uint32_t type = 0, hdr_len = UINT32_MAX, ports = 0;
-    uint64_t addrs = 0, like = 0;
+    struct row *row = NULL;
+    /* Of the row: its head, and what continues it. hdr_len UINT32_MAX: nothing does. */
+    uint32_t type = 0, hdr_len = UINT32_MAX, seq = 0, tsval = 0;
+    hr_vec32 head = {0}, mask = {0};
     const uint8_t *first = NULL;
 
     for (uint32_t i = 0; i < *n; i++) {
         struct rte_mbuf *m = segs[i];
         const uint8_t *th = rte_pktmbuf_mtod(m, const uint8_t *);
-        if (m->data_len >= hdr_len && m->packet_type == type && load64(th - 8) == addrs && load32(th) == ports &&
-            likeness(th) == like && (type == RTE_PTYPE_L3_IPV4 || memcmp(th - 32, first - 32, 24) == 0)) {
-            segs[kept++] = m;
-            continue;
+        if (m->data_len >= hdr_len && m->pkt_len > hdr_len && m->packet_type == type && seq_of(th) == seq) {
+            bool stamped = hdr_len == USUAL_LEN;
+            uint32_t at = stamped ? tsval_of(th) : 0;
+            hr_vec32 d = (*(const hr_vec32_at *)(th + HEAD_FROM) ^ head) & mask;
+            if (hr_vec32_is_zero(&d) && (hr_seq_geq(at, tsval) || HR_MUTANT(ROW_WITHOUT_PAWS)) &&
+                (type == RTE_PTYPE_L3_IPV4 || memcmp(th - 32, first - 32, 24) == 0)) {
+                segs[kept++] = m;
+                row->bufs += m->nb_segs;
+                seq += m->pkt_len - hdr_len;
+                tsval = at;
+                continue;
+            }
         }
         uint32_t len;
         if (m->data_len < sizeof(struct rte_tcp_hdr) || (len = header_len(m)) < sizeof(struct rte_tcp_hdr) ||
@@ -84,16 +95,27 @@ static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, str
             continue;
         }
         bool known = kept > 0 && hr_segment_same_flow(segs[kept - 1], m);
-        rows[n_rows].of = known ? rows[n_rows - 1].of : n_rows;
-        rows[n_rows++].first = kept;
+        if (row != NULL)
+            row->bytes = seq - row->bytes;
+        row = &rows[n_rows];
+        row->of = known ? rows[n_rows - 1].of : n_rows;
+        n_rows++;
+        row->first = kept;
+        row->bytes = seq_of(th); /* where it begins, until it has ended */
+        row->bufs = m->nb_segs;
         segs[kept++] = m;
-        first = th;
+
+        bool usual = len == USUAL_LEN && hr_tcp_opts_usual(th + sizeof(struct rte_tcp_hdr));
+        seq = row->bytes + m->pkt_len - len;
+        tsval = usual ? tsval_of(th) : 0;
+        hdr_len = m->pkt_len > len && (usual || len == sizeof(struct rte_tcp_hdr)) ? len : UINT32_MAX;
         type = m->packet_type;
-        hdr_len = len;
-        addrs = load64(th - 8);
-        ports = load32(th);
-        like = likeness(th);
+        first = th;
+        head = *(const hr_vec32_at *)(th + HEAD_FROM);
+        memcpy(&mask, usual ? usual_mask : plain_mask, sizeof(mask));
     }
+    if (row != NULL)
+        row->bytes = seq - row->bytes;
     rows[n_rows].first = kept;
     *n = kept;
     return n_rows;
@@ -151,41 +173,11 @@ static inline bool says_nothing(const struct hr_tcp_conn *c, const struct hr_tcp
            !c->tlp_out;
 }
 
-/* How many of a row's n segments, beginning with seg, can be taken at once: those behind it continue it. It is as
- * expected, brings bytes, and says nothing to the sending half any more. seg->seq becomes that of the last, seg->len the
- * bytes of all. */
-static uint32_t alike(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, struct rte_mbuf *const *segs, uint32_t n,
-                      uint32_t hdr_len, struct hr_tcp_seg *seg)
-{
-    const bool ts = c->ts_on;
-    const uint32_t ts_recent = c->ts_recent, start = seg->seq, window = c->rcv_adv - start;
-    uint32_t room = hr_tcp_reass_room(tcp, c), bufs = segs[0]->nb_segs, bytes = seg->len, before = 0, k = 1;
-
-    if (hdr_len != sizeof(struct rte_tcp_hdr) + (ts ? HR_TCP_TS_OPT_BYTES : 0))
-        return 1;
-    for (; k < n; k++) {
-        const struct rte_mbuf *m = segs[k];
-        const uint8_t *th = rte_pktmbuf_mtod(m, const uint8_t *);
-        uint32_t len = m->pkt_len - hdr_len;
-        if (hr_tcp_opts_get32(th + offsetof(struct rte_tcp_hdr, sent_seq)) != start + bytes || len == 0 ||
-            (bytes + len > window && !HR_MUTANT(ROW_BEYOND_WINDOW)) || (bufs >= room && !HR_MUTANT(ROW_WITHOUT_LIMIT)))
-            break;
-        if (ts && (!hr_tcp_opts_usual(th + sizeof(struct rte_tcp_hdr)) ||
-                   (hr_seq_lt(hr_tcp_opts_get32(th + sizeof(struct rte_tcp_hdr) + 4), ts_recent) &&
-                    !HR_MUTANT(ROW_WITHOUT_PAWS))))
-            break;
-        before = bytes;
-        bytes += len;
-        bufs += m->nb_segs;
-    }
-    seg->seq = start + before;
-    seg->len = bytes;
-    return k;
-}
-
-/* A segment that is expected(), and those behind it that can be taken with it. Returns how many. */
+/* A segment that is expected(), the first of n that continue each other, with so many bytes in so many buffers. Returns
+ * how many were taken: all or one. */
 static inline uint32_t expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg,
-                                      uint32_t hdr_len, struct rte_mbuf **segs, uint32_t n)
+                                      uint32_t hdr_len, struct rte_mbuf **segs, uint32_t n, uint32_t bytes,
+                                      uint32_t bufs)
 {
     hr_tcp_heard(tcp, c, seg);
     if ((seg->len == 0 || !says_nothing(c, seg)) && !hr_tcp_ack_input(tcp, c, seg, false)) {
@@ -196,39 +188,48 @@ static inline uint32_t expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c,
         spend(tcp, segs[0]);
         return 1;
     }
-    uint32_t k = 1;
-    if (says_nothing(c, seg)) {
-        k = alike(tcp, c, segs, n, hdr_len, seg);
-        c->snd_wl1 = seg->seq;
+    bool silent = says_nothing(c, seg);
+    if (n > 1 && (!silent || (bytes > c->rcv_adv - seg->seq && !HR_MUTANT(ROW_BEYOND_WINDOW)) ||
+                  (bufs > hr_tcp_reass_room(tcp, c) && !HR_MUTANT(ROW_WITHOUT_LIMIT)))) {
+        n = 1;
+        bytes = seg->len;
+    }
+    if (silent) {
+        c->snd_wl1 = seg->seq + bytes - (segs[n - 1]->pkt_len - hdr_len);
         c->snd_wl2 = seg->ack;
     }
-    hr_tcp_reass_row(tcp, c, segs, k, hdr_len, seg->len);
-    return k;
+    hr_tcp_reass_row(tcp, c, segs, n, hdr_len, bytes);
+    return n;
 }
 
 /* row: the one that looked up the connection. */
-static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **segs, uint32_t n)
+static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **segs, uint32_t n, uint32_t bytes,
+                      uint32_t bufs)
 {
-    for (uint32_t i = 0; i < n;) {
+    while (n > 0) {
         struct hr_tcp_seg seg;
-        uint32_t hdr_len = header_len(segs[i]);
-        if (parse(segs[i], hdr_len, &seg) != 0) {
-            HR_DROP(tcp->stats, tcp_options);
-            spend(tcp, segs[i++]);
-            continue;
-        }
+        uint32_t hdr_len = header_len(segs[0]), taken = 1, its_bufs = segs[0]->nb_segs;
+        bool valid = parse(segs[0], hdr_len, &seg) == 0;
+        uint32_t its_bytes = seg.len;
         if (row->changes != tcp->flow_changes) { /* by segments before this one */
             row->conn = hr_tcp_flow_find(tcp, &row->flow, row->hash);
             row->changes = tcp->flow_changes;
         }
         struct hr_tcp_conn *c = row->conn;
-        if (likely(c != NULL && expected(c, &seg))) {
-            i += expected_input(tcp, c, &seg, hdr_len, &segs[i], n - i);
+        if (!valid) {
+            HR_DROP(tcp->stats, tcp_options);
+            spend(tcp, segs[0]);
+        } else if (likely(c != NULL && expected(c, &seg))) {
+            taken = expected_input(tcp, c, &seg, hdr_len, segs, n, bytes, bufs);
         } else {
-            seg.m = hr_tcp_trim_head(segs[i++], hdr_len);
+            seg.m = hr_tcp_trim_head(segs[0], hdr_len);
             hr_tcp_segment_input(tcp, c, &row->flow, row->hash, &seg);
             rte_pktmbuf_free(seg.m);
         }
+        segs += taken;
+        n -= taken;
+        bytes -= its_bytes;
+        bufs -= its_bufs;
     }
 }
 
@@ -239,7 +240,8 @@ static void burst_input(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n)
 
     look_up(tcp, segs, rows, n_rows);
     for (uint32_t i = 0; i < n_rows; i++)
-        row_input(tcp, &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first);
+        row_input(tcp, &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first, rows[i].bytes,
+                  rows[i].bufs);
     hr_buf_bin_empty(&tcp->bin);
 }
 

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/buf/segment.h"
 #include "dataplane/tcp/impl.h"
 #include "dataplane/tcp/testcheck.h"
 #include "tests/support/eal.h"
-#include "tests/support/inject.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -96,6 +96,25 @@ static struct hr_flow flow_of(unsigned i)
     return f;
 }
 
+/* Segments that go in together, and how far each flow's run ahead of what its connection has taken. */
+static struct rte_mbuf *burst[12];
+static uint32_t n_burst, ahead[FLOWS];
+
+static void arrive(void)
+{
+    hr_tcp_input_take(tcp, burst, n_burst);
+    n_burst = 0;
+    memset(ahead, 0, sizeof(ahead));
+}
+
+static void put(struct rte_mbuf *m, const struct hr_flow *f)
+{
+    hr_segment_set_addrs(m, &f->remote, &f->local);
+    burst[n_burst++] = m;
+    if (n_burst == RTE_DIM(burst))
+        arrive();
+}
+
 static void segment(struct input *in)
 {
     unsigned which = take(in, 1);
@@ -106,7 +125,7 @@ static void segment(struct input *in)
         return;
     struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
     uint8_t flags = (uint8_t)take(in, 1);
-    uint32_t seq = c == NULL ? 1000 : c->state == HR_TCP_SYN_SENT ? 1000 : c->rcv_nxt;
+    uint32_t seq = c == NULL ? 1000 : c->state == HR_TCP_SYN_SENT ? 1000 : c->rcv_nxt + ahead[which % FLOWS];
     uint32_t ack = c == NULL ? 0 : which & 16 ? c->snd_una : c->snd_nxt;
     if (which & 32)
         seq += (uint32_t)(int16_t)take(in, 2);
@@ -155,7 +174,8 @@ static void segment(struct input *in)
             m->nb_segs = 2;
         }
     }
-    hr_inject_take(tcp, &f.remote, &f.local, m);
+    ahead[which % FLOWS] += len;
+    put(m, &f);
 }
 
 static void garbage(struct input *in)
@@ -168,7 +188,7 @@ static void garbage(struct input *in)
     uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)len);
     for (uint32_t i = 0; i < len; i++)
         p[i] = (uint8_t)take(in, 1);
-    hr_inject_take(tcp, &f.remote, &f.local, m);
+    put(m, &f);
 }
 
 static void forget(struct hr_tcp_conn *c)
@@ -266,9 +286,11 @@ static void prologue(unsigned mode)
     struct input in = {syn, sizeof(syn)};
 
     segment(&in);
+    arrive();
     (void)hr_tcp_flush(tcp, 32);
     in = (struct input){ack, sizeof(ack)};
     segment(&in);
+    arrive();
     events();
     for (unsigned i = 0; i < (mode >> 4 & 7) && owned[0] != NULL; i++)
         (void)!hr_tcp_send_bytes_copy(tcp, owned[0], bytes, sizeof(bytes));
@@ -316,10 +338,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         prologue(mode);
     for (unsigned ops = 0; in.left > 0 && ops < 400; ops++) {
         unsigned op = take(&in, 1);
-        if (op < 128) {
-            segment(&in);
-        } else if (op < 136) {
-            garbage(&in);
+        if (op >= 136)
+            arrive();
+        if (op < 136) {
+            (op < 128 ? segment : garbage)(&in);
+            if ((op & 64) == 0) /* else with the next */
+                arrive();
         } else if (op < 160) {
             now += (uint64_t)take(&in, 2) << (op & 15);
             hr_tcp_set_now(tcp, now);
@@ -343,6 +367,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             more = hr_tcp_flush(tcp, 32);
         sound((op & 1) && !more);
     }
+    arrive();
     hr_tcp_destroy(tcp);
     tc_forget(&memory);
     must(rte_mempool_in_use_count(bufs.rx_pool) == 0 && rte_mempool_in_use_count(bufs.hdr_pool) == 0);
