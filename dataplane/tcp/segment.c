@@ -162,28 +162,17 @@ static inline void set_len(struct hr_tcp_run *r, uint32_t len)
         hr_net_way_length(r->way, run_tcp(r), (uint16_t)(r->tcp_len + len));
 }
 
-/* Headers into m, in front of offset off in its buffer; r->len bytes of payload follow, there or chained. */
+/* Headers into m, in front of offset off in its buffer; payload follows, there or chained. */
 static inline void write_head(const struct hr_tcp_run *r, struct rte_mbuf *m, uint32_t off, uint32_t seq, uint8_t flags)
 {
     uint8_t *end = (uint8_t *)m->buf_addr + off;
-    struct rte_tcp_hdr *th = (struct rte_tcp_hdr *)(void *)(end - r->tcp_len);
-    memcpy(end - HR_BUF_FRONT, r->block + r->tcp_len - sizeof(*th), HR_BUF_FRONT);
+    uint32_t tcp_len = r->tcp_len;
+    struct rte_tcp_hdr *th = (struct rte_tcp_hdr *)(void *)(end - tcp_len);
+    memcpy(end - HR_BUF_FRONT, r->block + tcp_len - sizeof(*th), HR_BUF_FRONT);
     th->sent_seq = rte_cpu_to_be_32(seq);
     th->tcp_flags = flags;
     m->ol_flags = r->ol_flags;
     m->tx_offload = r->tx_offload;
-}
-
-static inline void leave(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct rte_mbuf *m)
-{
-    struct hr_tcp_run *r = &tcp->run;
-    r->n++;
-    if (unlikely(tcp->pace.limited != 0))
-        hr_tcp_pace_charge(tcp, c, r->tcp_len + r->len);
-    if (likely(r->way != NULL))
-        hr_net_txq_put(r->way->q, m);
-    else
-        tcp->cfg.emit_take(tcp->cfg.owner, &c->flow, m);
 }
 
 /* A buffer for headers alone, and behind it *len bytes of the queue, or as many as one packet can refer to. */
@@ -221,8 +210,14 @@ bool hr_tcp_send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
     set_len(r, 0);
     write_head(r, m, RTE_PKTMBUF_HEADROOM, seq, flags | RTE_TCP_ACK_FLAG);
     hr_tcp_ack_sent(c);
+    r->n++;
     HR_COUNT(tcp->stats, tcp_segs_tx);
-    leave(tcp, c, m);
+    if (unlikely(tcp->pace.limited != 0))
+        hr_tcp_pace_charge(tcp, c, r->tcp_len);
+    if (likely(r->way != NULL))
+        hr_net_txq_put(r->way->q, m);
+    else
+        tcp->cfg.emit_take(tcp->cfg.owner, &c->flow, m);
     return true;
 }
 
@@ -248,25 +243,28 @@ static struct hr_piece_iter *iter_at(struct hr_tcp_conn *c, uint32_t seq)
 uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t len, uint32_t seg, bool fin)
 {
     struct hr_tcp_run *r = &tcp->run;
-    uint32_t at = seq, end = seq + len, n = r->n;
+    uint32_t at = seq, end = seq + len, n = 0, max = r->n < r->budget ? r->budget - r->n : 1;
     uint32_t queue_end = HR_MUTANT(NO_PSH) ? c->snd_una : c->snd_una + c->sndq.bytes;
-    struct hr_piece_iter *it = iter_at(c, seq);
+    struct hr_piece_iter *it = iter_at(c, seq), pos = *it; /* a copy, which no store can be taken to change */
 
     if (!r->ready)
         begin(tcp, c);
     if (r->way != NULL && seg + r->tcp_len + r->way->ip_len > r->way->mtu)
         leave_way(r);
+    struct hr_net_txq *q = r->way != NULL ? r->way->q : NULL;
+    uint16_t head_len = r->head_len;
     do {
-        uint32_t size = RTE_MIN(end - at, seg), off;
+        uint32_t size = RTE_MIN(end - at, seg), off = RTE_PKTMBUF_HEADROOM;
         uint8_t flags = RTE_TCP_ACK_FLAG;
-        struct rte_mbuf *m = size == 0 ? NULL : hr_buf_in_place(it, size, r->head_len);
+        struct rte_mbuf *m = likely(size > 0) ? hr_buf_in_place(&pos, size, head_len) : NULL;
         if (likely(m != NULL)) {
-            off = (uint32_t)m->data_off + r->head_len;
+            off = pos.off - size;
         } else {
-            m = apart(tcp, it, &size);
+            struct hr_piece_iter from = pos;
+            m = apart(tcp, &from, &size);
             if (unlikely(m == NULL))
                 break;
-            off = RTE_PKTMBUF_HEADROOM;
+            pos = from;
         }
         at += size;
         if (at == queue_end && size > 0)
@@ -275,15 +273,23 @@ uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
             flags |= RTE_TCP_FIN_FLAG;
         set_len(r, size);
         write_head(r, m, off, at - size, flags);
-        leave(tcp, c, m);
-    } while (at != end && r->n < r->budget);
+        n++;
+        if (unlikely(tcp->pace.limited != 0))
+            hr_tcp_pace_charge(tcp, c, r->tcp_len + size);
+        if (likely(q != NULL))
+            hr_net_txq_put(q, m);
+        else
+            tcp->cfg.emit_take(tcp->cfg.owner, &c->flow, m);
+    } while (at != end && n < max);
 
-    if (r->n == n)
+    if (n == 0)
         return 0;
+    *it = pos;
     if (it == &c->flight->rtx_it)
         c->flight->rtx_it_seq = at;
     hr_tcp_ack_sent(c);
     c->last_tx_us = tcp->now_us;
-    HR_COUNT_N(tcp->stats, tcp_segs_tx, r->n - n);
+    r->n += n;
+    HR_COUNT_N(tcp->stats, tcp_segs_tx, n);
     return at - seq + (fin && at == end);
 }
