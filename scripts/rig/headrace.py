@@ -46,6 +46,9 @@ def _broker_auth(mechanism):
         set_aws_key("AKIDRIGEXAMPLE", *kafka.AWS_KEYS["AKIDRIGEXAMPLE"])
         return ('broker_auth: { mechanism = "AWS_MSK_IAM"; aws_region = "us-east-1"; aws_credentials = "file"; '
                 'aws_file = "%s"; };' % AWS_FILE)
+    if mechanism == "OAUTHBEARER":
+        set_broker_secret(kafka.token("headrace"))
+        return 'broker_auth: { mechanism = "OAUTHBEARER"; secret = { file = "%s"; }; };' % BROKER_SECRET
     set_broker_secret(kafka.USERS["headrace"])
     return ('broker_auth: { mechanism = "%s"; username = "headrace"; secret = { file = "%s"; }; };'
             % (mechanism, BROKER_SECRET))

@@ -6,10 +6,13 @@ cannot be used. DIRECT advertises the plain address, for comparing with and with
 wants a login: PLAIN or SCRAM, of the users below.
 """
 
+import base64
+import json
 import os
 import shutil
 import socket
 import struct
+import time
 
 from rig import deps, env, net
 from rig.env import LOGS, RUN, VAR, ZONES, RigError, zone_ns
@@ -24,6 +27,33 @@ SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
 AWS_KEYS = {"AKIDRIGEXAMPLE": ("rig/Secret+Key", None), "ASIARIGEXAMPLE": ("other/Secret+Key", "tok/en+of==")}
 DATA = VAR + "/kafka"
 JVM_OPTIONS = []  # further ones for brokers and tools
+
+
+def _base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _make_issuer():
+    """A key pair that signs tokens, and the set of keys by which brokers check them."""
+    key = DATA + "/issuer.pem"
+    env.run(["openssl", "genrsa", "-out", key, "2048"])
+    modulus = env.run(["openssl", "rsa", "-in", key, "-noout", "-modulus"]).stdout.strip().split("=")[1]
+    with open(DATA + "/jwks.json", "w") as f:
+        json.dump({"keys": [{"kty": "RSA", "kid": "rig", "alg": "RS256", "use": "sig", "e": "AQAB",
+                             "n": _base64url(bytes.fromhex(modulus))}]}, f)
+
+
+def token(subject, lives_s=3600):
+    """A token of the rig's issuer (RS256)."""
+    now = int(time.time())
+    text = ".".join(_base64url(json.dumps(part).encode()) for part in (
+        {"alg": "RS256", "kid": "rig"},
+        {"iss": "rig", "aud": "kafka", "sub": subject, "iat": now, "exp": now + lives_s, "scope": "all"}))
+    with open(DATA + "/token.text", "w") as f:
+        f.write(text)
+    env.run(["openssl", "dgst", "-sha256", "-sign", DATA + "/issuer.pem", "-out", DATA + "/token.sig", DATA + "/token.text"])
+    with open(DATA + "/token.sig", "rb") as f:
+        return text + "." + _base64url(f.read())
 
 
 def broker_name(zone):
@@ -68,7 +98,14 @@ def _config(zone, version, extra):
             broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT, broker_name(zone), SASL_PORT),
         "listener.security.protocol.map":
             "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,AWS_MSK_IAM",
+        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,AWS_MSK_IAM,OAUTHBEARER",
+        "listener.name.sasl.oauthbearer.sasl.jaas.config":
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+        "listener.name.sasl.oauthbearer.sasl.server.callback.handler.class":
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler",
+        "listener.name.sasl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url": "file://%s/jwks.json" % DATA,
+        "listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.audience": "kafka",
+        "listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.issuer": "rig",
         "listener.name.sasl.aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required %s;" % " ".join(
             'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items()),
         "listener.name.sasl.connections.max.reauth.ms": SASL_LIFETIME_MS,
@@ -150,7 +187,8 @@ def _java(version, args, heap="512m", kind="broker", more=()):
         path += ":" + deps.compile_java("iam-mock-" + version, path, [env.ROOT + "/tests/integration/iam_mock/MockIam.java"], 17)
     else:
         path += "".join(":" + deps.jars(j) + "/*" for j in more)
-    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", log, *JVM_OPTIONS, "-cp", path] + args
+    return ["java", "-Xms" + heap, "-Xmx" + heap, "-XX:+UseSerialGC", log,
+            "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://%s/jwks.json" % DATA, *JVM_OPTIONS, "-cp", path] + args
 
 
 def _launch(zone, version):
@@ -189,6 +227,8 @@ def up(want=deps.KAFKA_DEFAULT, extra=None):
         for name, text in (("log4j2.xml", LOG4J2), ("log4j.properties", LOG4J1)):
             with open("%s/%s-%s" % (DATA, kind, name), "w") as f:
                 f.write(text.replace("%s", level))
+    if fresh:
+        _make_issuer()
     for z in ZONES:
         with open("%s/%d.properties" % (DATA, NODE_ID[z]), "w") as f:
             f.write(_config(z, want, extra))

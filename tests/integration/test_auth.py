@@ -136,6 +136,21 @@ def msk_iam(ctx):
     eventually("metadata again", lambda: _metadata()["refreshes"] > 0, 60, 0.5)
 
 
+@test("auth/oauth", needs=("kafka", "headrace"), variant={"broker_auth": "OAUTHBEARER"}, extra_versions=("3.9.2",),
+      scan=False)
+def oauth(ctx):
+    """Metadata by a signed token; one of another issuer's key is refused by the brokers, and named."""
+    _knows_all()
+    good = kafka.token("headrace")
+    headrace.set_broker_secret(good[:-8] + ("AAAAAAAA" if not good.endswith("AAAAAAAA") else "BBBBBBBB"))
+    # The brokers' logins last 8 s, so the next one is soon.
+    headrace.ctl("set", "cluster.refresh_ms", "1000")
+    eventually("refusal", lambda: "the broker refused the token" in _error(), 90, 0.5)
+    check(good[-40:-8] not in _error(), _error())
+    headrace.set_broker_secret(good)
+    eventually("metadata with the right token", lambda: _error() == "", 60, 0.5)
+
+
 class _Listener:
     """hr-sasl-listen: the server's side of SASL on a loopback port, and what it says of each connection."""
 
