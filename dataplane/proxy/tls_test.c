@@ -336,6 +336,60 @@ static void test_frames(void **state)
     finish();
 }
 
+/* A connection that somebody else had: its handshake stands in front of the first record. */
+static void test_join(void **state)
+{
+    for (uint8_t version = HR_TLS_1_2; version <= HR_TLS_1_3; version++) {
+        static const uint8_t handshake[300] = {22, 3, 3};
+        struct rf_bytes request = {0}, response = {0};
+        struct hr_tcp_conn *conn;
+        uint64_t id;
+        open_session(true, false, false, version, HR_TLS_AES_128_GCM_SHA256);
+        assert_int_equal(hr_proxy_detach_client(r.proxy, hr_session_id(r.proxy, session()), &conn), 0);
+        run(50 * PR_MS);
+        pr_shutdown(&r, broker.p);
+        struct hr_tls_secrets s = tp_secrets(version, HR_TLS_AES_128_GCM_SHA256, HR_TLS_SERVER, 77);
+        client.tls = true;
+        tp_init(&client.write, s.version, s.suite, &s.read);
+        tp_init(&client.read, s.version, s.suite, &s.write);
+        metadata(&request, &response, 3);
+        pr_send(&r, client.p, handshake, sizeof(handshake));
+        send_plain(&client, request.p, request.len);
+        run(50 * PR_MS);
+
+        const struct hr_join_leg none = {0};
+        struct hr_join_leg leg = {.conn = conn, .secrets = &s, .skip = hr_tcp_rcvq(conn)->bytes + 1};
+        uint32_t before = hr_tcp_rcvq(conn)->bytes;
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        leg.skip = sizeof(handshake);
+        s.role = HR_TLS_CLIENT;
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        s.role = HR_TLS_SERVER;
+        s.suite = HR_TLS_SUITE_MAX;
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        s.suite = HR_TLS_AES_128_GCM_SHA256;
+        assert_int_equal(hr_proxy_join(r.proxy, HR_POLICY_MAX_LISTENERS, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        assert_int_equal(hr_tcp_rcvq(conn)->bytes, before); /* a refusal leaves it as it was */
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), 0);
+        run(50 * PR_MS);
+        broker = (struct side){.p = pr_accepted_at(&r, PR_BROKER_IP(1)), .alert = -1, .seed = 2};
+        decode(&broker);
+        assert_got(&broker, request.p, request.len);
+        send_plain(&broker, response.p, response.len);
+        run(50 * PR_MS);
+        assert_true(client.got.len > response.len);
+        rf_free(&request);
+        rf_free(&response);
+        pr_shutdown(&r, client.p);
+        run(50 * PR_MS);
+        pr_shutdown(&r, broker.p);
+        run(50 * PR_MS);
+        rf_free(&client.got);
+        rf_free(&broker.got);
+    }
+    finish();
+}
+
 /* Ends in the middle of a frame, and of a record. */
 static void test_ends_inside(void **state)
 {
@@ -414,6 +468,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_key_updates_under_load, setup_low_limit, teardown),
         cmocka_unit_test_setup_teardown(test_worn_out_key_ends_the_session, setup_low_limit, teardown),
         cmocka_unit_test_setup_teardown(test_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_join, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends_inside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forged_records, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retransmissions_are_not_sealed_again, setup, teardown),
