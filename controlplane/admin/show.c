@@ -101,12 +101,16 @@ static json_t *listeners_status(struct hr_daemon *d)
             "bind", addr_text(&l->policy.bind), "port", l->policy.bootstrap_port, "draining",
             d->overrides.drain_all || hr_overrides_has_listener(&d->overrides, l->policy.name));
 
-        if (kafka) {
+        json_object_set_new(obj, "tls", json_boolean(l->policy.tls));
+        if (kafka)
+            json_object_set_new(obj, "advertised_host", text(l->policy.adv_host));
+        if (kafka && l->policy.by_name)
+            json_object_set_new(obj, "bootstrap_host", text(l->bootstrap_host));
+        if (kafka && !l->policy.by_name) {
             json_object_set_new(obj, "node_port_first",
                                 json_integer(l->policy.node_port_base + l->policy.node_id_min));
             json_object_set_new(obj, "node_port_last",
                                 json_integer(l->policy.node_port_base + l->policy.node_id_max));
-            json_object_set_new(obj, "advertised_host", text(l->policy.adv_host));
         }
         if (l->has_target) {
             json_object_set_new(obj, "target_host", text(l->target.host));

@@ -55,12 +55,15 @@ static void status_listeners(const struct cli *cli, const json_t *listeners)
     if (json_array_size(listeners) == 0)
         return;
     fputc('\n', cli->out);
-    cli_table_columns(&table, "LISTENER", "MODE", "BIND", "TO", "STATE", NULL);
+    cli_table_columns(&table, "LISTENER", "MODE", "TLS", "BIND", "TO", "STATE", NULL);
     json_array_foreach(listeners, i, item)
     {
         char bind[128], to[400];
 
-        if (strcmp(cli_text(item, "mode"), "kafka") == 0) {
+        if (*cli_text(item, "bootstrap_host")) {
+            snprintf(bind, sizeof(bind), "%s:%" PRId64 ", nodes by name", cli_text(item, "bind"), cli_int(item, "port"));
+            snprintf(to, sizeof(to), "the cluster, as %s", cli_text(item, "advertised_host"));
+        } else if (strcmp(cli_text(item, "mode"), "kafka") == 0) {
             snprintf(bind, sizeof(bind), "%s:%" PRId64 ", nodes %" PRId64 "-%" PRId64, cli_text(item, "bind"),
                      cli_int(item, "port"), cli_int(item, "node_port_first"),
                      cli_int(item, "node_port_last"));
@@ -70,7 +73,7 @@ static void status_listeners(const struct cli *cli, const json_t *listeners)
             snprintf(to, sizeof(to), "%s:%" PRId64, cli_text(item, "target_host"),
                      cli_int(item, "target_port"));
         }
-        cli_table_row(&table, cli_text(item, "name"), cli_text(item, "mode"), bind, to,
+        cli_table_row(&table, cli_text(item, "name"), cli_text(item, "mode"), cli_bool(item, "tls") ? "yes" : "no", bind, to,
                       cli_bool(item, "draining") ? "draining" : "open", NULL);
     }
     cli_table_print(&table, cli->out);
