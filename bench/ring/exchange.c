@@ -38,7 +38,7 @@ static void run(struct exchange *x, bool by_answers, uint64_t n)
 
 static uint64_t counter(const struct rb_loop *l, enum hr_counter c)
 {
-    return l->proxy.stats->counters[c];
+    return rb_proxy_counter(&l->proxy, c);
 }
 
 void rb_scenario_exchange(const struct rb_options *o)
@@ -110,6 +110,9 @@ void rb_scenario_exchange(const struct rb_options *o)
     if (!o->two_cores)
         rb_metric_print(&burst, o->label);
     rb_metric_print(&copied, o->label);
+    if (o->workers > 1)
+        rb_print_one(o->label, "handed_over", "segments", "from worker to worker; those before they had learnt the hash",
+                     (double)counter(l, HR_CTR_handoff_out));
     if (!o->counted && !o->two_cores)
         rb_metric_print(&gaps, o->label);
     if (counter(l, HR_CTR_tcp_retransmit_segs) > 0 || l->proxy.card.no_buffer > 0)

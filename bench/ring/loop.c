@@ -8,6 +8,8 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "dataplane/net/rss.h"
+#include "dataplane/worker/handoff.h"
 #include "shared/base/clock.h"
 
 #define LINK_GBIT 25
@@ -54,15 +56,16 @@ static uint64_t tsc_cost(void)
     return least;
 }
 
-static void proxy_turn(struct rb_loop *l, uint64_t now_us)
+static void proxy_turn(struct rb_loop *l, uint32_t worker, uint64_t now_us)
 {
+    struct hr_worker *w = rb_proxy_worker(&l->proxy, worker);
     if (l->measuring && l->counted) {
-        rb_turn_counted(l->proxy.worker, now_us, &l->due_us);
+        rb_turn_counted(w, now_us, &l->due_us[worker]);
         l->tally.turns++;
         return;
     }
     uint64_t t0 = tsc();
-    rb_turn(l->proxy.worker, now_us, &l->due_us);
+    rb_turn(w, now_us, &l->due_us[worker]);
     uint64_t cycles = tsc() - t0;
     cycles -= RTE_MIN(cycles, l->rdtsc_cycles);
     l->last_cycles = cycles;
@@ -121,10 +124,44 @@ static uint32_t flow_hash(const uint8_t *p)
     return (uint32_t)((addrs ^ (uint64_t)ports << 16) * 0x9e3779b97f4a7c15ULL >> 32);
 }
 
-static uint32_t to_proxy(struct rb_loop *l)
+/* The queue that a card puts a frame into, by the hash that it gives with it; what is not TCP goes to the first. */
+static uint32_t queue_of(const struct rb_loop *l, const uint8_t *p, uint32_t *ret_hash)
+{
+    uint32_t src_be, dst_be;
+    struct hr_flow flow = {0};
+
+    *ret_hash = 0;
+    if (p[12] != 8 || p[13] != 0)
+        return 0;
+    memcpy(&src_be, p + 26, 4);
+    memcpy(&dst_be, p + 30, 4);
+    flow.remote = hr_addr_from_v4(src_be);
+    flow.local = hr_addr_from_v4(dst_be);
+    flow.remote_port = (uint16_t)(p[34] << 8 | p[35]);
+    flow.local_port = (uint16_t)(p[36] << 8 | p[37]);
+    *ret_hash = hr_rss_hash(&l->rss, 0, &flow);
+    return l->rss.table[*ret_hash & (l->rss.n_table - 1u)];
+}
+
+/* Several workers: sorts what the generator sent. */
+static void spread(struct rb_loop *l)
 {
     struct rb_queue *q = &l->peers.out;
-    struct rb_card *card = &l->proxy.card;
+    uint32_t hash;
+    while (rb_queue_n(q) > 0) {
+        struct rte_mbuf *frame = q->frame[q->head % RB_QUEUE];
+        struct rb_queue *to = &l->held[queue_of(l, rte_pktmbuf_mtod(frame, const uint8_t *), &hash)];
+        if (rb_queue_n(to) == RB_QUEUE)
+            return;
+        to->frame[to->tail++ % RB_QUEUE] = frame;
+        q->head++;
+    }
+}
+
+static uint32_t to_proxy(struct rb_loop *l, uint32_t worker)
+{
+    struct rb_queue *q = l->held ? &l->held[worker] : &l->peers.out;
+    struct rb_card *card = rb_proxy_card(&l->proxy, worker);
     uint32_t bytes = 0;
     for (uint32_t n = rb_card_rx_waiting(card); n < l->cfg.burst && rb_queue_n(q) > 0;) {
         struct rte_mbuf *frame = q->frame[q->head++ % RB_QUEUE];
@@ -136,7 +173,10 @@ static uint32_t to_proxy(struct rb_loop *l)
             end += m->data_len;
         }
         if (to) {
-            rb_card_rx_done(card, (uint16_t)frame->pkt_len, flow_hash(to));
+            uint32_t hash = 0;
+            if (l->held)
+                queue_of(l, to, &hash);
+            rb_card_rx_done(card, (uint16_t)frame->pkt_len, l->held ? hash : flow_hash(to));
             rb_tally_in(&l->tally, to);
             n++;
         }
@@ -146,17 +186,18 @@ static uint32_t to_proxy(struct rb_loop *l)
     return bytes;
 }
 
-static uint32_t from_proxy(struct rb_loop *l)
+static uint32_t from_proxy(struct rb_loop *l, uint32_t worker)
 {
     struct rb_queue *q = &l->peers.in;
+    struct rb_card *card = rb_proxy_card(&l->proxy, worker);
     const struct rb_card_desc *d;
     uint32_t bytes = 0;
     bool last;
-    while ((d = rb_card_tx_next(&l->proxy.card, &last)) != NULL) {
+    while ((d = rb_card_tx_next(card, &last)) != NULL) {
         struct rte_mbuf *m = rte_pktmbuf_alloc(l->peers.bufs.rx_pool);
         if (!m || rb_queue_n(q) == RB_QUEUE)
             die("the generator is out of buffers");
-        for (;; d = rb_card_tx_next(&l->proxy.card, &last)) {
+        for (;; d = rb_card_tx_next(card, &last)) {
             memcpy(rte_pktmbuf_append(m, d->len), (const void *)(uintptr_t)d->addr, d->len);
             if (last)
                 break;
@@ -173,7 +214,9 @@ static uint32_t from_proxy(struct rb_loop *l)
 
 static uint64_t jump(const struct rb_loop *l)
 {
-    uint64_t due_us = RTE_MIN(l->due_us, l->peers.deadline_us);
+    uint64_t due_us = l->peers.deadline_us;
+    for (uint32_t i = 0; i < l->proxy.group.n_workers; i++)
+        due_us = RTE_MIN(due_us, l->due_us[i]);
     uint64_t due_ns = due_us == UINT64_MAX ? UINT64_MAX : due_us * 1000;
     due_ns = RTE_MIN(due_ns, l->wake_ns);
     if (due_ns == UINT64_MAX)
@@ -186,6 +229,28 @@ uint64_t rb_wall_ns(const struct rb_loop *l)
     return RB_START_US * 1000 + (uint64_t)((double)(__rdtsc() - l->tsc_start) * 1e9 / (double)l->tsc_hz);
 }
 
+/* One worker's frames in, its turn, its frames out; false: nothing to do. */
+static bool worker_step(struct rb_loop *l, uint32_t worker, uint64_t now_us, uint32_t *ret_bytes)
+{
+    struct rb_card *card = rb_proxy_card(&l->proxy, worker);
+    uint32_t bytes_in = to_proxy(l, worker);
+
+    *ret_bytes = bytes_in;
+    if (rb_card_rx_waiting(card) == 0 && l->due_us[worker] > now_us &&
+        !(l->held && hr_handoff_pending(l->proxy.group.handoff, worker)))
+        return false;
+    if (l->cfg.cold)
+        rb_card_flush_caches(card);
+    if (l->cfg.evict)
+        for (uint32_t i = 0; i < EVICTOR; i += 64)
+            l->evictor[i]++;
+    proxy_turn(l, worker, now_us);
+    if (l->cfg.cycles_clock)
+        l->now_ns += (uint64_t)((double)l->last_cycles * 1e9 / (double)l->tsc_hz);
+    *ret_bytes = RTE_MAX(bytes_in, from_proxy(l, worker));
+    return true;
+}
+
 void rb_loop_step(struct rb_loop *l)
 {
     if (l->cfg.proxy.two_cores) {
@@ -193,26 +258,20 @@ void rb_loop_step(struct rb_loop *l)
         return;
     }
     bool busy = !l->frozen && rb_peers_turn(&l->peers, l->now_ns / 1000);
-    uint32_t bytes_in = to_proxy(l), bytes_out = 0;
+    uint32_t most = 0, bytes;
     uint64_t now_us = l->now_ns / 1000;
     l->last_cycles = 0;
     l->gap = false;
-    if (rb_card_rx_waiting(&l->proxy.card) > 0 || l->due_us <= now_us) {
-        if (l->cfg.cold)
-            rb_card_flush_caches(&l->proxy.card);
-        if (l->cfg.evict)
-            for (uint32_t i = 0; i < EVICTOR; i += 64)
-                l->evictor[i]++;
-        proxy_turn(l, now_us);
-        if (l->cfg.cycles_clock)
-            l->now_ns += (uint64_t)((double)l->last_cycles * 1e9 / (double)l->tsc_hz);
-        bytes_out = from_proxy(l);
-        busy = true;
+    if (l->held)
+        spread(l);
+    for (uint32_t i = 0; i < l->proxy.group.n_workers; i++) {
+        busy |= worker_step(l, i, now_us, &bytes);
+        most = RTE_MAX(most, bytes);
     }
     if (!busy)
         l->now_ns = jump(l);
     else if (!l->cfg.cycles_clock && !l->still)
-        l->now_ns += RTE_MAX(RTE_MAX(bytes_in, bytes_out) * 8u / LINK_GBIT, (uint32_t)STEP_NS);
+        l->now_ns += RTE_MAX(most * 8u / LINK_GBIT, (uint32_t)STEP_NS);
 }
 
 void rb_loop_measure(struct rb_loop *l, bool on)
@@ -224,8 +283,12 @@ void rb_loop_measure(struct rb_loop *l, bool on)
 
 static bool quiet(const struct rb_loop *l)
 {
-    return rb_queue_n(&l->peers.out) == 0 && rb_queue_n(&l->peers.in) == 0 &&
-           rb_card_rx_waiting(&l->proxy.card) == 0 && l->proxy.card.tx_done == l->proxy.card.tx_next;
+    for (uint32_t i = 0; i < l->proxy.group.n_workers; i++) {
+        const struct rb_card *card = rb_proxy_card((struct rb_proxy *)&l->proxy, i);
+        if (rb_card_rx_waiting(card) > 0 || card->tx_done != card->tx_next || (l->held && rb_queue_n(&l->held[i]) > 0))
+            return false;
+    }
+    return rb_queue_n(&l->peers.out) == 0 && rb_queue_n(&l->peers.in) == 0;
 }
 
 void rb_loop_settle(struct rb_loop *l, uint64_t max_us)
@@ -268,16 +331,32 @@ void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg)
     l->rdtsc_cycles = tsc_cost();
     if (cfg->evict && !(l->evictor = calloc(1, EVICTOR)))
         die("no memory");
+    struct rb_proxy_config proxy = cfg->proxy;
+    if (proxy.n_workers > 1) {
+        l->rss = (struct hr_rss){.key_len = 40, .n_table = 128};
+        for (uint32_t i = 0; i < l->rss.key_len; i++)
+            l->rss.key[i] = (uint8_t)(i * 37 + 11);
+        for (uint32_t i = 0; i < l->rss.n_table; i++)
+            l->rss.table[i] = (uint16_t)(i % proxy.n_workers);
+        proxy.rss = &l->rss;
+        l->held = calloc(proxy.n_workers, sizeof(*l->held));
+        if (!l->held)
+            die("no memory");
+    }
     /* The worker's own thread goes by the real clock. */
-    rb_proxy_open(&l->proxy, &cfg->proxy, cfg->proxy.two_cores ? hr_now_us() : RB_START_US);
+    rb_proxy_open(&l->proxy, &proxy, cfg->proxy.two_cores ? hr_now_us() : RB_START_US);
     rb_peers_open(&l->peers, &cfg->peers, l->proxy.data_room, RB_START_US);
 }
 
 void rb_loop_close(struct rb_loop *l)
 {
-    if (l->proxy.card.no_buffer > 0)
-        fprintf(stderr, "ring bench: %lu frames found no buffer\n", (unsigned long)l->proxy.card.no_buffer);
+    for (uint32_t i = 0; i < l->proxy.group.n_workers; i++) {
+        const struct rb_card *card = rb_proxy_card(&l->proxy, i);
+        if (card->no_buffer > 0)
+            fprintf(stderr, "ring bench: %lu frames found no buffer\n", (unsigned long)card->no_buffer);
+    }
     rb_proxy_close(&l->proxy);
     rb_peers_close(&l->peers);
+    free(l->held);
     free(l->evictor);
 }

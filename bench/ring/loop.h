@@ -8,6 +8,8 @@
  * `cycles_clock` each turn's measured cycles advance the clock and the wire takes none, which is what latency is
  * measured by. When nobody has anything to do, the clock jumps to what is due next.
  *
+ * With several workers the card spreads frames over their queues by a hash that they have learnt, and they take turns.
+ *
  * With two cores (proxy.two_cores) the same scenarios run in real time: see rings.h. Cycles are not measured then. */
 #pragma once
 
@@ -16,6 +18,7 @@
 
 #include "bench/ring/peers.h"
 #include "bench/ring/proxy.h"
+#include "dataplane/net/rss.h"
 
 #define RB_START_US (1000 * 1000000ULL)
 #define RB_GAP_US 50 /* a turn that takes longer was interrupted by the host */
@@ -44,7 +47,9 @@ struct rb_loop {
     struct rb_peers peers;
     struct rb_tally tally;
     uint64_t now_ns;
-    uint64_t due_us;      /* the proxy's deadline */
+    uint64_t due_us[RB_MAX_WORKERS]; /* the workers' deadlines */
+    struct hr_rss rss;    /* how the card spreads flows over several workers */
+    struct rb_queue *held; /* several workers: frames for each, which its queue had no room for */
     uint64_t wake_ns;     /* the scenario's own next event, UINT64_MAX: none */
     uint64_t tsc_hz, tsc_start;
     uint64_t rdtsc_cycles; /* what taking the time costs */

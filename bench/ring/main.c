@@ -51,6 +51,7 @@ static void usage(FILE *to)
                 "  --evict               drive everything out of the caches before each turn\n"
                 "  --soft-cksum          checksums in software on both ends\n"
                 "  --two-cores           in real time: the worker on --cpu, the generator on another\n"
+                "  --workers N           so many, in turns on one core (default 1)\n"
                 "  --counted             for callgrind --toggle-collect=rb_turn_counted\n"
                 "  --cpu N               run on this CPU (default 1 where there is one)\n"
                 "  --memory MB           packet memory (default 1024)\n"
@@ -76,6 +77,7 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
                   .cksum = !o->soft_cksum,
                   .rx_desc = rx_desc,
                   .two_cores = o->two_cores,
+                  .n_workers = o->workers,
                   /* Besides those that are posted: windows of 64 KB for all, but no more than 256 MB. */
                   .mbufs = rx_desc + RTE_MIN(RTE_MAX(o->conns * 64, 8192u), (256u << 20) / buffer),
                   .memory_mb = o->memory_mb / 4 * 3, /* the rest is the generator's */
@@ -132,7 +134,7 @@ static void start_eal(uint32_t memory_mb, int cpu, bool two_cores, bool may_huge
 
 enum option_id {
     OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
-    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
+    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_WORKERS, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -151,6 +153,7 @@ static const struct option options[] = {
     {"evict", no_argument, NULL, OPT_EVICT},
     {"soft-cksum", no_argument, NULL, OPT_SOFT_CKSUM},
     {"two-cores", no_argument, NULL, OPT_TWO_CORES},
+    {"workers", required_argument, NULL, OPT_WORKERS},
     {"counted", no_argument, NULL, OPT_COUNTED},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"memory", required_argument, NULL, OPT_MEMORY},
@@ -193,6 +196,7 @@ int main(int argc, char **argv)
         case OPT_EVICT: o.evict = true; break;
         case OPT_SOFT_CKSUM: o.soft_cksum = true; break;
         case OPT_TWO_CORES: o.two_cores = true; break;
+        case OPT_WORKERS: o.workers = number(optarg, 1, RB_MAX_WORKERS); break;
         case OPT_COUNTED: o.counted = true; break;
         case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
         case OPT_MEMORY: o.memory_mb = number(optarg, 64, 1u << 20); break;

@@ -166,9 +166,16 @@ void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64
         hr_worker_ask_policy(rb_proxy_worker(p, i), p->policy);
         hr_worker_ask_relink(rb_proxy_worker(p, i), 1);
     }
-    p->stats = p->worker->stats;
     if (cfg->two_cores && rte_eal_remote_launch(hr_worker_main, p->worker, rte_get_next_lcore(-1, 1, 0)) != 0)
         die("the worker does not start on a core of its own");
+}
+
+uint64_t rb_proxy_counter(const struct rb_proxy *p, enum hr_counter c)
+{
+    uint64_t sum = p->worker->stats->counters[c];
+    for (uint32_t i = 1; i < p->group.n_workers; i++)
+        sum += p->more[i - 1].worker->stats->counters[c];
+    return sum;
 }
 
 uint32_t rb_proxy_held(const struct rb_proxy *p)

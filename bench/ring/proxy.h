@@ -31,7 +31,6 @@ struct rb_proxy {
     struct hr_port port;
     struct hr_worker_group group;
     struct hr_worker *worker;
-    struct hr_stats *stats;
     struct rb_card card;        /* one core */
     struct rte_ring *to, *from; /* two cores: frames to the worker, from the worker */
     /* Those behind the first, with their queues of the same card. */
@@ -59,5 +58,7 @@ static inline struct rb_card *rb_proxy_card(struct rb_proxy *p, uint32_t i)
     return i == 0 ? &p->card : &p->more[i - 1].card;
 }
 
+/* A counter, of all workers together. */
+uint64_t rb_proxy_counter(const struct rb_proxy *p, enum hr_counter c);
 /* Receive buffers that connections of the first worker hold. */
 uint32_t rb_proxy_held(const struct rb_proxy *p);

@@ -59,7 +59,7 @@ static uint64_t answers(uint64_t ns)
 
 static uint64_t drops(enum hr_drop d)
 {
-    return l.proxy.stats->drops[d];
+    return l.proxy.worker->stats->drops[d];
 }
 
 /* Every client that is up and does not stall keeps a request under way. */
