@@ -63,19 +63,32 @@ static bool arrives_here(void *arg, const struct hr_flow *flow)
     return true;
 }
 
-/* Gives away what other workers own; returns how many segments are left. */
+/* Gives away what other workers own; returns how many segments are left. Where cards keep flows together, the local
+ * port tells of nearly every segment that it is ours: it lies in our share, or it is a listener's. */
 static uint32_t keep_ours(struct hr_worker *w, struct rte_mbuf **segs, uint32_t n)
 {
-    uint32_t kept = 0;
+    const struct hr_steer *steer = &w->group->steer;
+    uint32_t kept = 0, shared = (uint32_t)steer->source_port_max - steer->source_port_min;
+    uint16_t first, last;
     bool ours = false; /* the one before; what was given away must not be looked at any more */
+
+    hr_steer_ports(steer, w->id, &first, &last);
     for (uint32_t i = 0; i < n; i++) {
         struct rte_mbuf *m = segs[i];
+        uint32_t port = rte_be_to_cpu_16(rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *)->dst_port);
+        bool plain = port - first <= (uint32_t)last - first ||
+                     (steer->by_arrival && port - steer->source_port_min > shared);
+        if (plain && !opens(m)) {
+            ours = true;
+            segs[kept++] = m;
+            continue;
+        }
         if (!ours || !hr_segment_same_flow(segs[kept - 1], m) || opens(m)) {
             struct hr_flow flow;
             hr_segment_flow(m, &flow);
             if (opens(m))
                 learn_queue(w, &flow, m);
-            uint32_t owner = hr_steer_owner(&w->group->steer, &flow);
+            uint32_t owner = hr_steer_owner(steer, &flow);
             ours = owner == w->id || owner == HR_STEER_ARRIVAL;
             if (!ours) {
                 give(w, owner, m);
