@@ -122,6 +122,52 @@ static void test_no_coalescing_into_shared(void **state)
     hr_pieceq_clear(&ctx, &q);
 }
 
+/* Packets from a port: headers cut off, chains cut up, crumbs together, over the ends of chunks. */
+static void test_push_packets(void **state)
+{
+    struct rte_mbuf *pkts[40];
+    struct hr_pieceq q;
+    uint32_t bytes = 0;
+    (void)state;
+    hr_pieceq_init(&q);
+    for (uint32_t i = 0; i < 40; i++) { /* the last bytes of one are followed by the first of the next */
+        uint32_t len = i % 10 == 7 ? 20 : 300 + i;
+        pkts[i] = received(8 + len, (uint8_t)(bytes - 8));
+        if (i % 10 == 3) {
+            struct rte_mbuf *tail = received(270, (uint8_t)(bytes + len));
+            assert_int_equal(rte_pktmbuf_chain(pkts[i], tail), 0);
+            len += 270;
+        }
+        bytes += len;
+    }
+    assert_int_equal(hr_pieceq_push_packets_take(&ctx, &q, pkts, 40, 8), 40);
+    assert_int_equal(q.bytes, bytes);
+    assert_int_equal(q.n_pieces, 40 + 4 - 4); /* tails of chains stand alone, crumbs with those before them */
+    assert_int_equal(ctx.held, q.n_pieces);
+    assert_counts_up(&q, 0);
+    hr_pieceq_clear(&ctx, &q);
+}
+
+static void test_push_packets_without_chunks(void **state)
+{
+    struct rte_mbuf *pkts[HR_PIECE_CHUNK_N + 4];
+    void *chunks[64];
+    struct hr_pieceq q;
+    uint32_t n = 0;
+    (void)state;
+    hr_pieceq_init(&q);
+    push(&q, 300, 0);
+    while (n < 64 && rte_mempool_get(ctx.chunk_pool, &chunks[n]) == 0)
+        n++;
+    for (uint32_t i = 0; i < RTE_DIM(pkts); i++)
+        pkts[i] = received(300, (uint8_t)(300 * (i + 1)));
+    assert_int_equal(hr_pieceq_push_packets_take(&ctx, &q, pkts, RTE_DIM(pkts), 0), HR_PIECE_CHUNK_N - 1);
+    assert_int_equal(q.n_pieces, HR_PIECE_CHUNK_N);
+    assert_counts_up(&q, 0);
+    rte_mempool_put_bulk(ctx.chunk_pool, chunks, n);
+    hr_pieceq_clear(&ctx, &q);
+}
+
 static void test_push_bytes(void **state)
 {
     struct hr_pieceq q;
@@ -741,6 +787,8 @@ int main(void)
         T(test_push_and_drop),
         T(test_small_pieces_coalesce),
         T(test_no_coalescing_into_shared),
+        T(test_push_packets),
+        T(test_push_packets_without_chunks),
         T(test_push_bytes),
         T(test_move_splits),
         T(test_move_without_chunks_moves_nothing),
