@@ -156,11 +156,6 @@ void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q);
  * off + len <= q->bytes. */
 void hr_pieceq_peek(const struct hr_pieceq *q, uint32_t off, void *dst, uint32_t len);
 
-/* Overwrites len bytes at byte offset off. Where a touched buffer is not writable (shared), that piece is
- * first replaced by a private copy of its range (counted as edited_bytes). NOMEM: nothing was written. */
-HR_MUST_CHECK int hr_pieceq_overwrite(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t off,
-                                      const void *src, uint32_t len);
-
 /* A position inside a queue, for walking without consuming. Any push or move at the end keeps it valid; a
  * drop at the front of bytes before it keeps it valid too (unless its own piece is released); everything
  * else invalidates it. */

@@ -246,74 +246,6 @@ static void test_move_without_chunks_moves_nothing(void **state)
     hr_pieceq_clear(&ctx, &b);
 }
 
-static void test_overwrite_in_place(void **state)
-{
-    struct hr_pieceq q;
-    uint8_t got[4];
-    (void)state;
-    hr_pieceq_init(&q);
-    push(&q, 500, 0);
-    push(&q, 500, 0);
-    struct rte_mbuf *first = q.first->piece[0].mbuf;
-    assert_int_equal(hr_pieceq_overwrite(&ctx, &q, 498, "abcd", 4), 0); /* over the seam */
-    hr_pieceq_peek(&q, 498, got, 4);
-    assert_memory_equal(got, "abcd", 4);
-    assert_ptr_equal(q.first->piece[0].mbuf, first);
-    assert_int_equal(stats.counters[HR_CTR_edited_bytes], 0);
-    hr_pieceq_clear(&ctx, &q);
-}
-
-/* A shared buffer keeps its bytes; the queue shows the new ones, and only they were copied. */
-static void test_overwrite_shared(void **state)
-{
-    struct hr_pieceq a, b;
-    uint8_t all[2000];
-    (void)state;
-    hr_pieceq_init(&a);
-    hr_pieceq_init(&b);
-    push(&a, 2000, 0);
-    assert_int_equal(hr_pieceq_move(&ctx, &b, &a, 1000), 0);
-    struct rte_mbuf *shared = b.first->piece[0].mbuf;
-    assert_int_equal(hr_pieceq_overwrite(&ctx, &b, 400, "wxyz", 4), 0);
-    assert_int_equal(b.n_pieces, 3);
-    assert_int_equal(b.bytes, 1000);
-    assert_int_equal(stats.counters[HR_CTR_edited_bytes], 4);
-    hr_pieceq_peek(&b, 0, all, 1000);
-    for (unsigned i = 0; i < 1000; i++)
-        assert_int_equal(all[i], i >= 400 && i < 404 ? "wxyz"[i - 400] : (uint8_t)i);
-    assert_int_equal(rte_pktmbuf_mtod(shared, uint8_t *)[400], (uint8_t)400);
-    assert_counts_up(&a, (uint8_t)1000);
-    hr_pieceq_clear(&ctx, &a);
-    hr_pieceq_clear(&ctx, &b);
-}
-
-/* The same in a full chunk, where the cut needs a new one. */
-static void test_overwrite_shared_in_full_chunk(void **state)
-{
-    (void)state;
-    for (unsigned at = 0; at < HR_PIECE_CHUNK_N; at++) {
-        struct hr_pieceq q;
-        struct rte_mbuf *refs[HR_PIECE_CHUNK_N];
-        uint8_t want[HR_PIECE_CHUNK_N * 700], got[sizeof(want)];
-        hr_pieceq_init(&q);
-        for (unsigned i = 0; i < HR_PIECE_CHUNK_N; i++) {
-            push(&q, 700, (uint8_t)i);
-            refs[i] = q.first->piece[i].mbuf;
-            rte_mbuf_refcnt_update(refs[i], 1);
-        }
-        hr_pieceq_peek(&q, 0, want, sizeof(want));
-        memcpy(want + 700 * at + 400, "0123456789", 10);
-        assert_int_equal(hr_pieceq_overwrite(&ctx, &q, 700 * at + 400, "0123456789", 10), 0);
-        hr_pieceq_peek(&q, 0, got, sizeof(got));
-        assert_memory_equal(got, want, sizeof(want));
-        assert_int_equal(q.n_pieces, HR_PIECE_CHUNK_N + 2);
-        push(&q, 700, 0);
-        hr_pieceq_clear(&ctx, &q);
-        for (unsigned i = 0; i < HR_PIECE_CHUNK_N; i++)
-            rte_pktmbuf_free_seg(refs[i]);
-    }
-}
-
 static void test_iterator_survives_push_and_drop(void **state)
 {
     struct hr_pieceq q;
@@ -632,15 +564,7 @@ static void test_against_model(void **state)
             hr_pieceq_drop(&ctx, &b, n);
             memmove(model_b, model_b + n, nb -= n);
             break;
-        case 4: {
-            n = RTE_MIN(n, 64u);
-            if (nb < n)
-                break;
-            uint32_t off = nb == n ? 0 : (uint32_t)rand() % (nb - n);
-            if (hr_pieceq_overwrite(&ctx, &b, off, bytes, n) == 0)
-                memcpy(model_b + off, bytes, n);
-            break;
-        }
+        case 4:
         case 5:
         case 6: { /* what is on the wire arrives, something else leaves */
             unsigned slot = (unsigned)rand() % RTE_DIM(ring);
@@ -792,9 +716,6 @@ int main(void)
         T(test_push_bytes),
         T(test_move_splits),
         T(test_move_without_chunks_moves_nothing),
-        T(test_overwrite_in_place),
-        T(test_overwrite_shared),
-        T(test_overwrite_shared_in_full_chunk),
         T(test_iterator_survives_push_and_drop),
         T(test_attach),
         T(test_attach_without_mbufs),
