@@ -68,6 +68,8 @@ static void emit_change(void *arg, const char *key, const char *from, const char
             reload->next->limits.max_connections > reload->daemon->at_start->limits.max_connections;
     else if (strcmp(key, "limits.hold_max_bytes") == 0)
         needs_restart = reload->next->limits.hold_max_bytes > reload->daemon->at_start->limits.hold_max_bytes;
+    else if (strcmp(key, "tls") == 0)
+        needs_restart = !hr_config_speaks_tls(reload->daemon->at_start);
     hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");
     json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:b}", "key", key, "from", from, "to", to,
                                              "restart", needs_restart));

@@ -47,7 +47,7 @@ uint64_t hr_control_deadline(const struct hr_control *control)
 /* Handshakes that take too long, whoever is to blame. */
 void hr_control_sweep(struct hr_control *control, uint64_t now_us)
 {
-    if (now_us < control->next_sweep_us)
+    if (now_us < hr_control_deadline(control))
         return;
     control->next_sweep_us = now_us + HR_CONTROL_SWEEP_US;
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {

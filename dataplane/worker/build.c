@@ -329,14 +329,6 @@ static int build_tcp(struct hr_worker *w)
     return hr_tcp_create(&cfg, w->now_us, &w->tcp);
 }
 
-static bool speaks_tls(const struct hr_config *config)
-{
-    for (uint32_t i = 0; i < config->n_listeners; i++)
-        if (config->listeners[i].policy.tls)
-            return true;
-    return config->cluster.tls.on;
-}
-
 /* Both legs of every session may speak TLS; expanded keys are kept for those that are busy. */
 static int build_rec(struct hr_worker *w)
 {
@@ -348,7 +340,7 @@ static int build_rec(struct hr_worker *w)
         .bufs = &w->bufs,
         .stats = w->stats,
     };
-    return speaks_tls(config) ? hr_rec_create(&cfg, &w->rec) : 0;
+    return hr_config_speaks_tls(config) ? hr_rec_create(&cfg, &w->rec) : 0;
 }
 
 static int build_proxy(struct hr_worker *w)

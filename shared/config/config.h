@@ -227,6 +227,9 @@ struct hr_config_errors {
  * The caller allocates (the struct is some 100 KB). */
 HR_MUST_CHECK int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_config_errors *errors);
 
+/* On either leg: what workers need for it is set up at their start alone. */
+bool hr_config_speaks_tls(const struct hr_config *config);
+
 /* Every difference between two configurations that a reload can apply, one line each, through emit; and
  * whether something differs that needs a restart (named through emit_restart). */
 void hr_config_diff(const struct hr_config *from, const struct hr_config *to,

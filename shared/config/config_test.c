@@ -628,6 +628,8 @@ static void differences(void **s)
     assert_string_equal(diff_of(", \"b-2.example.internal:9092\"", ""),
                         "cluster.bootstrap: b-1.example.internal:9092, b-2.example.internal:9092 -> "
                         "b-1.example.internal:9092\n");
+    assert_string_equal(diff_of("    enabled = false;", "    enabled = true;"),
+                        "cluster.tls.enabled: false -> true\ntls: nowhere -> somewhere (restart)\n");
     assert_string_equal(diff_of("\"127.0.0.1:9644\";", "\"\";"), "control.metrics_address: 127.0.0.1:9644 -> :0 (restart)\n");
 }
 

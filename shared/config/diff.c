@@ -213,6 +213,14 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
     }
 }
 
+bool hr_config_speaks_tls(const struct hr_config *config)
+{
+    for (uint32_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].policy.tls)
+            return true;
+    return config->cluster.tls.on;
+}
+
 void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
                     void (*emit)(void *arg, const char *key, const char *from_value, const char *to_value,
                                  bool needs_restart),
@@ -245,4 +253,6 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);
     diff_text(&d, "control.metrics_address", &a, &b, true);
     diff_listeners(&d, from, to);
+    if (hr_config_speaks_tls(to) && !hr_config_speaks_tls(from))
+        emit(arg, "tls", "nowhere", "somewhere", true);
 }
