@@ -88,6 +88,8 @@ int hr_plain_check(struct hr_plain_cache *cache, struct hr_attempts *attempts, c
     int err;
 
     known = lookup(arg, plain->user, HR_SHA256, &verifier) || lookup(arg, plain->user, HR_SHA512, &verifier);
+    if (!known) /* as costly as most who are known */
+        (void)lookup(arg, plain->user, HR_SHA256, &verifier);
     if ((err = mac_of(cache, &verifier, plain, mac)))
         goto out;
     memcpy(&place, mac, sizeof(place));

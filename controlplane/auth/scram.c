@@ -50,7 +50,7 @@ int hr_scram_derive(enum hr_digest hash, const char *password, size_t password_l
 int hr_scram_decoy(enum hr_digest hash, const uint8_t secret[32], const char *user, uint32_t iterations,
                    struct hr_scram_verifier *ret_verifier)
 {
-    struct hr_scram_verifier v = {.hash = hash, .iterations = iterations, .salt_len = 16};
+    struct hr_scram_verifier v = {.hash = hash, .iterations = iterations, .salt_len = HR_SCRAM_SALT_LEN};
     uint8_t out[HR_DIGEST_MAX];
     int err = hr_hmac(hash, secret, 32, user, strlen(user), out);
 

@@ -25,6 +25,7 @@
 #define HR_SCRAM_ITERATIONS_MIN 4096
 #define HR_SCRAM_ITERATIONS_MAX 16384
 #define HR_SCRAM_SALT_MAX       64
+#define HR_SCRAM_SALT_LEN       24 /* of salts made here, for users and decoys alike: nobody is told apart by it */
 #define HR_SCRAM_USER_MAX       256 /* with the NUL */
 #define HR_SCRAM_PASSWORD_MAX   1024
 #define HR_SCRAM_NONCE_MAX      256 /* client's and server's part together, with the NUL */

@@ -64,7 +64,8 @@ bool hr_users_lookup(void *arg, const char *name, enum hr_digest hash, struct hr
     /* As costly, and of as many iterations, as the users that there are. Without memory it is a login that fails. */
     if (hr_scram_decoy(hash, users->secret, name, users->n ? users->table[0].verifier.iterations : HR_SCRAM_ITERATIONS_MIN,
                        ret_verifier) != 0)
-        *ret_verifier = (struct hr_scram_verifier){.hash = hash, .iterations = HR_SCRAM_ITERATIONS_MIN, .salt_len = 16};
+        *ret_verifier = (struct hr_scram_verifier){.hash = hash, .iterations = HR_SCRAM_ITERATIONS_MIN,
+                                                          .salt_len = HR_SCRAM_SALT_LEN};
     return false;
 }
 
@@ -136,7 +137,7 @@ int hr_users_set(struct hr_users *users, const char *name, const char *password,
 {
     static const enum hr_digest hashes[] = {HR_SHA256, HR_SHA512};
     struct hr_user made[2] = {0};
-    uint8_t salt[24];
+    uint8_t salt[HR_SCRAM_SALT_LEN];
     int err = 0;
 
     if (!hr_users_name_ok(name))

@@ -74,7 +74,10 @@ void hr_control_forget(struct hr_control *control, struct hr_control_conn *c)
 {
     hr_control_drop(control, c, true);
     hr_control_count_handshake(control, c, -1);
-    control->n_handshakes_all -= c->handshake;
+    if (c->handshake) {
+        control->n_handshakes_all--;
+        hr_proxy_handshake_over(control->cfg.proxy, c->source);
+    }
     c->handshake = false;
     c->used = false;
     c->owed = 0;

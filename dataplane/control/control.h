@@ -24,6 +24,9 @@ struct hr_proxy;
 
 /* At once per worker; metadata needs one, handshakes will need many. */
 #define HR_CONTROL_MAX_CONNS 1024
+/* Of these, so many are never for clients' handshakes: a handshake may need one more, for its broker, and metadata has
+ * to go on. */
+#define HR_CONTROL_KEPT_CONNS (HR_CONTROL_MAX_CONNS / 2 + 32)
 /* Commands handled per turn at most, so that packets do not wait. */
 #define HR_CONTROL_BATCH 32
 /* Steps of a session listing per turn at most; each looks at a bounded part of the table. */
@@ -64,7 +67,7 @@ HR_MUST_CHECK bool hr_control_sleep_begin(struct hr_control *control);
 void hr_control_sleep_end(struct hr_control *control);
 /* A client's connection that was accepted for the control plane to do the handshake on: of that listener of the
  * policy of now, for so long. Returns its leg; NULL: no room. It waits when no control plane is attached. */
-struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener,
+struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
                                    uint32_t timeout_ms, uint64_t now_us);
 /* The proxy has adopted another policy: listeners may have other places. */
 void hr_control_policy_changed(struct hr_control *control);

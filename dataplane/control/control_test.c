@@ -580,7 +580,7 @@ static void test_both_legs_handed_over(void **state)
 static void test_handshakes_are_bounded(void **state)
 {
     struct pr_peer *peers[6];
-    need_handshakes(3, 1000);
+    need_handshakes(12, 1000); /* a quarter of them for one address */
     for (int i = 0; i < 4; i++)
         peers[i] = pr_connect(&r, 9092);
     run(50 * PR_MS);
@@ -593,6 +593,12 @@ static void test_handshakes_are_bounded(void **state)
     assert_int_equal(heard.n[HR_EV_CONN_FAILED], 3);
     for (int i = 0; i < 4; i++)
         assert_true(peers[i]->failed);
+    /* Others have all places. */
+    hr_proxy_set_handshakes(r.proxy, 0, 12);
+    peers[0] = pr_connect(&r, 9092);
+    run(50 * PR_MS);
+    assert_true(peers[0]->failed);
+    assert_int_equal(PR_DROPS(&r, handshake_limit), 2);
     /* There is room again, but one address gets a quarter of the rate only: 10 a second, the first tenth at once. */
     need_handshakes(1000, 40);
     for (int i = 0; i < 6; i++)

@@ -6,8 +6,10 @@
 #include "shared/tls/start.h"
 
 struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener,
-                                   uint32_t timeout_ms, uint64_t now_us)
+                                   uint32_t source, uint32_t timeout_ms, uint64_t now_us)
 {
+    if (control->n_handshakes_all >= HR_CONTROL_MAX_CONNS - HR_CONTROL_KEPT_CONNS)
+        return NULL;
     struct hr_control_conn *c = hr_control_take(control);
     if (!c)
         return NULL;
@@ -15,6 +17,7 @@ struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_con
     c->leg.conn = conn;
     c->hold = c->handshake = true;
     c->listener = listener;
+    c->source = source;
     c->accepted_us = now_us;
     c->deadline_us = now_us + timeout_ms * 1000ULL;
     c->owed = OWED_ACCEPTED;
@@ -32,9 +35,12 @@ void hr_control_policy_changed(struct hr_control *control)
         hr_proxy_set_handshakes(control->cfg.proxy, i, 0);
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
         struct hr_control_conn *c = &control->conns[i];
-        if (!c->used || !c->handshake || !c->leg.conn)
+        if (!c->used || !c->handshake)
             continue;
-        c->listener = (uint16_t)hr_proxy_listener_of(control->cfg.proxy, c->leg.conn);
+        /* Whose connection has gone is in nobody's count any more. */
+        c->listener = HR_POLICY_MAX_LISTENERS;
+        if (c->leg.conn)
+            c->listener = (uint16_t)hr_proxy_listener_of(control->cfg.proxy, c->leg.conn);
         hr_control_count_handshake(control, c, 1);
     }
 }
@@ -77,16 +83,6 @@ static void let_go(struct hr_control_conn *c, struct hr_join_leg *ret_leg, uint3
     c->leg.conn = NULL;
 }
 
-/* It is not: ends it. */
-static void take_back(struct hr_control *control, struct hr_control_conn *c, const struct hr_join_leg *leg)
-{
-    c->leg.conn = leg->conn;
-    hr_control_drop(control, c, true);
-    c->failure = HR_TCP_FAIL_ABORTED;
-    c->owed |= OWED_FAILED;
-    hr_control_tell(control, c);
-}
-
 static int start_session(struct hr_control *control, const struct hr_msg *msg, const struct hr_session_start *start,
                          struct hr_control_conn *c, struct hr_control_conn *broker)
 {
@@ -103,7 +99,7 @@ static int start_session(struct hr_control *control, const struct hr_msg *msg, c
         return 0;
     c->leg.conn = legs[0].conn;
     if (broker)
-        take_back(control, broker, &legs[1]);
+        broker->leg.conn = legs[1].conn;
     return err;
 }
 
@@ -122,24 +118,22 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
     struct hr_control_conn *c = hr_control_find(control, msg->id), *broker = NULL;
     if (msg->u.start.broker)
         broker = hr_control_find(control, msg->u.start.broker);
-    if (c && c->leg.conn && c->handshake && broker != c && (broker || !msg->u.start.broker)) {
-        if (start_session(control, msg, &start, c, broker) == 0) {
-            if (broker)
-                hr_control_forget(control, broker);
-            c->owed = OWED_STARTED;
-        } else {
-            HR_DROP(control->cfg.stats, handshake_refused);
-            hr_control_drop(control, c, true);
-            c->failure = HR_TCP_FAIL_ABORTED;
-            c->owed |= OWED_FAILED;
-        }
+    if (broker && broker->handshake) /* a client's is nobody's broker */
+        broker = NULL;
+    bool lasts = c && c->leg.conn && !(c->owed & OWED_OVER) && c->handshake;
+    bool broker_lasts = broker ? !(broker->owed & OWED_OVER) : !msg->u.start.broker;
+    if (lasts && broker_lasts && start_session(control, msg, &start, c, broker) == 0) {
+        c->owed = OWED_STARTED;
         hr_control_tell(control, c);
-    } else if (c && c->leg.conn) { /* the broker's connection has gone meanwhile */
+    } else if (c && c->leg.conn) { /* or one of the two has gone meanwhile */
         HR_DROP(control->cfg.stats, handshake_refused);
         hr_control_drop(control, c, true);
         c->failure = HR_TCP_FAIL_ABORTED;
         c->owed |= OWED_FAILED;
         hr_control_tell(control, c);
     }
+    /* Part of a session by now, or of nothing: nobody else will end it. */
+    if (broker)
+        hr_control_forget(control, broker);
     hr_tls_wipe(&start, sizeof(start));
 }

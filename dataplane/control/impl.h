@@ -9,6 +9,7 @@
 
 /* News owed to the control plane about one connection. */
 enum owed { OWED_OPENED = 1, OWED_FAILED = 2, OWED_EOF = 4, OWED_CLOSED = 8, OWED_ACCEPTED = 16, OWED_STARTED = 32 };
+#define OWED_OVER (OWED_FAILED | OWED_CLOSED) /* the connection is at its end */
 
 struct hr_control_conn {
     struct hr_leg leg; /* the first member; leg.conn NULL: the TCP connection is gone, news may be owed */
@@ -22,6 +23,7 @@ struct hr_control_conn {
     bool handshake;    /* a client's: counts for its listener, and has a deadline */
     bool fin;          /* FIN has arrived */
     uint16_t listener; /* in the policy of now; HR_POLICY_MAX_LISTENERS: gone */
+    uint32_t source;   /* of a handshake: hr_proxy_handshake_over() */
     uint32_t told;     /* held bytes that went up */
     uint64_t accepted_us, deadline_us;
     uint32_t generation;

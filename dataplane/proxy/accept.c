@@ -1,4 +1,5 @@
 /* Who may open a session: the policy's answer to a SYN, and what happens when the handshake is done. */
+#include <rte_common.h>
 #include <stdatomic.h>
 
 #include "dataplane/proxy/impl.h"
@@ -74,19 +75,27 @@ static bool needs_handshake(const struct hr_policy *policy, const struct hr_poli
     return listener->mode == HR_LISTENER_KAFKA && (listener->tls || policy->cluster_tls);
 }
 
+/* Where a client is counted. An IPv6 host owns its /64 and all addresses in it. */
+static uint32_t source_of(const struct hr_proxy *proxy, const struct hr_addr *client)
+{
+    size_t len = hr_addr_is_v4(client) ? sizeof(*client) : sizeof(*client) / 2;
+    return (uint32_t)(hr_siphash(proxy->cfg.port_key, client, len) % HR_RATE_CLIENTS);
+}
+
 /* A handshake costs the control plane's time, of which there is one core: bounded for the listener, and for one
- * client address, which gets a quarter of the rate. */
+ * source, which gets a quarter of the rate and of the places. */
 static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_policy_listener *listener,
-                                      const struct hr_addr *client, uint64_t now_us)
+                                      uint32_t source, uint64_t now_us)
 {
     uint32_t index = (uint32_t)(listener - proxy->policy->listeners), under_way = 0, rate = listener->handshake_rate;
-    uint64_t now_ns = now_us * 1000, hash = hr_siphash(proxy->cfg.port_key, client, sizeof(*client));
+    uint64_t now_ns = now_us * 1000;
     uint64_t *of_listener = &proxy->handshakes_of_listener[index];
-    uint64_t *of_client = &proxy->handshakes_of_clients[hash % HR_RATE_CLIENTS];
+    uint64_t *of_client = &proxy->handshakes_of_clients[source];
 
     for (uint32_t i = 0; i < proxy->cfg.n_workers; i++)
         under_way += atomic_load_explicit(&proxy->cfg.counts[i].handshakes[index], memory_order_relaxed);
-    if (under_way >= listener->max_handshakes)
+    if (under_way >= listener->max_handshakes ||
+        proxy->handshakes_from[source] >= RTE_MAX(listener->max_handshakes / 4, 1u))
         return HR_DROP_handshake_limit;
     if (!hr_rate_conforms(*of_listener, now_ns) || !hr_rate_conforms(*of_client, now_ns))
         return HR_DROP_handshake_rate;
@@ -98,15 +107,18 @@ static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_po
 static struct hr_leg *hand_up(struct hr_proxy *proxy, struct hr_tcp_conn *conn,
                               const struct hr_policy_listener *listener, uint64_t now_us)
 {
-    enum hr_drop refusal = handshake_refused(proxy, listener, &hr_tcp_flow(conn)->remote, now_us);
+    uint32_t source = source_of(proxy, &hr_tcp_flow(conn)->remote);
+    enum hr_drop refusal = handshake_refused(proxy, listener, source, now_us);
     struct hr_leg *leg = NULL;
 
     if (refusal == HR_DROP_MAX) {
         leg = proxy->cfg.hand_up(proxy->cfg.owner, conn, (uint16_t)(listener - proxy->policy->listeners),
-                                 listener->handshake_timeout_ms);
+                                 source, listener->handshake_timeout_ms);
         refusal = HR_DROP_handshake_limit;
     }
-    if (!leg) {
+    if (leg) {
+        proxy->handshakes_from[source]++;
+    } else {
         proxy->cfg.stats->drops[refusal]++;
         hr_tcp_abort(proxy->cfg.tcp, conn);
     }
@@ -156,6 +168,11 @@ uint32_t hr_proxy_listener_of(const struct hr_proxy *proxy, const struct hr_tcp_
         proxy->policy ? hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id) : NULL;
 
     return listener ? (uint32_t)(listener - proxy->policy->listeners) : HR_POLICY_MAX_LISTENERS;
+}
+
+void hr_proxy_handshake_over(struct hr_proxy *proxy, uint32_t source)
+{
+    proxy->handshakes_from[source]--;
 }
 
 void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n)

@@ -50,6 +50,7 @@ struct hr_proxy {
     uint32_t next_port[HR_PORT_COUNTERS];
     uint64_t rate_of_all, rate_of_clients[HR_RATE_CLIENTS]; /* ns, see connect.c */
     uint64_t handshakes_of_listener[HR_POLICY_MAX_LISTENERS], handshakes_of_clients[HR_RATE_CLIENTS]; /* the same */
+    uint32_t handshakes_from[HR_RATE_CLIENTS]; /* under way */
     uint64_t rng;
     uint32_t sweep_index;
     uint64_t next_sweep_us;

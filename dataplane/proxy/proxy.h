@@ -50,7 +50,8 @@ struct hr_proxy_config {
     void (*hint)(void *owner, uint16_t listener, int32_t node_id);
     /* A client's connection that needs the control plane first: gives it, and returns the leg that it became; NULL:
      * no room, it is the caller's again. */
-    struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms);
+    struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
+                              uint32_t timeout_ms);
     /* An event for the log; msg->u.log is filled, the rest is the callee's. */
     void (*log)(void *owner, struct hr_msg *msg);
 };
@@ -80,6 +81,8 @@ bool hr_proxy_run(struct hr_proxy *proxy, uint64_t now_us);
 /* Timeouts, a bounded number of sessions per call; returns the time to be called again. */
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us);
 
+/* A handshake that hand_up() took with this source is over, whatever became of it. */
+void hr_proxy_handshake_over(struct hr_proxy *proxy, uint32_t source);
 /* Handshakes under way on this worker, by listener, for the limit over all workers. */
 void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n);
 /* The listener of a client's connection in the policy of now; HR_POLICY_MAX_LISTENERS: none any more. */

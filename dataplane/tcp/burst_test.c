@@ -313,6 +313,15 @@ static struct rte_mbuf *make_wanted(const struct side *s, const struct wanted *w
         memcpy(rte_pktmbuf_append(tail, (uint16_t)n), rte_pktmbuf_mtod_offset(m, void *, m->data_len), n);
         m->next = tail;
         m->nb_segs = 2;
+        if (n % 2 == 1 && n > 2) { /* of three */
+            struct rte_mbuf *last = rte_pktmbuf_alloc(bufs.rx_pool);
+            assert_non_null(last);
+            tail->data_len = (uint16_t)(n / 2);
+            memcpy(rte_pktmbuf_append(last, (uint16_t)(n - n / 2)), rte_pktmbuf_mtod_offset(tail, void *, n / 2),
+                   n - n / 2);
+            tail->next = last;
+            m->nb_segs = 3;
+        }
     }
     hr_segment_set_addrs(m, &peer, &us);
     return m;

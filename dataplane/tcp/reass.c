@@ -12,15 +12,18 @@
 
 struct rte_mbuf *hr_tcp_trim_head(struct rte_mbuf *m, uint32_t n)
 {
+    uint16_t segs = m != NULL ? m->nb_segs : 0;
     while (m != NULL && n >= m->data_len) {
         struct rte_mbuf *next = m->next;
         n -= m->data_len;
+        segs--;
         m->next = NULL;
         m->nb_segs = 1;
         rte_pktmbuf_free_seg(m);
         m = next;
     }
     if (m != NULL) {
+        m->nb_segs = segs; /* only the head of a chain knows */
         m->data_off = (uint16_t)(m->data_off + n);
         m->data_len = (uint16_t)(m->data_len - n);
     }

@@ -193,10 +193,11 @@ static void log_event(void *arg, struct hr_msg *msg)
     hr_control_report(((struct hr_worker *)arg)->control, msg);
 }
 
-static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms)
+static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
+                              uint32_t timeout_ms)
 {
     struct hr_worker *w = arg;
-    return hr_control_accepted(w->control, conn, listener, timeout_ms, w->now_us);
+    return hr_control_accepted(w->control, conn, listener, source, timeout_ms, w->now_us);
 }
 
 /* ---- creation --------------------------------------------------------------------------------------- */

@@ -83,7 +83,7 @@ static const char *check_kafka(const struct hr_policy_listener *l)
     return NULL;
 }
 
-static const char *check_listener(const struct hr_policy_listener *l)
+static const char *check_listener(const struct hr_policy_listener *l, bool cluster_tls)
 {
     if (!terminated(l->name, sizeof(l->name)) || l->name[0] == '\0')
         return "listener: name empty or not terminated";
@@ -98,10 +98,11 @@ static const char *check_listener(const struct hr_policy_listener *l)
     if (l->connect_timeout_ms < HR_CONNECT_TIMEOUT_MIN_MS || l->connect_timeout_ms > HR_TIMEOUT_MAX_MS ||
         l->idle_timeout_ms > HR_TIMEOUT_MAX_MS || l->request_timeout_ms > HR_TIMEOUT_MAX_MS)
         return "listener: timeout out of range";
-    if (l->tls && (l->handshake_timeout_ms < HR_HANDSHAKE_TIMEOUT_MIN_MS ||
-                   l->handshake_timeout_ms > HR_HANDSHAKE_TIMEOUT_MAX_MS || l->max_handshakes == 0 ||
-                   l->max_handshakes > HR_HANDSHAKES_MAX || l->handshake_rate == 0 ||
-                   l->handshake_rate > HR_HANDSHAKE_RATE_MAX))
+    bool handshakes = l->tls || (cluster_tls && l->mode == HR_LISTENER_KAFKA);
+    if (handshakes && (l->handshake_timeout_ms < HR_HANDSHAKE_TIMEOUT_MIN_MS ||
+                       l->handshake_timeout_ms > HR_HANDSHAKE_TIMEOUT_MAX_MS || l->max_handshakes == 0 ||
+                       l->max_handshakes > HR_HANDSHAKES_MAX || l->handshake_rate == 0 ||
+                       l->handshake_rate > HR_HANDSHAKE_RATE_MAX))
         return "listener: a limit of handshakes is out of range";
     if (l->mode == HR_LISTENER_TCP && (l->tls || l->by_name))
         return "listener: TLS is for listeners of mode kafka";
@@ -155,7 +156,7 @@ static const char *check(const struct hr_policy *p)
 {
     const char *why = check_head(p);
     for (uint32_t i = 0; why == NULL && i < p->n_listeners; i++) {
-        why = check_listener(&p->listeners[i]);
+        why = check_listener(&p->listeners[i], p->cluster_tls);
         for (uint32_t j = 0; why == NULL && j < i; j++) {
             if (listeners_overlap(&p->listeners[i], &p->listeners[j]))
                 why = "two listeners share a port of one address";

@@ -262,9 +262,10 @@ static void log_event(void *owner, struct hr_msg *msg)
     rig->last_log[msg->u.log.event] = *msg;
 }
 
-static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t timeout_ms)
+static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
+                              uint32_t timeout_ms)
 {
-    return rig->control ? hr_control_accepted(rig->control, conn, listener, timeout_ms, rig->now_us) : NULL;
+    return rig->control ? hr_control_accepted(rig->control, conn, listener, source, timeout_ms, rig->now_us) : NULL;
 }
 
 /* As a worker does it. */
