@@ -297,6 +297,17 @@ static bool server_ctx(struct hr_tls_server *server)
            SSL_CTX_set_session_ticket_cb(server->ctx, on_ticket_made, on_ticket_opened, NULL) == 1;
 }
 
+/* Why a context could not be made, in words at least; a file in our copy of the configuration, which goes away, is named
+ * by its twin in the caller's. */
+static void explain(struct hr_tls_why *why, int err, const void *copy, const void *callers)
+{
+    if (!why->text[0])
+        hr_tls_why_set(why, NULL, "%s", hr_strerror(err));
+    if (why->file)
+        why->file =
+            (const struct hr_config_file *)((const char *)callers + ((const char *)why->file - (const char *)copy));
+}
+
 int hr_tls_server_create(const struct hr_config_listener *listener, const struct hr_tls_server *previous,
                          struct hr_tls_server **ret_server, struct hr_tls_why *why)
 {
@@ -328,12 +339,7 @@ int hr_tls_server_create(const struct hr_config_listener *listener, const struct
     *ret_server = server;
     return 0;
 out:
-    if (!why->text[0])
-        hr_tls_why_set(why, NULL, "%s", hr_strerror(err));
-    /* The copy that it may point into goes away: the caller's has the same files. */
-    if (why->file)
-        why->file = (const struct hr_config_file *)((const char *)listener +
-                                                    ((const char *)why->file - (const char *)&server->listener));
+    explain(why, err, &server->listener, listener);
     hr_tls_server_unref(server);
     return err;
 }
@@ -432,11 +438,7 @@ int hr_tls_client_create(const struct hr_config_cluster_tls *tls, struct hr_tls_
     *ret_client = client;
     return 0;
 out:
-    if (!why->text[0])
-        hr_tls_why_set(why, NULL, "%s", hr_strerror(err));
-    if (why->file)
-        why->file = (const struct hr_config_file *)((const char *)tls +
-                                                    ((const char *)why->file - (const char *)&client->config));
+    explain(why, err, &client->config, tls);
     hr_tls_client_unref(client);
     return err;
 }

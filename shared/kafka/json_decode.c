@@ -3,6 +3,7 @@
  * A length is compared with what is left before it is used; an array's count is compared with what its
  * elements need at least, so that few bytes cannot claim many objects. */
 #include "shared/kafka/json_internal.h"
+#include "shared/kafka/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -206,45 +207,27 @@ static int read_one(struct reader *r, const struct hr_kfield *f, bool element, j
 /* The fewest bytes that one value of the field's type takes. */
 static uint32_t least_size(const struct reader *r, const struct hr_kfield *f)
 {
-    uint32_t sum = 0;
-    switch ((enum hr_ktype)f->type) {
-    case HR_KT_BOOL:
-    case HR_KT_INT8:
-        return 1;
-    case HR_KT_INT16:
-    case HR_KT_UINT16:
-        return 2;
-    case HR_KT_INT32:
-    case HR_KT_UINT32:
-        return 4;
-    case HR_KT_INT64:
-    case HR_KT_FLOAT64:
-        return 8;
-    case HR_KT_UUID:
-        return KJ_UUID_BYTES;
-    case HR_KT_STRING:
+    uint32_t width = hr_ktype_width(f->type), sum = 0;
+    if (width > 0)
+        return width;
+    if (f->type == HR_KT_STRING)
         return r->flexible ? 1 : 2;
-    case HR_KT_BYTES:
-    case HR_KT_RECORDS:
+    if (f->type == HR_KT_BYTES || f->type == HR_KT_RECORDS)
         return r->flexible ? 1 : 4;
-    case HR_KT_STRUCT:
-        for (uint16_t i = 0; i < f->n_children; i++) {
-            const struct hr_kfield *child = &f->children[i];
-            if (!hr_krange_has(child->versions, r->version) || kj_is_tagged(child, r->version, r->flexible))
-                continue;
-            if (child->is_array)
-                sum += r->flexible ? 1 : 4;
-            else if (child->type == HR_KT_STRUCT && hr_krange_has(child->nullable, r->version))
-                sum += 1;
-            else
-                sum += least_size(r, child);
-        }
-        return sum + (r->flexible ? 1 : 0);
-    case HR_KT_NONE:
-    case HR_KT_MAX:
-        break;
+    if (f->type != HR_KT_STRUCT)
+        return 1;
+    for (uint16_t i = 0; i < f->n_children; i++) {
+        const struct hr_kfield *child = &f->children[i];
+        if (!hr_krange_has(child->versions, r->version) || kj_is_tagged(child, r->version, r->flexible))
+            continue;
+        if (child->is_array)
+            sum += r->flexible ? 1 : 4;
+        else if (child->type == HR_KT_STRUCT && hr_krange_has(child->nullable, r->version))
+            sum += 1;
+        else
+            sum += least_size(r, child);
     }
-    return 1;
+    return sum + (r->flexible ? 1 : 0);
 }
 
 static int read_array(struct reader *r, const struct hr_kfield *f, json_t **ret)
