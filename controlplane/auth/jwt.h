@@ -10,10 +10,10 @@
 
 #include "controlplane/auth/jwks.h"
 #include "shared/base/error.h"
+#include "shared/ipc/login.h"
 
 #define HR_JWT_MAX       (32u * 1024)
 #define HR_JWT_SCOPES    8
-#define HR_PRINCIPAL_MAX 256
 
 struct hr_jwt {
     enum hr_jwt_alg alg;

@@ -426,47 +426,70 @@ void hr_conn_release(struct hr_conn *conn)
         pump_conn(conn);
 }
 
-int hr_conn_start_session(struct hr_conn *client, uint32_t client_skip, const struct hr_tls_secrets *client_secrets,
-                          struct hr_conn *broker, uint32_t broker_skip, const struct hr_tls_secrets *broker_secrets,
-                          int32_t node_id)
+static void fill_start(const struct hr_conn_start *how, struct hr_session_start *start)
+{
+    memset(start, 0, sizeof(*start));
+    start->client_tls = how->client_secrets != NULL;
+    start->broker_tls = how->broker_secrets != NULL;
+    if (how->login)
+        start->login = *how->login;
+    if (how->client_secrets)
+        start->client = *how->client_secrets;
+    if (how->broker_secrets)
+        start->broker = *how->broker_secrets;
+}
+
+/* Slots for what starts a session: the first for hr_session_start, the others for what is unread. */
+#define START_SLOTS (1 + HR_UNREAD_SLOTS)
+_Static_assert(HR_UNREAD_SLOTS * HR_SLOT_SIZE == HR_CONN_UNREAD_MAX, "each byte has a place");
+
+int hr_conn_start_session(struct hr_conn *client, const struct hr_conn_start *how)
 {
     struct hr_conns *conns = client->conns;
     struct hr_link *link = conns->n_workers ? conns->link(conns->link_arg, client->worker) : NULL;
+    struct hr_conn *broker = how->broker;
     struct hr_msg msg = {0};
-    struct hr_session_start *start;
-    uint8_t *data;
-    int err;
+    uint32_t slots[START_SLOTS], n = 0, n_slots = 1 + (how->unread_len + HR_SLOT_SIZE - 1) / HR_SLOT_SIZE;
+    uint8_t *data[START_SLOTS];
 
     if (!link || client->state != CONN_OPEN || client->given || (broker && broker->state != CONN_OPEN))
         return HR_E_CLOSED;
+    if (how->unread_len > HR_CONN_UNREAD_MAX)
+        return HR_E_TOO_LARGE;
     if (!pump_one(client, link) || (broker && !pump_one(broker, link)))
         return HR_E_AGAIN;
-    if (hr_link_slot_alloc(link, &msg.u.start.slot, &data) != 0)
-        return HR_E_AGAIN;
-    start = (struct hr_session_start *)(void *)data;
-    memset(start, 0, sizeof(*start));
-    start->client_tls = client_secrets != NULL;
-    start->broker_tls = broker_secrets != NULL;
-    if (client_secrets)
-        start->client = *client_secrets;
-    if (broker_secrets)
-        start->broker = *broker_secrets;
-    msg.u.start.broker = broker ? broker->id : 0;
-    msg.u.start.node_id = node_id;
-    msg.u.start.client_skip = client_skip;
-    msg.u.start.broker_skip = broker_skip;
-    err = send_msg(client, link, HR_CMD_SESSION_START, &msg);
-    if (err) {
-        hr_tls_wipe(data, sizeof(*start));
-        hr_link_slot_cancel(link, msg.u.start.slot);
-        return HR_E_AGAIN;
+    while (n < n_slots && hr_link_slot_alloc(link, &slots[n], &data[n]) == 0)
+        n++;
+    if (n < n_slots)
+        goto out;
+    for (uint32_t i = 1; i < n; i++) {
+        uint32_t at = (i - 1) * HR_SLOT_SIZE, left = how->unread_len - at;
+
+        memcpy(data[i], how->unread + at, left < HR_SLOT_SIZE ? left : HR_SLOT_SIZE);
+        msg.u.start.unread[i - 1] = slots[i];
     }
-    hr_link_slot_sent(link, msg.u.start.slot);
+    fill_start(how, (struct hr_session_start *)(void *)data[0]);
+    msg.u.start.slot = slots[0];
+    msg.u.start.unread_len = how->unread_len;
+    msg.u.start.broker = broker ? broker->id : 0;
+    msg.u.start.node_id = how->node_id;
+    msg.u.start.client_skip = how->client_skip;
+    msg.u.start.broker_skip = how->broker_skip;
+    if (send_msg(client, link, HR_CMD_SESSION_START, &msg) != 0)
+        goto out;
+    for (uint32_t i = 0; i < n; i++)
+        hr_link_slot_sent(link, slots[i]);
     client->given = true;
     if (broker)
         broker->given = true;
     hr_link_flush(link);
     return 0;
+out:
+    for (uint32_t i = 0; i < n; i++) {
+        explicit_bzero(data[i], HR_SLOT_SIZE);
+        hr_link_slot_cancel(link, slots[i]);
+    }
+    return HR_E_AGAIN;
 }
 
 static struct hr_conn *find(struct hr_conns *conns, uint32_t worker, uint64_t id)
@@ -555,6 +578,7 @@ static int on_data(struct hr_conns *conns, struct hr_conn *conn, uint32_t worker
         conn->ops->data(conn->owner, data, len);
         conn->in_callback = false;
     }
+    explicit_bzero((void *)(uintptr_t)data, len); /* it may be a login */
     /* Also for a connection that we have given up: its last bytes may have been under way. */
     return hr_link_slot_done(link, slot, HR_CMD_SLOT_FREE);
 }

@@ -58,16 +58,24 @@ HR_MUST_CHECK int hr_conn_open_beside(struct hr_conn *beside, const struct hr_ad
 HR_MUST_CHECK int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len);
 /* FIN after what is queued. */
 void hr_conn_shutdown(struct hr_conn *conn);
-/* The worker makes a session of a client's connection and of the broker's (NULL: it opens one itself), behind what is
- * queued for sending on either. secrets: NULL for a plaintext leg; they are copied into the slot that the worker
- * wipes, and nowhere else. skip: bytes of the peer that were used up. 0: the command is under way; `started` or
- * `closed` follows for the client's connection, and the broker's needs no more than its release. AGAIN: no room in
- * the ring now, or bytes are still queued: try again. */
+/* What becomes of a client's connection, all of it borrowed for the call. skip: bytes of the peer that were used up.
+ * secrets: NULL for a plaintext leg; they are copied into the slot that the worker wipes, and nowhere else. */
+#define HR_CONN_UNREAD_MAX 16384 /* the plain text of one TLS record (RFC 8446 5.1) */
+struct hr_session_login;
 struct hr_tls_secrets;
-HR_MUST_CHECK int hr_conn_start_session(struct hr_conn *client, uint32_t client_skip,
-                                        const struct hr_tls_secrets *client_secrets, struct hr_conn *broker,
-                                        uint32_t broker_skip, const struct hr_tls_secrets *broker_secrets,
-                                        int32_t node_id);
+struct hr_conn_start {
+    uint32_t client_skip, broker_skip;
+    const struct hr_tls_secrets *client_secrets, *broker_secrets;
+    const uint8_t *unread; /* decrypted bytes of the client that belong to the session: it comes first */
+    uint32_t unread_len;   /* at most HR_CONN_UNREAD_MAX, and 0 without client_secrets */
+    struct hr_conn *broker; /* NULL: the worker opens it */
+    int32_t node_id;        /* that the broker is, or that is asked for; -1: any */
+    const struct hr_session_login *login; /* NULL: nobody has logged in */
+};
+/* The worker makes a session of it, behind what is queued for sending on either. 0: the command is under way;
+ * `started` or `closed` follows for the client's connection, and the broker's needs no more than its release. AGAIN: no
+ * room in the ring now, or bytes are still queued: try again. */
+HR_MUST_CHECK int hr_conn_start_session(struct hr_conn *client, const struct hr_conn_start *how);
 /* The owner is done with it; NULL is allowed. */
 void hr_conn_release(struct hr_conn *conn);
 

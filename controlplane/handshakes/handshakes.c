@@ -154,17 +154,21 @@ static bool take_secrets(struct shake *s)
 
 static void start(struct shake *s)
 {
-    uint32_t client_skip = s->client_session ? (uint32_t)hr_tls_consumed(s->client_session) : 0;
-    uint32_t broker_skip = s->broker_session ? (uint32_t)hr_tls_consumed(s->broker_session) : 0;
+    const struct hr_conn_start how = {
+        .client_skip = s->client_session ? (uint32_t)hr_tls_consumed(s->client_session) : 0,
+        .broker_skip = s->broker_session ? (uint32_t)hr_tls_consumed(s->broker_session) : 0,
+        .client_secrets = s->client_session ? &s->client_secrets : NULL,
+        .broker_secrets = s->broker_session ? &s->broker_secrets : NULL,
+        .broker = s->broker,
+        .node_id = s->broker ? s->to.node_id : s->node_id,
+    };
     int err;
 
     if (!take_secrets(s)) {
         fail(s, HR_TLS_CLIENTS, HR_TLS_REASON_internal, "its keys cannot be handed over");
         return;
     }
-    err = hr_conn_start_session(s->client, client_skip, s->client_session ? &s->client_secrets : NULL, s->broker,
-                                broker_skip, s->broker_session ? &s->broker_secrets : NULL,
-                                s->broker ? s->to.node_id : s->node_id);
+    err = hr_conn_start_session(s->client, &how);
     if (err == HR_E_AGAIN) {
         hr_timer_in(s->all->loop, &s->timer, RETRY_US);
         return;

@@ -261,6 +261,8 @@ static int add_infos(struct question *q, const uint8_t *data, uint32_t len)
         struct hr_session_info *info = &q->infos[q->n_infos++];
 
         info->client_id[sizeof(info->client_id) - 1] = '\0';
+        info->login.principal[sizeof(info->login.principal) - 1] = '\0';
+        info->login.identity_name[sizeof(info->login.identity_name) - 1] = '\0';
     }
     return 0;
 }

@@ -149,6 +149,9 @@ static inline void hr_buf_bin_add(struct hr_buf_bin *bin, struct rte_mbuf *m)
 /* The same as hr_pieceq_drop(), with buffers that nobody else holds going into the bin. */
 void hr_pieceq_drop_into(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t len, struct hr_buf_bin *bin);
 
+/* Overwrites the first len bytes, which no other queue holds: a secret is not left in a buffer. len <= q->bytes. */
+void hr_pieceq_wipe(struct hr_pieceq *q, uint32_t len);
+
 /* Releases everything. */
 void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q);
 

@@ -453,6 +453,23 @@ void hr_pieceq_peek(const struct hr_pieceq *q, uint32_t off, void *dst, uint32_t
     }
 }
 
+void hr_pieceq_wipe(struct hr_pieceq *q, uint32_t len)
+{
+    struct hr_piece_iter it;
+
+    hr_piece_iter_at(&it, q, 0);
+    while (len > 0) {
+        uint32_t have;
+        const uint8_t *p = hr_piece_iter_peek(&it, &have);
+        if (p == NULL)
+            return;
+        uint32_t n = RTE_MIN(have, len);
+        explicit_bzero((void *)(uintptr_t)p, n);
+        len -= n;
+        hr_piece_iter_advance(&it, n);
+    }
+}
+
 /* Makes room for one more slot behind slot index of chunk c. */
 static int insert_slot(struct hr_buf_ctx *ctx, struct hr_pieceq *q, struct hr_piece_chunk *c, uint32_t index)
 {

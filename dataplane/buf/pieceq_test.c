@@ -195,6 +195,24 @@ static void test_push_bytes(void **state)
     hr_pieceq_clear(&ctx, &q);
 }
 
+static void test_wipe(void **state)
+{
+    struct hr_pieceq q;
+    uint8_t data[3000], zeros[3000] = {0}, all[3000];
+    (void)state;
+    memset(data, 7, sizeof(data));
+    hr_pieceq_init(&q);
+    hr_pieceq_wipe(&q, 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(hr_pieceq_push_bytes(&ctx, &q, data, 1000), 0);
+    hr_pieceq_wipe(&q, 2500);
+    assert_int_equal(q.bytes, 3000);
+    hr_pieceq_peek(&q, 0, all, 3000);
+    assert_memory_equal(all, zeros, 2500);
+    assert_memory_equal(all + 2500, data, 500);
+    hr_pieceq_clear(&ctx, &q);
+}
+
 static void test_move_splits(void **state)
 {
     struct hr_pieceq a, b;
@@ -713,7 +731,7 @@ int main(void)
         T(test_no_coalescing_into_shared),
         T(test_push_packets),
         T(test_push_packets_without_chunks),
-        T(test_push_bytes),
+        T(test_push_bytes), T(test_wipe),
         T(test_move_splits),
         T(test_move_without_chunks_moves_nothing),
         T(test_iterator_survives_push_and_drop),

@@ -53,6 +53,8 @@ struct hr_control_conn *hr_control_take(struct hr_control *control)
 void hr_control_drop(struct hr_control *control, struct hr_control_conn *c, bool reset)
 {
     if (c->leg.conn) {
+        if (c->handshake) /* the client's login, or what was to be one */
+            hr_pieceq_wipe(hr_tcp_rcvq(c->leg.conn), hr_tcp_rcvq(c->leg.conn)->bytes);
         hr_tcp_set_user(c->leg.conn, NULL);
         if (reset)
             hr_tcp_abort(control->cfg.tcp, c->leg.conn);

@@ -475,6 +475,10 @@ static void need_handshakes(uint32_t max, uint32_t rate)
     hr_control_policy_changed(r.control);
 }
 
+/* What start_session() says beside its arguments. */
+static struct hr_session_login start_login;
+static uint32_t start_unread;
+
 static void start_session(uint64_t client, uint64_t broker, int32_t node_id, uint32_t client_skip, uint32_t broker_skip)
 {
     struct hr_msg m = {0};
@@ -485,8 +489,14 @@ static void start_session(uint64_t client, uint64_t broker, int32_t node_id, uin
     m.u.start.node_id = node_id;
     m.u.start.client_skip = client_skip;
     m.u.start.broker_skip = broker_skip;
+    m.u.start.unread_len = start_unread;
+    ((struct hr_session_start *)(void *)data)->login = start_login;
+    for (uint32_t i = 0; i * HR_SLOT_SIZE < start_unread; i++)
+        assert_int_equal(hr_link_slot_alloc(&up, &m.u.start.unread[i], &data), 0);
     command(HR_CMD_SESSION_START, client, m);
     hr_link_slot_sent(&up, m.u.start.slot);
+    for (uint32_t i = 0; i * HR_SLOT_SIZE < start_unread; i++)
+        hr_link_slot_sent(&up, m.u.start.unread[i]);
 }
 
 static const char request_body[] = "{'GroupId':'g','GenerationId':1,'MemberId':'m','GroupInstanceId':null}";
@@ -513,11 +523,17 @@ static void test_handshake_then_session(void **state)
     assert_int_equal(heard.data.len, 20 + b.len); /* all of it has been seen above */
     assert_int_equal(client->got.len, 12);
     assert_int_equal(pr_n_accepted(&r), 0);
+    start_login = (struct hr_session_login){.mechanism = 1, .terminates = 1, .expires_us = 77, .principal = "alice"};
     start_session(m.id, 0, 3, 20, 0);
     run(20 * PR_MS);
     assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 1);
     assert_int_equal(heard.last[HR_EV_SESSION_STARTED].id, m.id);
     assert_int_equal(hr_proxy_sessions(r.proxy), 1);
+    struct hr_session_info info;
+    uint32_t next;
+    assert_int_equal(hr_proxy_list(r.proxy, 0, &info, 1, &next), 1);
+    assert_memory_equal(&info.login, &start_login, sizeof(info.login));
+    start_login = (struct hr_session_login){0};
     struct pr_peer *broker = pr_accepted_at(&r, PR_BROKER_IP(1));
     assert_int_equal(broker->got.len, b.len);
     assert_memory_equal(broker->got.p, b.p, b.len);
@@ -574,6 +590,29 @@ static void test_both_legs_handed_over(void **state)
     run(20 * PR_MS);
     assert_int_equal(client->got.len, b.len);
     rf_free(&b);
+    finish();
+}
+
+/* What a control plane may not say; slots come back all the same. */
+static void test_starts_that_make_no_sense(void **state)
+{
+    (void)state;
+    need_handshakes(10, 1000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct pr_peer *client = pr_connect(&r, 9203);
+        run(20 * PR_MS);
+        uint32_t slots = up.n_tx_slot_free;
+        start_unread = i == 0 ? 5000 : 0; /* of a client that speaks plain text */
+        memset(start_login.principal, i == 1 ? 'x' : 0, sizeof(start_login.principal)); /* without an end */
+        start_session(heard.last[HR_EV_CONN_ACCEPTED].id, 0, 3, 0, 0);
+        run(20 * PR_MS);
+        assert_int_equal(up.n_tx_slot_free, slots);
+        assert_true(client->failed);
+    }
+    assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 0);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    start_unread = 0;
+    memset(&start_login, 0, sizeof(start_login));
     finish();
 }
 
@@ -655,7 +694,7 @@ int main(void)
         T(test_relink),
         T(test_many_connections),
         T(test_handshake_then_session),
-        T(test_both_legs_handed_over),
+        T(test_both_legs_handed_over), T(test_starts_that_make_no_sense),
         T(test_handshakes_are_bounded),
         T(test_handshakes_wait_for_a_control_plane),
     };

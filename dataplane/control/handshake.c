@@ -83,18 +83,42 @@ static void let_go(struct hr_control_conn *c, struct hr_join_leg *ret_leg, uint3
     c->leg.conn = NULL;
 }
 
+/* Copied out of its slots, on purpose: these bytes went through the control plane because the client sent them in the
+ * same record as the end of its login. */
+static int take_unread(struct hr_control *control, const struct hr_msg *msg, struct hr_pieceq *ret_unread)
+{
+    uint32_t left = msg->u.start.unread_len;
+    int err = 0;
+
+    for (uint32_t i = 0; i < HR_UNREAD_SLOTS && left > 0; i++) {
+        uint32_t slot = msg->u.start.unread[i], n = left < HR_SLOT_SIZE ? left : HR_SLOT_SIZE;
+        const uint8_t *data;
+        if (hr_link_slot_read(&control->link, slot, n, &data) != 0)
+            return HR_E_INVALID;
+        if (err == 0)
+            err = hr_pieceq_push_bytes(control->cfg.bufs, ret_unread, data, n);
+        if (hr_link_slot_done(&control->link, slot, HR_EV_SLOT_FREE) != 0)
+            return HR_E_INVALID;
+        left -= n;
+    }
+    return left > 0 ? HR_E_INVALID : err;
+}
+
 static int start_session(struct hr_control *control, const struct hr_msg *msg, const struct hr_session_start *start,
-                         struct hr_control_conn *c, struct hr_control_conn *broker)
+                         struct hr_control_conn *c, struct hr_control_conn *broker, struct hr_pieceq *unread)
 {
     struct hr_join_leg legs[2] = {0};
     uint64_t id;
     if (!c->hold || (broker && (!broker->hold || !broker->leg.conn)) || msg->u.start.client_skip > c->told ||
-        (broker && msg->u.start.broker_skip > broker->told) || start->client_tls > 1 || start->broker_tls > 1)
+        (broker && msg->u.start.broker_skip > broker->told) || start->client_tls > 1 || start->broker_tls > 1 ||
+        !hr_session_login_ok(&start->login))
         return HR_E_INVALID;
     let_go(c, &legs[0], msg->u.start.client_skip, start->client_tls ? &start->client : NULL);
+    legs[0].unread = unread->bytes > 0 ? unread : NULL;
     if (broker)
         let_go(broker, &legs[1], msg->u.start.broker_skip, start->broker_tls ? &start->broker : NULL);
-    int err = hr_proxy_join(control->cfg.proxy, c->listener, msg->u.start.node_id, &legs[0], &legs[1], control->now_us, &id);
+    int err = hr_proxy_join(control->cfg.proxy, c->listener, msg->u.start.node_id, &legs[0], &legs[1],
+                            hr_session_login_empty(&start->login) ? NULL : &start->login, control->now_us, &id);
     if (!err)
         return 0;
     c->leg.conn = legs[0].conn;
@@ -107,6 +131,7 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
 {
     const uint8_t *data;
     struct hr_session_start start;
+    struct hr_pieceq unread;
     if (hr_link_slot_read(&control->link, msg->u.start.slot, sizeof(start), &data) != 0) {
         HR_DROP(control->cfg.stats, ipc_invalid);
         return;
@@ -115,6 +140,10 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
     hr_tls_wipe((void *)(uintptr_t)data, sizeof(start));
     if (hr_link_slot_done(&control->link, msg->u.start.slot, HR_EV_SLOT_FREE) != 0)
         HR_DROP(control->cfg.stats, ipc_invalid);
+    hr_pieceq_init(&unread);
+    int err = take_unread(control, msg, &unread);
+    if (err == HR_E_INVALID)
+        HR_DROP(control->cfg.stats, ipc_invalid);
     struct hr_control_conn *c = hr_control_find(control, msg->id), *broker = NULL;
     if (msg->u.start.broker)
         broker = hr_control_find(control, msg->u.start.broker);
@@ -122,7 +151,7 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
         broker = NULL;
     bool lasts = c && c->leg.conn && !(c->owed & OWED_OVER) && c->handshake;
     bool broker_lasts = broker ? !(broker->owed & OWED_OVER) : !msg->u.start.broker;
-    if (lasts && broker_lasts && start_session(control, msg, &start, c, broker) == 0) {
+    if (err == 0 && lasts && broker_lasts && start_session(control, msg, &start, c, broker, &unread) == 0) {
         c->owed = OWED_STARTED;
         hr_control_tell(control, c);
     } else if (c && c->leg.conn) { /* or one of the two has gone meanwhile */
@@ -135,5 +164,6 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
     /* Part of a session by now, or of nothing: nobody else will end it. */
     if (broker)
         hr_control_forget(control, broker);
+    hr_pieceq_clear(control->cfg.bufs, &unread);
     hr_tls_wipe(&start, sizeof(start));
 }

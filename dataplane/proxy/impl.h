@@ -7,6 +7,7 @@
  *   relay.c    moving bytes, ends of legs
  *   tls.c      legs that speak TLS: around the relay, and their last word
  *   join.c     sessions made of connections that the control plane had
+ *   logins.c   who their clients are, where somebody has asked
  *   sweep.c    timeouts and drain */
 #pragma once
 
@@ -44,6 +45,8 @@ struct hr_proxy {
     struct hr_session *free;
     uint32_t n_open;
     uint32_t listener_open[HR_POLICY_MAX_LISTENERS];
+    struct hr_login_place *logins; /* cfg.max_logins of them, from place 1 on */
+    uint32_t free_login;           /* the first of those free; 0: none */
     struct hr_session *run_first, *run_last;
     struct hr_suspect suspects[HR_MAX_SUSPECTS];
     uint32_t next_suspect;
@@ -128,6 +131,13 @@ bool hr_session_worn_out(const struct hr_proxy *proxy, const struct hr_session *
 /* FIN behind what is queued; close_notify, or the alert that is due, goes before it. */
 void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg);
 void hr_leg_goodbye(struct hr_proxy *proxy, const struct hr_leg *leg);
+/* logins.c: the table; a place in it, 0 when none is free; giving one back (0: nothing). */
+HR_MUST_CHECK int hr_logins_create(struct hr_proxy *proxy);
+uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session_login *login);
+void hr_logins_give_back(struct hr_proxy *proxy, uint32_t place);
+/* NULL: nobody has logged in. */
+struct hr_session_login *hr_logins_at(const struct hr_proxy *proxy, uint32_t place);
+
 /* Gives its record layer back. */
 void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
 

@@ -13,27 +13,33 @@ static int open_tls(struct hr_proxy *proxy, struct hr_leg *leg, const struct hr_
     if (from->secrets->role != (leg->kind == HR_LEG_CLIENT ? HR_TLS_SERVER : HR_TLS_CLIENT))
         return HR_E_INVALID;
     int err = hr_rec_leg_open(proxy->cfg.rec, from->secrets, &tls);
-    if (err == 0)
-        leg->tls = hr_rec_leg_place(proxy->cfg.rec, tls);
-    return err;
+    if (err != 0)
+        return err;
+    leg->tls = hr_rec_leg_place(proxy->cfg.rec, tls);
+    if (from->unread == NULL)
+        return 0;
+    return hr_pieceq_move(proxy->cfg.bufs, hr_rec_plain(tls), from->unread, from->unread->bytes);
 }
 
 static void take_over(struct hr_proxy *proxy, struct hr_leg *leg, const struct hr_join_leg *from)
 {
     leg->conn = from->conn;
     hr_tcp_set_user(leg->conn, leg);
+    if (!from->secrets)
+        hr_pieceq_wipe(hr_tcp_rcvq(leg->conn), from->skip);
     if (from->skip > 0)
         hr_pieceq_drop(proxy->cfg.bufs, hr_tcp_rcvq(leg->conn), from->skip);
     hr_tcp_consumed(proxy->cfg.tcp, leg->conn, from->skip, 0, 0);
 }
 
 int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_id, const struct hr_join_leg *client,
-                  const struct hr_join_leg *broker, uint64_t now_us, uint64_t *ret_session_id)
+                  const struct hr_join_leg *broker, const struct hr_session_login *login, uint64_t now_us,
+                  uint64_t *ret_session_id)
 {
     if (!proxy->policy || listener_index >= proxy->policy->n_listeners)
         return HR_E_INVALID;
     if (client->skip > hr_tcp_rcvq(client->conn)->bytes ||
-        (broker->conn && broker->skip > hr_tcp_rcvq(broker->conn)->bytes))
+        (broker->conn && broker->skip > hr_tcp_rcvq(broker->conn)->bytes) || (client->unread && !client->secrets))
         return HR_E_INVALID;
     const struct hr_policy_listener *listener = &proxy->policy->listeners[listener_index];
     enum hr_drop refusal = hr_proxy_over_limit(proxy, listener);
@@ -51,6 +57,8 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     int err = open_tls(proxy, &s->client, client);
     if (err == 0 && broker->conn)
         err = open_tls(proxy, &s->broker, broker);
+    if (err == 0 && login && (s->login = hr_logins_take(proxy, login)) == 0)
+        err = HR_E_FULL;
     if (err == 0 && s->mode == HR_LISTENER_KAFKA)
         err = hr_relay_open(proxy->cfg.relays, node_id, &s->relay);
     if (err != 0) {
@@ -73,7 +81,8 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     s->node_id = node_id;
     take_over(proxy, &s->broker, broker);
     s->broker_fin = broker->fin;
-    s->request_begun_us = s->requests_seen = 0;
+    s->request_begun_us = 0;
+    s->requests_seen = 0;
     s->state = HR_SESSION_RELAYING;
     hr_session_run(proxy, s, now_us);
     return 0;

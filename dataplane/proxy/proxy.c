@@ -29,6 +29,11 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
         rte_free(proxy);
         return HR_E_NOMEM;
     }
+    if (hr_logins_create(proxy) != 0) {
+        rte_free(proxy->sessions);
+        rte_free(proxy);
+        return HR_E_NOMEM;
+    }
     for (uint32_t i = cfg->max_sessions; i-- > 0;) {
         struct hr_session *s = &proxy->sessions[i];
         s->index = i;
@@ -56,6 +61,7 @@ void hr_proxy_destroy(struct hr_proxy *proxy)
     if (!proxy)
         return;
     hr_proxy_end_all(proxy);
+    rte_free(proxy->logins);
     rte_free(proxy->sessions);
     rte_free(proxy);
 }
@@ -215,6 +221,8 @@ void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop r
     if (s->relay)
         hr_relay_close(proxy->cfg.relays, s->relay);
     s->relay = NULL;
+    hr_logins_give_back(proxy, s->login);
+    s->login = 0;
     hr_proxy_count_open(proxy, s->listener, -1);
     s->state = HR_SESSION_FREE;
     s->next = proxy->free;
@@ -260,6 +268,8 @@ static void describe(const struct hr_proxy *proxy, const struct hr_session *s, s
     info->state = s->state;
     info->mode = s->mode;
     info->last_api_key = -1;
+    if (s->login)
+        info->login = *hr_logins_at(proxy, s->login);
     if (s->client.conn) {
         const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
         info->client = flow->remote;

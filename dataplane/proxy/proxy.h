@@ -32,6 +32,7 @@ struct hr_proxy_config {
     struct hr_open_counts *counts; /* of all workers, by worker id; outlive the proxy */
     int socket_id;
     uint32_t max_sessions;
+    uint32_t max_logins; /* sessions with a login; 0: none has */
     uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
     uint8_t port_key[16];      /* random per process: source ports, client addresses */
     uint32_t connect_rate;     /* opens towards brokers per second; 0: not limited */
@@ -105,14 +106,17 @@ struct hr_join_leg {
     const struct hr_tls_secrets *secrets; /* NULL: plain text; else the record layer begins with them */
     uint32_t skip;                        /* bytes at the front of its receive queue that have been dealt with */
     bool fin;                             /* the event FIN has been seen */
+    struct hr_pieceq *unread;             /* with secrets: plain text that comes before what is received; NULL: none */
 };
 /* Makes a session of a client's connection and a broker's, with the frame boundary of both behind what is skipped.
- * broker.conn NULL: it is opened here, as plain text, to node_id (-1: to any). The connections have no owner at this
- * moment; on failure they have none still: INVALID: no such listener, or bad secrets; FULL: a limit is reached, counted.
- * Success may mean that the session has ended already. */
+ * broker.conn NULL: it is opened here, as plain text, to node_id (-1: to any). What is skipped of a plaintext leg is
+ * wiped: it may be a login. login: NULL where there was none. The connections have no owner at this moment; on failure
+ * they have none still: INVALID: no such listener, or bad secrets; FULL: a limit is reached, counted. Success may mean
+ * that the session has ended already. */
+struct hr_session_login;
 HR_MUST_CHECK int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener, int32_t node_id,
-                                const struct hr_join_leg *client, const struct hr_join_leg *broker, uint64_t now_us,
-                                uint64_t *ret_session_id);
+                                const struct hr_join_leg *client, const struct hr_join_leg *broker,
+                                const struct hr_session_login *login, uint64_t now_us, uint64_t *ret_session_id);
 
 /* Takes the client leg out of a session and closes the rest of it. NOT_FOUND, or BUSY when a request is
  * partly forwarded or unanswered. The connection's user pointer is NULL afterwards. */

@@ -275,7 +275,7 @@ static void note_request_progress(const struct hr_proxy *proxy, struct hr_sessio
     if (!s->relay)
         return;
     bool incomplete = hr_relay_mid_frame(s->relay, true) || hr_leg_unread(proxy, &s->client) > 0;
-    uint64_t requests = hr_relay_count(s->relay);
+    uint32_t requests = (uint32_t)hr_relay_count(s->relay);
     bool another = requests != s->requests_seen;
     s->requests_seen = requests;
     if (!incomplete || held)
@@ -401,7 +401,8 @@ static void run_simple(struct hr_proxy *proxy, struct hr_session *s, const struc
 static void relaying(struct hr_session *s)
 {
     s->state = HR_SESSION_RELAYING;
-    s->request_begun_us = s->requests_seen = 0;
+    s->request_begun_us = 0;
+    s->requests_seen = 0;
 }
 
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us)
@@ -436,7 +437,7 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
     }
     if (s->state == HR_SESSION_CONNECTING) {
         /* Came and went. On an opaque stream the peer may still have something to say to such a client. */
-        if (s->relay && s->client_fin && hr_tcp_rcvq(s->client.conn)->bytes == 0)
+        if (s->relay && s->client_fin && hr_leg_unread(proxy, &s->client) == 0)
             hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST);
         return;
     }

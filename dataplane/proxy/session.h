@@ -58,15 +58,14 @@ struct hr_session {
     uint32_t index;
     uint32_t generation;
     union {
-        struct { /* CONNECTING */
-            uint64_t connect_deadline_us;
-            int32_t tried[HR_SESSION_MAX_TRIES];
-        };
-        struct { /* later */
-            uint64_t request_begun_us; /* a request frame has been incomplete since; 0 = none */
-            uint64_t requests_seen;    /* by the relay, when that was noted */
-        };
+        uint64_t connect_deadline_us; /* CONNECTING */
+        uint64_t request_begun_us;    /* later: a request frame has been incomplete since; 0 = none */
     };
+    union {
+        int32_t tried[HR_SESSION_MAX_TRIES]; /* CONNECTING */
+        uint32_t requests_seen;              /* later: by the relay, when request_begun_us was noted; its low half */
+    };
+    uint32_t login; /* place in the worker's table of logins (logins.c); 0: nobody has logged in */
     uint64_t opened_us;
     struct hr_session *next; /* free list or run list */
 };

@@ -339,6 +339,7 @@ static void test_frames(void **state)
 /* A connection that somebody else had: its handshake stands in front of the first record. */
 static void test_join(void **state)
 {
+    const struct hr_session_login login = {.mechanism = 2, .expires_us = 99, .principal = "alice", .identity_name = "us"};
     for (uint8_t version = HR_TLS_1_2; version <= HR_TLS_1_3; version++) {
         static const uint8_t handshake[300] = {22, 3, 3};
         struct rf_bytes request = {0}, response = {0};
@@ -354,23 +355,36 @@ static void test_join(void **state)
         tp_init(&client.read, s.version, s.suite, &s.write);
         metadata(&request, &response, 3);
         pr_send(&r, client.p, handshake, sizeof(handshake));
-        send_plain(&client, request.p, request.len);
+        const uint32_t early = 11; /* bytes behind the login, in the same record */
+        send_plain(&client, request.p + early, request.len - early);
         run(50 * PR_MS);
 
         const struct hr_join_leg none = {0};
         struct hr_join_leg leg = {.conn = conn, .secrets = &s, .skip = hr_tcp_rcvq(conn)->bytes + 1};
         uint32_t before = hr_tcp_rcvq(conn)->bytes;
-        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
         leg.skip = sizeof(handshake);
         s.role = HR_TLS_CLIENT;
-        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
         s.role = HR_TLS_SERVER;
         s.suite = HR_TLS_SUITE_MAX;
-        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
         s.suite = HR_TLS_AES_128_GCM_SHA256;
-        assert_int_equal(hr_proxy_join(r.proxy, HR_POLICY_MAX_LISTENERS, 3, &leg, &none, r.now_us, &id), HR_E_INVALID);
+        assert_int_equal(hr_proxy_join(r.proxy, HR_POLICY_MAX_LISTENERS, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
         assert_int_equal(hr_tcp_rcvq(conn)->bytes, before); /* a refusal leaves it as it was */
-        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, r.now_us, &id), 0);
+        struct hr_pieceq unread;
+        hr_pieceq_init(&unread);
+        assert_int_equal(hr_pieceq_push_bytes(&r.in.bufs, &unread, request.p, early), 0);
+        leg.unread = &unread;
+        leg.secrets = NULL; /* of a plaintext leg all is in its queue */
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
+        leg.secrets = &s;
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, &login, r.now_us, &id), 0);
+        assert_int_equal(unread.bytes, 0);
+        struct hr_session_info info;
+        uint32_t next;
+        assert_int_equal(hr_proxy_list(r.proxy, 0, &info, 1, &next), 1);
+        assert_memory_equal(&info.login, &login, sizeof(login));
         run(50 * PR_MS);
         broker = (struct side){.p = pr_accepted_at(&r, PR_BROKER_IP(1)), .alert = -1, .seed = 2};
         decode(&broker);

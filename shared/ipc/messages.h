@@ -17,13 +17,15 @@
 #include <stdint.h>
 
 #include "shared/base/addr.h"
+#include "shared/ipc/login.h"
 
 #define HR_IPC_MAGIC 0x48524950u /* "HRIP" */
-#define HR_IPC_ABI 2
+#define HR_IPC_ABI 3
 #define HR_RING_SIZE 1024 /* messages; more than all slots of both directions, so slot returns always fit */
 #define HR_SLOTS 128      /* per worker and direction */
 #define HR_SLOT_SIZE 4096
 #define HR_POLICY_SLOTS 2
+#define HR_UNREAD_SLOTS 4 /* of SESSION_START: the plain text of one TLS record */
 #define HR_MAX_WORKERS 32
 #define HR_BUILD_ID_MAX 48
 
@@ -39,7 +41,8 @@
     X(SESSION_LIST, "describe sessions from index u.list.from on, at most u.list.max; request `id`")         \
     X(SESSION_START, "make a session of the client's connection `id` and the broker's u.start.broker: both " \
                      "held, the first bytes skipped; secrets in command slot u.start.slot, struct "          \
-                     "hr_session_start. Answered SESSION_STARTED or CONN_FAILED")                            \
+                     "hr_session_start; what the client has sent behind its login and the control plane has decrypted, in " \
+                     "u.start.unread. Answered SESSION_STARTED or CONN_FAILED")                              \
     X(SESSION_KILL, "end session `id`; answered SESSION_KILLED")                                             \
     X(PING, "answered PONG with the same `id`")
 
@@ -114,6 +117,8 @@ struct hr_msg {
             int32_t node_id;   /* that the client asked for, -1: any */
             uint32_t client_skip, broker_skip; /* bytes of the peers that the control plane has used up */
             uint32_t slot;
+            uint32_t unread_len;              /* plain text of a client that speaks TLS: it comes first */
+            uint32_t unread[HR_UNREAD_SLOTS]; /* slots that hold it, each but the last one full */
         } start;
         struct {
             uint64_t conn;
@@ -167,6 +172,7 @@ struct hr_session_info {
     uint8_t state; /* enum hr_session_state, dataplane/proxy */
     uint8_t mode;  /* enum hr_listener_mode */
     char client_id[48];
+    struct hr_session_login login;
 };
 
 /* Whether the reader of a ring sleeps, so that its writer must ring; on cache lines of their own. Set by the

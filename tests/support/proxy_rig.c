@@ -407,6 +407,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .counts = counts,
                                         .socket_id = SOCKET_ID_ANY,
                                         .max_sessions = PR_SESSIONS,
+                                        .max_logins = PR_SESSIONS,
                                         .source_port_min = 40000,
                                         .source_port_max = 40999,
                                         .tcp = r->in.tcp,
