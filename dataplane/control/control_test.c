@@ -14,6 +14,7 @@
 #include "shared/ipc/doorbell.h"
 #include "shared/tls/start.h"
 #include "tests/support/proxy_rig.h"
+#include "tests/support/tls_peer.h"
 
 #define WORKER 2 /* as in the rig */
 
@@ -478,25 +479,47 @@ static void need_handshakes(uint32_t max, uint32_t rate)
 /* What start_session() says beside its arguments. */
 static struct hr_session_login start_login;
 static uint32_t start_unread;
+static bool start_plain;
+static struct tp client_write, client_read; /* of the client whose session has been started */
 
 static void start_session(uint64_t client, uint64_t broker, int32_t node_id, uint32_t client_skip, uint32_t broker_skip)
 {
     struct hr_msg m = {0};
     uint8_t *data;
     assert_int_equal(hr_link_slot_alloc(&up, &m.u.start.slot, &data), 0);
-    memset(data, 0, sizeof(struct hr_session_start));
+    const struct hr_session_start start = {
+        .client_tls = !start_plain,
+        .client = tp_secrets(HR_TLS_1_3, HR_TLS_AES_128_GCM_SHA256, HR_TLS_SERVER, 7),
+        .login = start_login,
+    };
+    memcpy(data, &start, sizeof(start));
     m.u.start.broker = broker;
     m.u.start.node_id = node_id;
     m.u.start.client_skip = client_skip;
     m.u.start.broker_skip = broker_skip;
     m.u.start.unread_len = start_unread;
-    ((struct hr_session_start *)(void *)data)->login = start_login;
     for (uint32_t i = 0; i * HR_SLOT_SIZE < start_unread; i++)
         assert_int_equal(hr_link_slot_alloc(&up, &m.u.start.unread[i], &data), 0);
     command(HR_CMD_SESSION_START, client, m);
     hr_link_slot_sent(&up, m.u.start.slot);
     for (uint32_t i = 0; i * HR_SLOT_SIZE < start_unread; i++)
         hr_link_slot_sent(&up, m.u.start.unread[i]);
+}
+
+/* The keys that it will be handed over with. */
+static void client_keys(void)
+{
+    const struct hr_tls_secrets s = tp_secrets(HR_TLS_1_3, HR_TLS_AES_128_GCM_SHA256, HR_TLS_SERVER, 7);
+    tp_init(&client_write, s.version, s.suite, &s.read);
+    tp_init(&client_read, s.version, s.suite, &s.write);
+}
+
+static uint32_t send_record(struct pr_peer *client, const struct rf_bytes *b)
+{
+    uint8_t record[512];
+    uint32_t n = tp_seal(&client_write, 23, b->p, b->len, 0, record);
+    pr_send(&r, client, record, n);
+    return n;
 }
 
 static const char request_body[] = "{'GroupId':'g','GenerationId':1,'MemberId':'m','GroupInstanceId':null}";
@@ -518,9 +541,10 @@ static void test_handshake_then_session(void **state)
     send_down(m.id, "server hello", 12);
     rf_request(&b, 12, 3, 1, request_body);
     pr_send(&r, client, "finished", 8);
-    pr_send(&r, client, b.p, b.len);
+    client_keys();
+    uint32_t sealed = send_record(client, &b);
     run(20 * PR_MS);
-    assert_int_equal(heard.data.len, 20 + b.len); /* all of it has been seen above */
+    assert_int_equal(heard.data.len, 20 + sealed); /* all of it has been seen above */
     assert_int_equal(client->got.len, 12);
     assert_int_equal(pr_n_accepted(&r), 0);
     start_login = (struct hr_session_login){.mechanism = 1, .terminates = 1, .expires_us = 77, .principal = "alice"};
@@ -578,7 +602,8 @@ static void test_both_legs_handed_over(void **state)
     broker = pr_accepted_at(&r, PR_BROKER_IP(2));
     pr_send(&r, broker, "tickets", 7);
     rf_request(&b, 12, 3, 1, request_body);
-    pr_send(&r, client, b.p, b.len);
+    client_keys();
+    send_record(client, &b);
     run(20 * PR_MS);
     start_session(id, opened(78), 5, 0, 7);
     run(20 * PR_MS);
@@ -588,7 +613,12 @@ static void test_both_legs_handed_over(void **state)
     rf_response(&b, 12, 3, 1, "{'ThrottleTimeMs':0,'ErrorCode':0}");
     pr_send(&r, broker, b.p, b.len);
     run(20 * PR_MS);
-    assert_int_equal(client->got.len, b.len);
+    uint8_t type, content[TP_RECORD_MAX];
+    uint32_t len;
+    assert_int_equal(tp_open(&client_read, client->got.p, client->got.len, &type, content, &len), client->got.len);
+    assert_int_equal(type, 23);
+    assert_int_equal(len, b.len);
+    assert_memory_equal(content, b.p, b.len);
     rf_free(&b);
     finish();
 }
@@ -602,6 +632,7 @@ static void test_starts_that_make_no_sense(void **state)
         struct pr_peer *client = pr_connect(&r, 9203);
         run(20 * PR_MS);
         uint32_t slots = up.n_tx_slot_free;
+        start_plain = i == 0;
         start_unread = i == 0 ? 5000 : 0; /* of a client that speaks plain text */
         memset(start_login.principal, i == 1 ? 'x' : 0, sizeof(start_login.principal)); /* without an end */
         start_session(heard.last[HR_EV_CONN_ACCEPTED].id, 0, 3, 0, 0);
@@ -612,6 +643,7 @@ static void test_starts_that_make_no_sense(void **state)
     assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 0);
     assert_int_equal(hr_proxy_sessions(r.proxy), 0);
     start_unread = 0;
+    start_plain = false;
     memset(&start_login, 0, sizeof(start_login));
     finish();
 }

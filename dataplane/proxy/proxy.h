@@ -111,8 +111,9 @@ struct hr_join_leg {
 /* Makes a session of a client's connection and a broker's, with the frame boundary of both behind what is skipped.
  * broker.conn NULL: it is opened here, as plain text, to node_id (-1: to any). What is skipped of a plaintext leg is
  * wiped: it may be a login. login: NULL where there was none. The connections have no owner at this moment; on failure
- * they have none still: INVALID: no such listener, or bad secrets; FULL: a limit is reached, counted. Success may mean
- * that the session has ended already. */
+ * they have none still: INVALID: no such listener, bad secrets, or a leg that speaks TLS where the policy of now wants
+ * plain text, or the other way round; FULL: a limit is reached, counted. Success may mean that the session has ended
+ * already. */
 struct hr_session_login;
 HR_MUST_CHECK int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener, int32_t node_id,
                                 const struct hr_join_leg *client, const struct hr_join_leg *broker,

@@ -336,6 +336,20 @@ static void test_frames(void **state)
     finish();
 }
 
+/* Of listener 0, and of the brokers. */
+static void want_tls(bool listener, bool cluster)
+{
+    struct hr_policy *policy = pr_next_policy(&r);
+    policy->cluster_tls = cluster;
+    for (uint32_t i = 0; i < policy->n_listeners; i++) {
+        struct hr_policy_listener *l = &policy->listeners[i];
+        l->tls = listener && i == 0;
+        l->handshake_timeout_ms = 2000;
+        l->max_handshakes = l->handshake_rate = 100;
+    }
+    pr_adopt(&r);
+}
+
 /* A connection that somebody else had: its handshake stands in front of the first record. */
 static void test_join(void **state)
 {
@@ -345,10 +359,12 @@ static void test_join(void **state)
         struct rf_bytes request = {0}, response = {0};
         struct hr_tcp_conn *conn;
         uint64_t id;
+        want_tls(false, false);
         open_session(true, false, false, version, HR_TLS_AES_128_GCM_SHA256);
         assert_int_equal(hr_proxy_detach_client(r.proxy, hr_session_id(r.proxy, session()), &conn), 0);
         run(50 * PR_MS);
         pr_shutdown(&r, broker.p);
+        want_tls(true, false);
         struct hr_tls_secrets s = tp_secrets(version, HR_TLS_AES_128_GCM_SHA256, HR_TLS_SERVER, 77);
         client.tls = true;
         tp_init(&client.write, s.version, s.suite, &s.read);
@@ -371,6 +387,15 @@ static void test_join(void **state)
         assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
         s.suite = HR_TLS_AES_128_GCM_SHA256;
         assert_int_equal(hr_proxy_join(r.proxy, HR_POLICY_MAX_LISTENERS, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
+        /* A reload has come between: the session would be another than is wanted now. */
+        want_tls(false, false);
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
+        want_tls(true, true);
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
+        want_tls(true, false);
+        leg.secrets = NULL;
+        assert_int_equal(hr_proxy_join(r.proxy, 0, 3, &leg, &none, NULL, r.now_us, &id), HR_E_INVALID);
+        leg.secrets = &s;
         assert_int_equal(hr_tcp_rcvq(conn)->bytes, before); /* a refusal leaves it as it was */
         struct hr_pieceq unread;
         hr_pieceq_init(&unread);
