@@ -9,6 +9,9 @@ A variant is a dictionary of the choices that tests make:
   idle       "adaptive" or "busy"
   ipv6       both legs over IPv6 alone (one port)
   broker_auth  mechanism by which the control plane logs in to the brokers' SASL listener, as user headrace
+  tls        listeners for TLS beside the plain one: by port, by port with a client's certificate, by name
+  listener_tls  further settings of their groups "tls", as text
+  broker_tls "tls" or "mtls": brokers are spoken to over TLS, mtls with a certificate of our own
 """
 
 import json
@@ -16,7 +19,7 @@ import os
 import shutil
 import signal
 
-from rig import env, kafka, net
+from rig import env, kafka, net, tls
 from rig.env import BUILD, HUB, LOGS, RUN, RigError, ZONES
 
 RUNTIME = RUN + "/headrace"
@@ -24,6 +27,9 @@ CONFIG = RUN + "/headrace.cfg"
 LIBEXEC = RUN + "/libexec"  # where the launcher finds the two binaries: links into the build folder
 BOOTSTRAP_PORT = 9092
 NODE_PORT_BASE = 9200
+TLS_PORT, TLS_PORT_BASE = 9093, 9400
+MTLS_PORT, MTLS_PORT_BASE = 9094, 9600
+SNI_PORT = 9443
 BROKER_SECRET = RUN + "/broker.secret"
 AWS_FILE = RUN + "/aws.credentials"
 TCP_PORT = 5201
@@ -31,7 +37,7 @@ TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
             "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False,
-            "broker_auth": None}
+            "broker_auth": None, "tls": False, "listener_tls": "", "broker_tls": None}
 
 
 def default_workers():
@@ -72,10 +78,45 @@ def set_aws_key(ident, secret, token=None):
         ident, secret, "aws_session_token = %s" % token if token else ""))
 
 
+def _pair(name):
+    return '{ chain = "%s"; key = "%s"; }' % (tls.path(name + ".crt"), tls.path(name + ".key"))
+
+
+def _tls_listeners(v, ids):
+    """TLS by port, the same for clients that show a certificate, and brokers told apart by name."""
+    text = ""
+    for name, port, how, more in (
+            ("tls", TLS_PORT, "node_port_base = %d;" % TLS_PORT_BASE, ""),
+            ("mtls", MTLS_PORT, "node_port_base = %d;" % MTLS_PORT_BASE, 'client_auth = "required";'),
+            ("sni", SNI_PORT, 'routing = "sni"; bootstrap_host = "%s";' % net.CLIENT_NAME, 'client_auth = "optional";')):
+        if "client_auth" in more:
+            more += ' client_ca = "%s"; client_crl = "%s";' % (tls.path("ca.crt"), tls.path("ca.crl"))
+        text += """
+  { name = "%s"; mode = "kafka"; address = "%s"; bootstrap_port = %d; %s node_ids = [%s];
+    advertised_host = "%s"; %s
+    tls: { enabled = true; certificates = (%s, %s); %s %s }; },""" % (
+            name, net.HEADRACE6 if v["ipv6"] else net.HEADRACE, port, how, ids, v["advertise"], v["listener"],
+            _pair("headrace"), _pair("headrace-rsa"), more, v["listener_tls"])
+    return text
+
+
+def _broker_port(v):
+    if v["broker_tls"]:
+        return (kafka.MTLS_PORT if v["broker_tls"] == "mtls" else kafka.SASL_TLS_PORT if v["broker_auth"]
+                else kafka.TLS_PORT)
+    return kafka.SASL_PORT if v["broker_auth"] else kafka.CLIENT_PORT
+
+
+def _broker_tls(kind):
+    if not kind:
+        return ""
+    own = 'certificate = "%s"; key = "%s";' % (tls.path("client-of-brokers.crt"), tls.path("client-of-brokers.key"))
+    return 'tls: { enabled = true; ca = "%s"; %s };' % (tls.path("ca.crt"), own if kind == "mtls" else "")
+
+
 def client_hosts(addr=net.HEADRACE):
     """What clients' /etc/hosts know: Headrace, and nothing of the brokers."""
-    names = [(addr, net.CLIENT_NAME)]
-    return names + [(addr, "b%d.%s" % (kafka.NODE_ID[z], net.CLIENT_NAME)) for z in ZONES]
+    return [(addr, name) for name in kafka.headrace_names()]
 
 
 def bootstrap():
@@ -96,6 +137,9 @@ def render(variant=None):
                         if len(v["workers"] or default_workers()) > 1 else "", v["mtu"], addr))
     workers = v["workers"] or default_workers()
     ids = sorted(kafka.NODE_ID.values())
+    ids = "%d, %d" % (ids[0] - 1, ids[-1] + 97)
+    if v["tls"] or v["broker_tls"]:
+        kafka.certificates()
     return """# Written by the rig; config/headrace.cfg documents every key.
 zone = "use1-az1";
 dataplane: {
@@ -114,13 +158,14 @@ tcp: { %(tcp)s };
 limits: { %(limits)s };
 cluster: {
   bootstrap = (%(bootstrap)s);
+  %(broker_tls)s
 };
 %(broker_auth)s
 listeners = (
   { name = "kafka"; mode = "kafka"; address = "%(addr)s"; bootstrap_port = %(port)d;
     node_port_base = %(base)d; node_ids = [%(ids)s];
     advertised_host = "%(advertise)s";
-    %(listener)s },
+    %(listener)s },%(tls)s
   { name = "floor"; mode = "tcp"; address = "%(addr)s"; port = %(tcp_port)d; target = "%(target)s:%(tcp_port)d"; }
 );
 control: {
@@ -131,11 +176,11 @@ log: { level = "info"; format = "text"; };
 """ % {
         "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
-        "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), kafka.SASL_PORT if v["broker_auth"]
-                                            else kafka.CLIENT_PORT) for z in ZONES),
+        "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), _broker_port(v)) for z in ZONES),
+        "tls": _tls_listeners(v, ids) if v["tls"] else "", "broker_tls": _broker_tls(v["broker_tls"]),
         "broker_auth": _broker_auth(v["broker_auth"]),
         "addr": net.HEADRACE6 if v["ipv6"] else net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
-        "ids": "%d, %d" % (ids[0] - 1, ids[-1] + 97), "advertise": v["advertise"], 
+        "ids": ids, "advertise": v["advertise"],
         "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
         "target": "[%s]" % net.broker_addr6(TCP_ZONE) if v["ipv6"] else net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 

@@ -3,7 +3,8 @@
 Each broker has two listeners for clients. CLIENT advertises a name that only the hub (Headrace) and the brokers
 resolve: what a client sees through Headrace must be Headrace's names, and a broker's name that slips through
 cannot be used. DIRECT advertises the plain address, for comparing with and without Headrace. SASL is as CLIENT, and
-wants a login: PLAIN or SCRAM, of the users below.
+wants a login: PLAIN or SCRAM, of the users below. TLS, MTLS and SASLTLS are as CLIENT and SASL over TLS, with certificates
+of rig/tls.py; MTLS wants one of the client.
 """
 
 import base64
@@ -14,13 +15,14 @@ import socket
 import struct
 import time
 
-from rig import deps, env, net
+from rig import deps, env, net, tls
 from rig.env import LOGS, RUN, VAR, ZONES, RigError, zone_ns
 
 NODE_ID = {z: 100 + z for z in ZONES}
 RACK = {z: "use1-az%d" % z for z in ZONES}
 CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
 CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT, SASL_PORT = 9092, 9094, 9093, 9096
+TLS_PORT, MTLS_PORT, SASL_TLS_PORT = 9095, 9097, 9098
 USERS = {"headrace": "he4d-race", "alice": "a1ice-secret"}
 SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
 # Who may log in by AWS_MSK_IAM, which is a mock here: a long-lived key, and a temporary one with its token.
@@ -56,6 +58,15 @@ def token(subject, lives_s=3600):
         return text + "." + _base64url(f.read())
 
 
+def headrace_names():
+    """The names that clients dial: none of a broker's own."""
+    return [net.CLIENT_NAME] + ["b%d.%s" % (NODE_ID[z], net.CLIENT_NAME) for z in ZONES]
+
+
+def certificates():
+    tls.make(headrace_names(), {"broker-%d" % NODE_ID[z]: broker_name(z) for z in ZONES})
+
+
 def broker_name(zone):
     return "brk-secret-%d.rig.internal" % NODE_ID[zone]
 
@@ -84,6 +95,32 @@ def _process(zone):
     return "kafka-%d" % NODE_ID[zone]
 
 
+_LISTENERS = (("CLIENT", CLIENT_PORT, "PLAINTEXT"), ("DIRECT", DIRECT_PORT, "PLAINTEXT"),
+              ("SASL", SASL_PORT, "SASL_PLAINTEXT"), ("TLS", TLS_PORT, "SSL"), ("MTLS", MTLS_PORT, "SSL"),
+              ("SASLTLS", SASL_TLS_PORT, "SASL_SSL"))
+
+
+def _sasl(listener):
+    """Settings of a listener that wants a login."""
+    bearer = "org.apache.kafka.common.security.oauthbearer."
+    settings = {
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,AWS_MSK_IAM,OAUTHBEARER",
+        "oauthbearer.sasl.jaas.config": bearer + "OAuthBearerLoginModule required;",
+        "oauthbearer.sasl.server.callback.handler.class": bearer + "OAuthBearerValidatorCallbackHandler",
+        "oauthbearer.sasl.oauthbearer.jwks.endpoint.url": "file://%s/jwks.json" % DATA,
+        "oauthbearer.sasl.oauthbearer.expected.audience": "kafka",
+        "oauthbearer.sasl.oauthbearer.expected.issuer": "rig",
+        "aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required %s;" % " ".join(
+            'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items()),
+        "connections.max.reauth.ms": SASL_LIFETIME_MS,
+        "plain.sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required %s;"
+                                  % " ".join('user_%s="%s"' % u for u in USERS.items()),
+        "scram-sha-256.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        "scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    }
+    return {"listener.name.%s.%s" % (listener, k): v for k, v in settings.items()}
+
+
 def _config(zone, version, extra):
     new = version.startswith("4")
     voters = ",".join("%d@%s:%d" % (NODE_ID[z], net.broker_addr(z), CONTROLLER_PORT) for z in ZONES)
@@ -92,30 +129,17 @@ def _config(zone, version, extra):
         "node.id": NODE_ID[zone],
         "broker.rack": RACK[zone],
         "controller.quorum.voters": voters,
-        "listeners": "CLIENT://0.0.0.0:%d,DIRECT://0.0.0.0:%d,SASL://0.0.0.0:%d,CONTROLLER://%s:%d" % (
-            CLIENT_PORT, DIRECT_PORT, SASL_PORT, net.broker_addr(zone), CONTROLLER_PORT),
-        "advertised.listeners": "CLIENT://%s:%d,DIRECT://%s:%d,SASL://%s:%d" % (
-            broker_name(zone), CLIENT_PORT, net.broker_addr(zone), DIRECT_PORT, broker_name(zone), SASL_PORT),
+        "listeners": ",".join("%s://0.0.0.0:%d" % (name, port) for name, port, _ in _LISTENERS)
+        + ",CONTROLLER://%s:%d" % (net.broker_addr(zone), CONTROLLER_PORT),
+        "advertised.listeners": ",".join("%s://%s:%d" % (
+            name, net.broker_addr(zone) if name == "DIRECT" else broker_name(zone), port) for name, port, _ in _LISTENERS),
         "listener.security.protocol.map":
-            "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,AWS_MSK_IAM,OAUTHBEARER",
-        "listener.name.sasl.oauthbearer.sasl.jaas.config":
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
-        "listener.name.sasl.oauthbearer.sasl.server.callback.handler.class":
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler",
-        "listener.name.sasl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url": "file://%s/jwks.json" % DATA,
-        "listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.audience": "kafka",
-        "listener.name.sasl.oauthbearer.sasl.oauthbearer.expected.issuer": "rig",
-        "listener.name.sasl.aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required %s;" % " ".join(
-            'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items()),
-        "listener.name.sasl.connections.max.reauth.ms": SASL_LIFETIME_MS,
-        "listener.name.sasl.plain.sasl.jaas.config":
-            "org.apache.kafka.common.security.plain.PlainLoginModule required %s;"
-            % " ".join('user_%s="%s"' % u for u in USERS.items()),
-        "listener.name.sasl.scram-sha-256.sasl.jaas.config":
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-        "listener.name.sasl.scram-sha-512.sasl.jaas.config":
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            ",".join("%s:%s" % (name, protocol) for name, _, protocol in _LISTENERS) + ",CONTROLLER:PLAINTEXT",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": tls.path("broker-%d.pem" % NODE_ID[zone]),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": tls.path("ca.crt"),
+        "listener.name.mtls.ssl.client.auth": "required",
         "inter.broker.listener.name": "DIRECT",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": "%s/%d" % (DATA, NODE_ID[zone]),
@@ -161,6 +185,8 @@ def _config(zone, version, extra):
             "group.share.min.heartbeat.interval.ms": 500,
             "group.share.heartbeat.interval.ms": 1000,
         })
+    c.update(_sasl("sasl"))
+    c.update(_sasl("sasltls"))
     c.update((extra(zone, c) if callable(extra) else extra) or {})
     return "".join("%s=%s\n" % kv for kv in c.items())
 
@@ -229,6 +255,7 @@ def up(want=deps.KAFKA_DEFAULT, extra=None):
                 f.write(text.replace("%s", level))
     if fresh:
         _make_issuer()
+    certificates()
     for z in ZONES:
         with open("%s/%d.properties" % (DATA, NODE_ID[z]), "w") as f:
             f.write(_config(z, want, extra))

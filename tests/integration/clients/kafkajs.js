@@ -1,5 +1,7 @@
 // kafkajs: produce, consume in a group, compare. Arguments: BOOTSTRAP TOPIC COUNT.
+// Over TLS where HR_TLS_CA names a file of CAs; HR_TLS_CERT and HR_TLS_KEY are the client's own.
 'use strict';
+const { readFileSync } = require('fs');
 const { Kafka, logLevel, CompressionTypes } = require('kafkajs');
 
 const [bootstrap, topic, countText] = process.argv.slice(2);
@@ -16,8 +18,13 @@ function fail(why) {
   process.exit(1);
 }
 
+function tls() {
+  const file = (name) => (process.env[name] ? readFileSync(process.env[name]) : undefined);
+  return process.env.HR_TLS_CA ? { ca: file('HR_TLS_CA'), cert: file('HR_TLS_CERT'), key: file('HR_TLS_KEY') } : false;
+}
+
 async function main() {
-  const kafka = new Kafka({ clientId: 'kafkajs', brokers: bootstrap.split(','), logLevel: logLevel.ERROR });
+  const kafka = new Kafka({ clientId: 'kafkajs', brokers: bootstrap.split(','), ssl: tls(), logLevel: logLevel.ERROR });
   const producer = kafka.producer({ idempotent: true });
   await producer.connect();
   for (let from = 0; from < count; from += 100) {

@@ -78,6 +78,7 @@ final class Core {
         Properties p = new Properties();
         p.put("bootstrap.servers", a.text("bootstrap"));
         p.put("client.id", a.text("client_id", "hrtest"));
+        a.settings(p);
         return p;
     }
 

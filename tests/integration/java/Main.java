@@ -35,6 +35,15 @@ public final class Main {
             return v;
         }
 
+        /** What is named conf.X is setting X of the client. */
+        void settings(Map<Object, Object> into) {
+            values.forEach((k, v) -> {
+                if (k.startsWith("conf.")) {
+                    into.put(k.substring(5), v);
+                }
+            });
+        }
+
         int number(String key, int otherwise) {
             return values.containsKey(key) ? Integer.parseInt(values.get(key)) : otherwise;
         }

@@ -4,6 +4,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"strconv"
@@ -26,14 +28,39 @@ func fail(format string, a ...any) {
 	os.Exit(1)
 }
 
+// tlsConfig is nil without HR_TLS_CA, a file of CAs; HR_TLS_CERT and HR_TLS_KEY are the client's own.
+func tlsConfig() *tls.Config {
+	if os.Getenv("HR_TLS_CA") == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(os.Getenv("HR_TLS_CA"))
+	if err != nil {
+		fail("CAs: %v", err)
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(pem)
+	if os.Getenv("HR_TLS_CERT") != "" {
+		pair, err := tls.LoadX509KeyPair(os.Getenv("HR_TLS_CERT"), os.Getenv("HR_TLS_KEY"))
+		if err != nil {
+			fail("certificate: %v", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config
+}
+
 func main() {
 	bootstrap, topic := strings.Split(os.Args[1], ","), os.Args[2]
 	count, _ := strconv.Atoi(os.Args[3])
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
 	defer cancel()
 
-	p, err := kgo.NewClient(kgo.SeedBrokers(bootstrap...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	common := []kgo.Opt{kgo.SeedBrokers(bootstrap...)}
+	if config := tlsConfig(); config != nil {
+		common = append(common, kgo.DialTLSConfig(config))
+	}
+	p, err := kgo.NewClient(append(common, kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression()))...)
 	if err != nil {
 		fail("producer: %v", err)
 	}
@@ -50,8 +77,8 @@ func main() {
 	}
 	p.Close()
 
-	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap...), kgo.ConsumerGroup(topic+"-franz"), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	c, err := kgo.NewClient(append(common, kgo.ConsumerGroup(topic+"-franz"), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
 	if err != nil {
 		fail("consumer: %v", err)
 	}

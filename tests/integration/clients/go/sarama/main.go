@@ -4,6 +4,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"strconv"
@@ -63,6 +65,27 @@ func (h *handler) ConsumeClaim(s sarama.ConsumerGroupSession, c sarama.ConsumerG
 	}
 }
 
+// tlsConfig is nil without HR_TLS_CA, a file of CAs; HR_TLS_CERT and HR_TLS_KEY are the client's own.
+func tlsConfig() *tls.Config {
+	if os.Getenv("HR_TLS_CA") == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(os.Getenv("HR_TLS_CA"))
+	if err != nil {
+		fail("CAs: %v", err)
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(pem)
+	if os.Getenv("HR_TLS_CERT") != "" {
+		pair, err := tls.LoadX509KeyPair(os.Getenv("HR_TLS_CERT"), os.Getenv("HR_TLS_KEY"))
+		if err != nil {
+			fail("certificate: %v", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config
+}
+
 func main() {
 	bootstrap, topic := strings.Split(os.Args[1], ","), os.Args[2]
 	count, _ := strconv.Atoi(os.Args[3])
@@ -73,6 +96,9 @@ func main() {
 	cfg.Producer.Partitioner = sarama.NewManualPartitioner
 	cfg.Producer.Compression = sarama.CompressionSnappy
 	cfg.Consumer.Offsets.Initial = sarama.OffsetOldest
+	if config := tlsConfig(); config != nil {
+		cfg.Net.TLS.Enable, cfg.Net.TLS.Config = true, config
+	}
 
 	p, err := sarama.NewSyncProducer(bootstrap, cfg)
 	if err != nil {
