@@ -220,7 +220,7 @@ class Kroxylicious(System):
 
 
 HEADRACE_CONFIG = """# Written by bench/run; config/headrace.cfg documents every key.
-zone = "use1-az1";
+zones = { own = "use1-az1"; };
 dataplane: {
   main_lcore = 0; workers = [%(worker)d]; idle = "adaptive"; hugepages = false; memory_mb = %(memory)d;
   file_prefix = "hr-rig-%(prefix)s";

@@ -60,6 +60,7 @@ static void make_policy(struct rb_proxy *p)
     policy->magic = HR_POLICY_MAGIC;
     policy->size = sizeof(*policy);
     policy->generation = 1;
+    policy->zones.n = 1;
     policy->cluster_known = 1;
     policy->idle_busy = 1;
     policy->log_level = HR_LOG_INFO;

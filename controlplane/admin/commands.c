@@ -15,6 +15,7 @@ static const struct {
     {"identities", hr_command_identities},
     {"certificates", hr_command_certificates},
     {"tls", hr_command_tls},
+    {"zones", hr_command_zones},
 };
 
 static void on_request(void *owner, struct hr_admin_request *request, const char *cmd, const json_t *args)

@@ -26,6 +26,8 @@ hr_command_fn hr_command_identities;
 /* show_tls.c */
 hr_command_fn hr_command_certificates;
 hr_command_fn hr_command_tls;
+/* show_zones.c */
+hr_command_fn hr_command_zones;
 /* change.c */
 hr_command_fn hr_command_set;
 hr_command_fn hr_command_drain;

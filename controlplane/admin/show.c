@@ -157,7 +157,7 @@ void hr_command_status(struct hr_daemon *d, struct hr_admin_request *request, co
                   "build_id", hr_build_id, "pid", (int)getpid(), "uptime_s", seconds_since(d, d->started_us),
                   "config", text(d->config->path), "ready", ready, "not_ready", ready ? "" : why, "sessions",
                   (json_int_t)sessions, "log_level", hr_log_level_name(d->config->log.level), "idle",
-                  d->config->dataplane.idle_busy ? "busy" : "adaptive", "zone", text(d->config->zone));
+                  d->config->dataplane.idle_busy ? "busy" : "adaptive", "zone", text(hr_daemon_zone(d) ? hr_daemon_zone(d) : ""));
     json_object_set_new(result, "dataplane", dataplane_status(d));
     json_object_set_new(result, "policy", policy_status(d));
     json_object_set_new(result, "metadata", metadata_status(d));

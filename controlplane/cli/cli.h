@@ -57,6 +57,8 @@ cli_command_fn cli_top;
 cli_command_fn cli_set, cli_drain, cli_undrain, cli_reload, cli_config;
 /* tls.c */
 cli_command_fn cli_certificates, cli_tls;
+/* zones.c */
+cli_command_fn cli_zones;
 /* users.c, identities.c */
 cli_command_fn cli_users, cli_identities;
 

@@ -26,6 +26,7 @@
 #include "controlplane/policy/publisher.h"
 #include "controlplane/sessions/sessions.h"
 #include "controlplane/tls/store.h"
+#include "controlplane/zones/instance.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
@@ -160,8 +161,23 @@ static void policy_inputs(void *owner, struct hr_policy_inputs *in)
     in->overrides = &d->overrides;
     in->cluster = hr_metadata_cluster(d->metadata);
     in->departed = hr_metadata_departed(d->metadata, &in->n_departed);
+    in->zone = hr_daemon_zone(d);
     in->resolve = resolve;
     in->arg = d;
+}
+
+const char *hr_daemon_zone(const struct hr_daemon *d)
+{
+    const char *own = d->config->zones.own;
+
+    return strcmp(own, HR_CONFIG_ZONE_INSTANCE) == 0 ? hr_instance_zone_get(d->instance_zone) : own;
+}
+
+static void on_instance_zone(void *owner)
+{
+    struct hr_daemon *d = owner;
+
+    hr_publisher_touch(d->publisher);
 }
 
 static int policy_publish(void *owner, const struct hr_policy *policy, const char **ret_why)
@@ -199,7 +215,7 @@ static const struct hr_policy_broker *choose_broker(const struct hr_policy *poli
 
     for (uint32_t i = 0; i < policy->n_brokers; i++) {
         const struct hr_policy_broker *b = &policy->brokers[i];
-        int rank = policy->zone[0] && strcmp(policy->zone, b->zone) == 0;
+        int rank = policy->zones.own != HR_ZONE_NONE && b->zone == policy->zones.own;
 
         if (!(b->flags & HR_BROKER_ALIVE) || (b->flags & HR_BROKER_DRAINING))
             continue;
@@ -406,6 +422,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
         (err = hr_http_create(d->loop, &d->http)) ||
+        (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
         (err = hr_handshakes_create(d->loop, d->conns, d->tls, &handshake_ops, d, &d->handshakes)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
@@ -441,6 +458,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_metrics_destroy(d->metrics);
     hr_metadata_destroy(d->metadata);
     hr_identity_destroy(d->identity);
+    hr_instance_zone_destroy(d->instance_zone);
     hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);

@@ -26,6 +26,7 @@ struct hr_dns;
 struct hr_drain;
 struct hr_http;
 struct hr_identity;
+struct hr_instance_zone;
 struct hr_handshakes;
 struct hr_logevents;
 struct hr_metadata;
@@ -56,6 +57,7 @@ struct hr_daemon {
     struct hr_http *http;
     struct hr_identity *identity;                    /* to the brokers; NULL: no login */
     struct hr_config_broker_auth identity_as;        /* what it was made of */
+    struct hr_instance_zone *instance_zone;          /* asked where zones.own says so */
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;
@@ -84,6 +86,9 @@ HR_MUST_CHECK int hr_daemon_run(struct hr_daemon *daemon);
 HR_MUST_CHECK int hr_daemon_reload(struct hr_daemon *daemon, json_t **ret_changes, json_t **ret_errors);
 /* The configuration in force or the overrides were changed: applies them. */
 void hr_daemon_apply(struct hr_daemon *daemon);
+
+/* This proxy's zone, "": none; NULL: not known yet. */
+const char *hr_daemon_zone(const struct hr_daemon *daemon);
 
 /* Whether traffic should be sent here; *ret_why is a static text when not. */
 bool hr_daemon_ready(const struct hr_daemon *daemon, const char **ret_why);

@@ -10,6 +10,7 @@
 #include "controlplane/policy/publisher.h"
 #include "controlplane/tls/check.h"
 #include "controlplane/tls/store.h"
+#include "controlplane/zones/instance.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
 
@@ -47,6 +48,8 @@ void hr_daemon_apply(struct hr_daemon *d)
     apply_identity(d);
     hr_handshakes_configure(d->handshakes, d->config);
     hr_metadata_configure(d->metadata, d->config);
+    if (strcmp(d->config->zones.own, HR_CONFIG_ZONE_INSTANCE) == 0)
+        hr_instance_zone_start(d->instance_zone);
     hr_publisher_touch(d->publisher);
 }
 

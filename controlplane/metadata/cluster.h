@@ -17,7 +17,7 @@ struct hr_cluster_broker {
     uint16_t port;
     bool fenced; /* DescribeCluster 2 and later: known to the controller, not serving */
     char host[HR_POLICY_HOST_MAX];
-    char rack[HR_POLICY_ZONE_MAX]; /* "" if none */
+    char rack[HR_ZONE_NAME_MAX]; /* "" if none */
 };
 
 struct hr_cluster_partition {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/policy/zones.h"
+
 bool hr_overrides_has_node(const struct hr_overrides *overrides, int32_t node_id)
 {
     for (uint32_t i = 0; i < overrides->n_nodes; i++) {
@@ -89,15 +91,18 @@ static void add_broker(const struct hr_policy_inputs *in, struct hr_policy *poli
                        const struct hr_cluster_broker *from, bool serving, uint32_t *pending)
 {
     struct hr_policy_broker *to;
+    enum hr_zone_reason reason;
+    bool known;
 
     if (policy->n_brokers >= HR_POLICY_MAX_BROKERS)
         return;
     to = &policy->brokers[policy->n_brokers++];
     to->node_id = from->id;
     to->port = from->port;
-    memcpy(to->zone, from->rack, sizeof(to->zone));
-    if (resolve(in, from->host, &to->addr, pending) && serving)
+    known = resolve(in, from->host, &to->addr, pending);
+    if (known && serving)
         to->flags |= HR_BROKER_ALIVE;
+    to->zone = hr_zones_of_broker(in->config, &policy->zones, from, known ? &to->addr : NULL, &reason);
     if (in->overrides->drain_all || hr_overrides_has_node(in->overrides, from->id))
         to->flags |= HR_BROKER_DRAINING;
 }
@@ -108,14 +113,18 @@ static void add_bootstrap(const struct hr_policy_inputs *in, struct hr_policy *p
     for (uint32_t i = in->config->cluster.n_bootstrap; i-- > 0;) {
         const struct hr_config_hostport *from = &in->config->cluster.bootstrap[i];
         struct hr_policy_broker *to = &policy->brokers[policy->n_brokers];
+        struct hr_cluster_broker named = {.id = -(int32_t)i - 1};
+        enum hr_zone_reason reason;
         struct hr_addr addr;
 
         if (!resolve(in, from->host, &addr, pending))
             continue;
-        to->node_id = -(int32_t)i - 1;
+        to->node_id = named.id;
         to->port = from->port;
         to->addr = addr;
         to->flags = HR_BROKER_BOOTSTRAP;
+        snprintf(named.host, sizeof(named.host), "%s", from->host);
+        to->zone = hr_zones_of_broker(in->config, &policy->zones, &named, &addr, &reason);
         policy->n_brokers++;
     }
 }
@@ -167,7 +176,8 @@ uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *po
     if (in->at_start && policy->hold_max_bytes > in->at_start->limits.hold_max_bytes)
         policy->hold_max_bytes = in->at_start->limits.hold_max_bytes;
     policy->drain_timeout_ms = config->limits.drain_timeout_ms;
-    snprintf(policy->zone, sizeof(policy->zone), "%s", config->zone);
+    (void)!hr_zones_build(config, in->zones ? in->zones : in->inherited ? &in->inherited->zones : NULL, in->zone,
+                         &policy->zones);
     add_listeners(in, policy, &pending);
     if (!in->cluster && in->inherited) {
         add_inherited(in, policy);
@@ -215,7 +225,7 @@ static uint32_t count_alive(const struct hr_policy *policy)
 bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to, char *text, uint32_t cap)
 {
     struct hr_policy a_head = *from, b_head = *to;
-    bool listeners, brokers;
+    bool listeners, brokers, zones;
 
     text[0] = '\0';
     a_head.generation = b_head.generation = 0;
@@ -225,6 +235,7 @@ bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to,
                 memcmp(from->listeners, to->listeners, sizeof(from->listeners)) != 0;
     brokers =
         from->n_brokers != to->n_brokers || memcmp(from->brokers, to->brokers, sizeof(from->brokers)) != 0;
+    zones = memcmp(&from->zones, &to->zones, sizeof(from->zones)) != 0;
     if (from->cluster_known != to->cluster_known)
         say(text, cap, "cluster %s", to->cluster_known ? "known" : "unknown");
     if (strcmp(from->cluster_id, to->cluster_id) != 0)
@@ -236,7 +247,10 @@ bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to,
     if (brokers)
         say(text, cap, "brokers %u of %u alive -> %u of %u", count_alive(from), from->n_brokers,
             count_alive(to), to->n_brokers);
+    if (zones)
+        say(text, cap, "zones changed: %u, %u networks, own %s", to->zones.n - 1u, to->zones.n_nets,
+            to->zones.own ? to->zones.name[to->zones.own] : "unknown");
     if (!text[0])
-        say(text, cap, "limits, zone, idle policy or log level");
+        say(text, cap, "limits, idle policy or log level");
     return true;
 }

@@ -48,7 +48,6 @@ static int set_up(void **state)
     config.limits.hold_max_bytes = 1 << 20;
     config.limits.drain_timeout_ms = 5000;
     config.log.level = HR_LOG_INFO;
-    strcpy(config.zone, "z1");
     config.cluster.n_bootstrap = 2;
     strcpy(config.cluster.bootstrap[0].host, "x.1");
     config.cluster.bootstrap[0].port = 9092;
@@ -85,7 +84,7 @@ static int set_up(void **state)
     cluster.brokers = brokers;
     cluster.n_brokers = 4;
     in = (struct hr_policy_inputs){
-        .config = &config, .overrides = &overrides, .cluster = &cluster, .resolve = resolve};
+        .config = &config, .overrides = &overrides, .cluster = &cluster, .zone = "z1", .resolve = resolve};
     return 0;
 }
 
@@ -99,6 +98,11 @@ static void build(void)
         fail_msg("the policy is not valid: %s", why);
 }
 
+static const char *zone_of(int32_t node_id)
+{
+    return policy.zones.name[hr_policy_find_broker(&policy, node_id)->zone];
+}
+
 static void brokers_listeners_and_limits_are_carried_over(void **state)
 {
     struct hr_addr target = hr_addr_from_v4(htonl(0x0a00004d));
@@ -107,11 +111,11 @@ static void brokers_listeners_and_limits_are_carried_over(void **state)
     build();
     assert_true(policy.cluster_known);
     assert_string_equal(policy.cluster_id, "c");
-    assert_string_equal(policy.zone, "z1");
+    assert_string_equal(policy.zones.name[policy.zones.own], "z1");
     assert_int_equal(policy.max_sessions, 1000);
     assert_int_equal(policy.n_brokers, 4);
     assert_int_equal(hr_policy_find_broker(&policy, 1)->flags, HR_BROKER_ALIVE);
-    assert_string_equal(hr_policy_find_broker(&policy, 1)->zone, "z1");
+    assert_string_equal(zone_of(1), "z1");
     assert_int_equal(hr_policy_find_broker(&policy, 9)->flags, 0);  /* no address yet */
     assert_int_equal(hr_policy_find_broker(&policy, 12)->flags, 0); /* fenced */
     assert_int_equal(policy.n_listeners, 2);
@@ -121,6 +125,112 @@ static void brokers_listeners_and_limits_are_carried_over(void **state)
     strcpy(config.listeners[1].target.host, "none");
     build();
     assert_false(policy.listeners[1].target_valid);
+}
+
+/* -- zones ---------------------------------------------------------------------------------------------- */
+
+static void add_net(const char *net, uint8_t prefix, uint8_t zone, uint8_t scope)
+{
+    struct hr_config_zone_net *to = &config.zones.nets[config.zones.n_nets++];
+
+    assert_true(hr_addr_parse(net, &to->addr));
+    to->bits = hr_addr_prefix_bits(&to->addr, prefix);
+    to->zone = zone;
+    to->scope = scope;
+}
+
+static const char *client_zone(uint32_t listener, const char *text)
+{
+    struct hr_addr addr;
+
+    assert_true(hr_addr_parse(text, &addr));
+    return policy.zones.name[hr_zone_of_client(&policy.zones, listener, &addr)];
+}
+
+static void name_zones(void)
+{
+    config.zones.n_names = 4;
+    strcpy(config.zones.names[1], "z1");
+    strcpy(config.zones.names[2], "z2");
+    strcpy(config.zones.names[3], "z3");
+}
+
+static void networks_are_nested_for_the_look_up(void **state)
+{
+    (void)state;
+    name_zones();
+    add_net("10.1.1.0", 24, 3, HR_ZONE_GLOBAL); /* in no order */
+    add_net("10.0.0.0", 8, 2, HR_ZONE_GLOBAL);
+    add_net("10.1.0.0", 16, 1, HR_ZONE_GLOBAL);
+    add_net("10.2.0.0", 16, 3, HR_ZONE_GLOBAL);
+    add_net("2600::", 16, 2, HR_ZONE_GLOBAL);
+    add_net("10.1.1.128", 25, 2, 1);
+    build();
+    assert_string_equal(client_zone(0, "10.1.1.200"), "z3");
+    assert_string_equal(client_zone(1, "10.1.1.200"), "z2");
+    assert_string_equal(client_zone(1, "10.1.1.100"), "z3");
+    assert_string_equal(client_zone(0, "10.1.2.1"), "z1");
+    assert_string_equal(client_zone(0, "10.2.0.1"), "z3");
+    assert_string_equal(client_zone(0, "10.3.0.1"), "z2");
+    assert_string_equal(client_zone(0, "2600::1"), "z2");
+    assert_string_equal(client_zone(0, "192.0.2.1"), "z1"); /* our own */
+}
+
+static void a_brokers_zone_is_its_rules_its_racks_or_its_networks(void **state)
+{
+    (void)state;
+    build();
+    assert_string_equal(zone_of(1), "z1");
+    assert_string_equal(zone_of(5), "");
+    name_zones();
+    config.zones.n_aliases = 1;
+    strcpy(config.zones.aliases[0].name, "z2");
+    config.zones.aliases[0].zone = 3;
+    config.zones.n_brokers = 2;
+    config.zones.brokers[0] = (struct hr_config_zone_broker){.node_id = 1, .zone = 2};
+    config.zones.brokers[1] = (struct hr_config_zone_broker){.host = "X.1?", .node_id = -1, .zone = 1};
+    build();
+    assert_string_equal(zone_of(1), "z3"); /* by id, which stands first; and its zone has another name */
+    assert_string_equal(zone_of(5), "z1"); /* by name */
+    assert_string_equal(zone_of(9), "z3"); /* by rack, an alias */
+    config.zones.n_brokers = 0;
+    add_net("10.0.0.15", 32, 3, HR_ZONE_GLOBAL);
+    build();
+    assert_string_equal(zone_of(5), "z3"); /* has no rack */
+    assert_string_equal(zone_of(1), "z1"); /* has one */
+}
+
+/* What was counted under a number stays under it, whatever is named later. */
+static void numbers_stay(void **state)
+{
+    static struct hr_zone_map before;
+    char name[16];
+
+    (void)state;
+    build();
+    before = policy.zones;
+    in.zones = &before;
+    name_zones();
+    strcpy(config.zones.names[1], "other");
+    in.zone = "z3";
+    build();
+    for (int i = 1; i < before.n; i++)
+        assert_string_equal(policy.zones.name[i], before.name[i]);
+    assert_string_equal(policy.zones.name[before.n], "z3");
+    assert_int_equal(policy.zones.own, before.n);
+    in.zone = NULL; /* not known at the moment */
+    build();
+    assert_int_equal(policy.zones.own, before.own);
+    /* More racks than there are numbers: the rest is not known. */
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "many-%u", i);
+        set_broker(0, 1, "x.11", name, false);
+        build();
+        before = policy.zones;
+    }
+    assert_int_equal(policy.zones.n, HR_ZONES_MAX);
+    assert_string_equal(zone_of(1), "");
+    assert_string_equal(zone_of(9), "z2");
 }
 
 static void departed_brokers_stay_without_being_alive(void **state)
@@ -210,7 +320,7 @@ static void differences_are_found_and_named(void **state)
     config.limits.drain_timeout_ms = 1;
     build();
     assert_true(hr_policy_changes(&other, &policy, text, sizeof(text)));
-    assert_string_equal(text, "limits, zone, idle policy or log level");
+    assert_string_equal(text, "limits, idle policy or log level");
     other = policy;
     config.n_listeners = 1;
     build();
@@ -421,6 +531,9 @@ int main(void)
         T(departed_brokers_stay_without_being_alive),
         T(an_unknown_cluster_gives_bootstrap_addresses),
         T(drains_are_flags),
+        T(networks_are_nested_for_the_look_up),
+        T(a_brokers_zone_is_its_rules_its_racks_or_its_networks),
+        T(numbers_stay),
         T(limits_do_not_exceed_what_was_laid_out_at_start),
         T(differences_are_found_and_named),
         P(a_known_cluster_is_published_once),

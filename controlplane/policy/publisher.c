@@ -92,6 +92,7 @@ static void on_timer(struct hr_timer *timer)
     hr_timer_in(pub->loop, timer, REBUILD_US);
     pub->ops->inputs(pub->owner, &in);
     in.inherited = pub->has_inherited ? &pub->inherited : NULL;
+    in.zones = pub->published ? &pub->policy.zones : NULL;
     /* Built also when it cannot go out yet: names begin to be resolved. */
     pending = hr_policy_build(&in, &pub->next);
     if (pending == 0)

@@ -150,6 +150,7 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     s->opened_us = s->last_active_us = now_us;
     s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
     s->state = HR_SESSION_CONNECTING;
+    s->client.zone = hr_zone_of_client(&proxy->policy->zones, s->listener, &flow->remote);
     hr_proxy_count_open(proxy, s->listener, 1);
     if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
         s->relay = NULL;

@@ -77,7 +77,7 @@ static const struct hr_policy_broker *choose_broker(struct hr_proxy *proxy, cons
         if (!(b->flags & HR_BROKER_ALIVE) || (b->flags & HR_BROKER_DRAINING) || tried(s, b->node_id))
             continue;
         int rank = suspect(proxy, b->node_id, now_us) ? 0 : 2;
-        if (policy->zone[0] && strcmp(policy->zone, b->zone) == 0)
+        if (policy->zones.own != HR_ZONE_NONE && b->zone == policy->zones.own)
             rank++;
         equals = rank == best_rank ? equals + 1 : 1;
         if (rank > best_rank || (rank == best_rank && hr_proxy_random(proxy) % equals == 0)) {
@@ -98,6 +98,13 @@ static uint64_t time_for_try(struct hr_proxy *proxy, const struct hr_session *s,
     return others ? left_us / (HR_SESSION_MAX_TRIES + 1u - s->tries) + 1 : left_us;
 }
 
+/* Of what is no broker: as its network says, if one does. */
+static uint8_t zone_of_target(const struct hr_policy *policy, const struct hr_addr *addr)
+{
+    const struct hr_zone_net *net = hr_zone_find_net(&policy->zones, HR_ZONE_GLOBAL, addr);
+    return net ? net->zone : HR_ZONE_NONE;
+}
+
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
 {
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
@@ -110,6 +117,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
     if (s->mode == HR_LISTENER_TCP) {
         addr = listener->target;
         port = listener->target_port;
+        s->broker.zone = zone_of_target(proxy->policy, &addr);
     } else {
         const struct hr_policy_broker *broker = s->asked_node_id >= 0
                                                     ? hr_policy_find_broker(proxy->policy, s->asked_node_id)
@@ -119,6 +127,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
         addr = broker->addr;
         port = broker->port;
         s->node_id = broker->node_id;
+        s->broker.zone = broker->zone;
     }
     if (!rate_allows(proxy, s, now_us)) {
         reason = HR_DROP_connect_rate;

@@ -17,5 +17,6 @@ enum hr_leg_kind {
 struct hr_leg {
     struct hr_tcp_conn *conn; /* NULL when the leg is gone */
     uint8_t kind;             /* enum hr_leg_kind */
+    uint8_t zone;             /* of the peer, a number of the policy's zones; of sessions' legs */
     uint32_t tls;             /* place in the worker's record layer (dataplane/tls), 0: plain text */
 };

@@ -141,7 +141,7 @@ def render(variant=None):
     if v["tls"] or v["broker_tls"]:
         kafka.certificates()
     return """# Written by the rig; config/headrace.cfg documents every key.
-zone = "use1-az1";
+zones = { own = "use1-az1"; };
 dataplane: {
   main_lcore = 0;
   workers = [%(workers)s];

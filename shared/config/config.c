@@ -166,6 +166,7 @@ static void read_tree(struct hr_cfg_reader *reader, const config_t *tree, struct
         }
     }
     hr_cfg_read_listeners(reader, root, config);
+    hr_cfg_read_zones(reader, root, config);
     if (reader->errors->n == 0)
         hr_cfg_check(reader, tree, config);
 }

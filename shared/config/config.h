@@ -177,6 +177,38 @@ struct hr_config_broker_auth {
     char aws_file[HR_CONFIG_TEXT_MAX], aws_role_arn[HR_CONFIG_TEXT_MAX], aws_external_id[HR_CONFIG_TEXT_MAX];
 };
 
+#define HR_CONFIG_ZONE_ALIASES 32
+#define HR_CONFIG_ZONE_BROKERS 128
+#define HR_CONFIG_ZONE_INSTANCE "instance-metadata" /* zones.own: as EC2 says */
+
+/* Zones are numbers in hr_config_zones.names, 0: none. */
+struct hr_config_zone_alias {
+    char name[HR_ZONE_NAME_MAX]; /* another name of it, as racks or the metadata may say */
+    uint8_t zone;
+};
+struct hr_config_zone_broker {
+    char host[HR_POLICY_HOST_MAX]; /* pattern of names; "": by node_id */
+    int32_t node_id;
+    uint8_t zone;
+};
+struct hr_config_zone_net {
+    struct hr_addr addr;
+    uint8_t bits; /* of 128 */
+    uint8_t zone;
+    uint8_t scope; /* a listener's index, or HR_ZONE_GLOBAL */
+    uint32_t line;
+};
+
+struct hr_config_zones {
+    char own[HR_ZONE_NAME_MAX]; /* "": not known; or HR_CONFIG_ZONE_INSTANCE */
+    uint32_t n_names;           /* with number 0 */
+    char names[HR_ZONES_MAX][HR_ZONE_NAME_MAX];
+    uint32_t n_aliases, n_brokers, n_nets;
+    struct hr_config_zone_alias aliases[HR_CONFIG_ZONE_ALIASES];
+    struct hr_config_zone_broker brokers[HR_CONFIG_ZONE_BROKERS]; /* the first that fits counts */
+    struct hr_config_zone_net nets[HR_ZONE_NETS_MAX];
+};
+
 struct hr_config_listener {
     struct hr_policy_listener policy; /* ready for the snapshot, target unresolved */
     bool has_target;
@@ -202,7 +234,7 @@ struct hr_config {
     struct hr_config_broker_auth broker_auth;
     uint32_t n_listeners;
     struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];
-    char zone[HR_POLICY_ZONE_MAX];
+    struct hr_config_zones zones;
     struct {
         char runtime_dir[HR_CONFIG_PATH_MAX];    /* dataplane.sock, control.sock */
         char user[HR_POLICY_NAME_MAX];
@@ -226,6 +258,9 @@ struct hr_config_errors {
 /* Reads and validates path. CONFIG with errors filled; *ret_config is written only on success.
  * The caller allocates (the struct is some 100 KB). */
 HR_MUST_CHECK int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_config_errors *errors);
+
+/* The zone that a name stands for: itself, unless it is an alias. */
+const char *hr_config_zone_name(const struct hr_config *config, const char *name);
 
 /* On either leg: what workers need for it is set up at their start alone. */
 bool hr_config_speaks_tls(const struct hr_config *config);

@@ -71,7 +71,7 @@ static void example_loads(void **s)
     if (err < 0)
         fail_msg("%s", errors.text[0]);
     assert_string_equal(config.path, example_path);
-    assert_string_equal(config.zone, "use1-az1");
+    assert_string_equal(config.zones.own, "use1-az1");
     assert_int_equal(config.dataplane.n_workers, 1);
     assert_int_equal(config.dataplane.worker_lcores[0], 1);
     assert_false(config.dataplane.idle_busy);
@@ -106,7 +106,7 @@ static void example_loads(void **s)
     assert_int_equal(config.control.metrics_port, 9644);
 
     /* The listeners are ready for a snapshot. */
-    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1};
+    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1, .zones.n = 1};
     policy.log_level = (uint8_t)config.log.level;
     policy.max_sessions = config.limits.max_connections;
     policy.hold_max_bytes = config.limits.hold_max_bytes;
@@ -337,6 +337,37 @@ static void wrong(const char *old, const char *new, const char *expected)
 
 #define SECRET "secret = { file = \"/etc/headrace/broker.secret\"; }"
 
+static void zones(void **s)
+{
+    load(example);
+    assert_int_equal(config.zones.n_names, 3);
+    assert_string_equal(config.zones.names[2], "use1-az2");
+    assert_string_equal(hr_config_zone_name(&config, "us-east-1a"), "use1-az1");
+    assert_string_equal(hr_config_zone_name(&config, "use1-az9"), "use1-az9");
+    assert_int_equal(config.zones.n_brokers, 2);
+    assert_int_equal(config.zones.brokers[0].node_id, 7);
+    assert_string_equal(config.zones.brokers[1].host, "b-8.*");
+    assert_int_equal(config.zones.n_nets, 4);
+    assert_int_equal(config.zones.nets[1].bits, 96 + 24);
+    assert_int_equal(config.zones.nets[2].bits, 64);
+    assert_int_equal(config.zones.nets[2].zone, 2); /* by its alias */
+    assert_int_equal(config.zones.nets[2].scope, HR_ZONE_GLOBAL);
+    assert_int_equal(config.zones.nets[3].scope, 0);
+    wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.1/24\"", "10.0.2.0/24");
+    wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.0/33\"", "prefix");
+    wrong("cidr = \"2600:1f14:0:20::/64\"; zone = \"us-east-1b\"", "cidr = \"10.0.2.0/24\"; zone = \"us-east-1b\"",
+          "stands on line");
+    wrong("cidr = \"10.0.2.0/24\"; zone = \"use1-az2\"", "cidr = \"10.0.2.0/24\"; zone = \"\"", "must name a zone");
+    wrong("cidr = \"10.0.2.0/24\"; zone = \"use1-az2\"", "cidr = \"10.0.2.0/24\"; zon = \"use1-az2\"", "zone");
+    wrong("{ name = \"us-east-1b\"; zone = \"use1-az2\"; }", "{ name = \"us-east-1a\"; zone = \"use1-az2\"; }",
+          "another alias already");
+    wrong("{ name = \"us-east-1b\"; zone = \"use1-az2\"; }", "{ name = \"use1-az1\"; zone = \"use1-az2\"; }",
+          "the name of a zone");
+    wrong("node = 7; zone", "node = -7; zone", "0");
+    wrong("{ node = 7; zone = \"use1-az1\"; }", "{ node = 7; host = \"b\"; zone = \"use1-az1\"; }", "needs one of");
+    wrong("clients = (\n    {", "clients = ( 5, {", "must be a group");
+}
+
 static void broker_logins(void **s)
 {
     wrong("username = \"headrace\"", "username = \"\"", "this mechanism needs a username");
@@ -481,7 +512,7 @@ static void tls(void **s)
     assert_int_equal(hr_policy_advertised(&l->policy, 7, host, sizeof(host), &port), 0);
     assert_string_equal(host, "b7.k.test");
     assert_int_equal(port, 9094);
-    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1};
+    struct hr_policy policy = {.magic = HR_POLICY_MAGIC, .size = sizeof(policy), .generation = 1, .zones.n = 1};
     policy.log_level = HR_LOG_INFO;
     policy.max_sessions = 1;
     policy.hold_max_bytes = 1 << 20;
@@ -612,7 +643,14 @@ static void differences(void **s)
                         "limits.max_connections: 10000 -> 9000\n");
     assert_string_equal(diff_of("max_connections = 10000", "max_connections = 11000"),
                         "limits.max_connections: 10000 -> 11000 (restart)\n");
-    assert_string_equal(diff_of("zone = \"use1-az1\"", "zone = \"z\""), "zone: \"use1-az1\" -> \"z\"\n");
+    assert_string_equal(diff_of("own = \"use1-az1\"", "own = \"z\""), "zones.own: \"use1-az1\" -> \"z\"\n");
+    assert_string_equal(diff_of("cidr = \"10.0.2.0/24\"; zone = \"use1-az2\"", "cidr = \"10.0.2.0/25\"; zone = \"use1-az1\""),
+                        "zones.clients: 10.0.1.0/24 use1-az1, 10.0.2.0/24 use1-az2, 2600:1f14:0:20::/64 use1-az2 -> "
+                        "10.0.1.0/24 use1-az1, 10.0.2.0/25 use1-az1, 2600:1f14:0:20::/64 use1-az2\n");
+    assert_string_equal(diff_of("cidr = \"10.9.0.0/16\"", "cidr = \"10.8.0.0/16\""),
+                        "listeners[kafka].client_zones: 10.9.0.0/16 use1-az2 -> 10.8.0.0/16 use1-az2\n");
+    assert_string_equal(diff_of("node = 7", "node = 6"),
+                        "zones.brokers: node 7 use1-az1, b-8.* use1-az2 -> node 6 use1-az1, b-8.* use1-az2\n");
     assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),
                         "listeners[registry]: tcp 10.0.0.5:8081 to registry.example.internal:8081 -> \n"
                         "listeners[other]:  -> tcp 10.0.0.5:8081 to registry.example.internal:8081\n");
@@ -638,7 +676,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
         cmocka_unit_test(mistakes),      cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
-        cmocka_unit_test(broker_logins),
+        cmocka_unit_test(broker_logins), cmocka_unit_test(zones),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),
     };

@@ -163,6 +163,43 @@ static void listener_files_text(const struct hr_config_listener_tls *tls, struct
         add(t, "client_crl %s", tls->client_crl.path);
 }
 
+static void zone_nets_text(const struct hr_config *c, uint32_t scope, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < z->n_nets; i++) {
+        const struct hr_config_zone_net *net = &z->nets[i];
+        if (net->scope != scope)
+            continue;
+        add(t, "%s", t->len > 0 ? ", " : "");
+        add_addr(t, &net->addr);
+        add(t, "/%u %s", hr_addr_is_v4(&net->addr) && net->bits >= 96 ? net->bits - 96u : net->bits,
+            z->names[net->zone]);
+    }
+}
+
+static void zone_brokers_text(const struct hr_config *c, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < z->n_brokers; i++) {
+        const struct hr_config_zone_broker *rule = &z->brokers[i];
+        add(t, "%s", i > 0 ? ", " : "");
+        if (rule->host[0] != '\0')
+            add(t, "%s %s", rule->host, z->names[rule->zone]);
+        else
+            add(t, "node %d %s", rule->node_id, z->names[rule->zone]);
+    }
+}
+
+static void zone_aliases_text(const struct hr_config *c, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < z->n_aliases; i++)
+        add(t, "%s%s = %s", i > 0 ? ", " : "", z->aliases[i].name, z->names[z->aliases[i].zone]);
+}
+
 static void cluster_tls_text(const struct hr_config *c, struct text *t)
 {
     const struct hr_config_cluster_tls *tls = &c->cluster.tls;
@@ -200,6 +237,9 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         diff_section(d, &hr_cfg_listener_section, key, old, new);
         snprintf(key, sizeof(key), "listeners[%s].tls", old->policy.name);
         listener_files_text(&old->tls, &a), listener_files_text(&new->tls, &b);
+        diff_text(d, key, &a, &b, false);
+        zone_nets_text(from, i, &a), zone_nets_text(to, (uint32_t)(new - to->listeners), &b);
+        snprintf(key, sizeof(key), "listeners[%s].client_zones", old->policy.name);
         diff_text(d, key, &a, &b, false);
         snprintf(key, sizeof(key), "listeners[%s].tls.", old->policy.name);
         diff_section(d, &hr_cfg_listener_tls_section, key, old, new);
@@ -248,6 +288,12 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "cluster.tls", &a, &b, false);
     secret_text(&from->broker_auth.secret, &a), secret_text(&to->broker_auth.secret, &b);
     diff_text(&d, "broker_auth.secret", &a, &b, false);
+    zone_aliases_text(from, &a), zone_aliases_text(to, &b);
+    diff_text(&d, "zones.aliases", &a, &b, false);
+    zone_brokers_text(from, &a), zone_brokers_text(to, &b);
+    diff_text(&d, "zones.brokers", &a, &b, false);
+    zone_nets_text(from, HR_ZONE_GLOBAL, &a), zone_nets_text(to, HR_ZONE_GLOBAL, &b);
+    diff_text(&d, "zones.clients", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
     add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);

@@ -20,6 +20,9 @@ void hr_cfg_read_cluster_tls(struct hr_cfg_reader *reader, const config_setting_
 void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting_t *group,
                               struct hr_config_listener *listener);
 
+/* zones.c: the group "zones", and "client_zones" of the listeners that have been read. */
+void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config);
+
 /* check.c: what no key shows alone. Called when every key is well-formed. */
 void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config);
 

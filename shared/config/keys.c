@@ -33,8 +33,10 @@ static const char *const aws_sources[] = {"default", "environment", "web-identit
 #define MIB 1048576
 #define IN  struct hr_config
 
-static const struct hr_cfg_key top_keys[] = {
-    STRING("zone", zone, 0, "", LIVE),
+static const struct hr_cfg_key top_keys[] = {{0}};
+
+static const struct hr_cfg_key zones_keys[] = {
+    STRING("own", zones.own, 0, "", LIVE),
     {0},
 };
 
@@ -111,11 +113,12 @@ static const struct hr_cfg_key log_keys[] = {
     {0},
 };
 
-static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "broker_auth", "listeners", "control", "log", NULL};
+static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "broker_auth", "listeners", "zones", "control", "log", NULL};
 static const char *const dataplane_others[] = {"workers", "source_ports", "ports", NULL};
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
 static const char *const broker_auth_others[] = {"secret", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
+static const char *const zones_others[] = {"aliases", "brokers", "clients", NULL};
 static const char *const none[] = {NULL};
 
 const struct hr_cfg_section hr_cfg_sections[] = {
@@ -125,6 +128,7 @@ const struct hr_cfg_section hr_cfg_sections[] = {
     {"limits", limits_keys, none},
     {"cluster", cluster_keys, cluster_others},
     {"broker_auth", broker_auth_keys, broker_auth_others},
+    {"zones", zones_keys, zones_others},
     {"control", control_keys, control_others},
     {"log", log_keys, none},
     {0},
@@ -168,7 +172,7 @@ static const struct hr_cfg_key listener_keys[] = {
     {0},
 };
 static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
-                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", NULL};
+                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", NULL};
 const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
 
 static const struct hr_cfg_key listener_tls_keys[] = {

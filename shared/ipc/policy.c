@@ -8,6 +8,8 @@
 
 #include "shared/base/log.h"
 
+_Static_assert(HR_ZONE_GLOBAL == HR_POLICY_MAX_LISTENERS, "each listener has a scope, and one is for all");
+
 #define NODE_ID_PATTERN "$(nodeId)"
 
 static bool terminated(const char *text, size_t cap)
@@ -112,7 +114,7 @@ static const char *check_listener(const struct hr_policy_listener *l, bool clust
     return check_kafka(l);
 }
 
-static const char *check_broker(const struct hr_policy_broker *b)
+static const char *check_broker(const struct hr_policy_broker *b, uint32_t n_zones)
 {
     if ((b->flags & ~HR_BROKER_FLAGS) != 0)
         return "broker: unknown flag";
@@ -120,8 +122,8 @@ static const char *check_broker(const struct hr_policy_broker *b)
         return "broker: node id is negative for a bootstrap address, and for nothing else";
     if ((b->flags & (HR_BROKER_ALIVE | HR_BROKER_BOOTSTRAP)) != 0 && (b->port == 0 || is_any(&b->addr)))
         return "broker: alive without an address";
-    if (!terminated(b->zone, sizeof(b->zone)))
-        return "broker: zone not terminated";
+    if (b->zone >= n_zones)
+        return "broker: zone unknown";
     return NULL;
 }
 
@@ -143,13 +145,13 @@ static const char *check_head(const struct hr_policy *p)
         return "hold_max_bytes out of range";
     if (p->drain_timeout_ms > HR_TIMEOUT_MAX_MS)
         return "drain_timeout_ms out of range";
-    if (!terminated(p->zone, sizeof(p->zone)) || !terminated(p->cluster_id, sizeof(p->cluster_id)))
-        return "zone or cluster id not terminated";
+    if (!terminated(p->cluster_id, sizeof(p->cluster_id)))
+        return "cluster id not terminated";
     if (p->n_listeners > HR_POLICY_MAX_LISTENERS)
         return "too many listeners";
     if (p->n_brokers > HR_POLICY_MAX_BROKERS)
         return "too many brokers";
-    return NULL;
+    return hr_zone_map_check(&p->zones);
 }
 
 static const char *check(const struct hr_policy *p)
@@ -163,7 +165,7 @@ static const char *check(const struct hr_policy *p)
         }
     }
     for (uint32_t i = 0; why == NULL && i < p->n_brokers; i++) {
-        why = check_broker(&p->brokers[i]);
+        why = check_broker(&p->brokers[i], p->zones.n);
         if (why == NULL && i > 0 && p->brokers[i].node_id <= p->brokers[i - 1].node_id)
             why = "brokers are not sorted by node id, each once";
     }

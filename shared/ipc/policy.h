@@ -13,13 +13,13 @@
 
 #include "shared/base/addr.h"
 #include "shared/base/error.h"
+#include "shared/ipc/zones.h"
 
 #define HR_POLICY_MAGIC 0x48525031u /* "HRP1" */
 #define HR_POLICY_MAX_LISTENERS 32
 #define HR_POLICY_MAX_BROKERS 512
 #define HR_POLICY_NAME_MAX 32
 #define HR_POLICY_HOST_MAX 256 /* RFC 1035: 253 and a NUL */
-#define HR_POLICY_ZONE_MAX 48
 #define HR_CLUSTER_ID_MAX 64
 
 enum hr_listener_mode {
@@ -87,7 +87,7 @@ struct hr_policy_broker {
     uint16_t port;
     uint16_t flags; /* enum hr_broker_flags */
     struct hr_addr addr;
-    char zone[HR_POLICY_ZONE_MAX]; /* rack, "" if none */
+    uint8_t zone; /* number, by rack or as the configuration says; HR_ZONE_NONE: not known */
 };
 
 struct hr_policy {
@@ -101,10 +101,10 @@ struct hr_policy {
     uint32_t max_sessions;
     uint32_t hold_max_bytes;
     uint32_t drain_timeout_ms;
-    char zone[HR_POLICY_ZONE_MAX]; /* this proxy's zone, "" if unknown */
     char cluster_id[HR_CLUSTER_ID_MAX];
     uint32_t n_listeners;
     uint32_t n_brokers; /* sorted by node_id, each once */
+    struct hr_zone_map zones;
     struct hr_policy_listener listeners[HR_POLICY_MAX_LISTENERS];
     struct hr_policy_broker brokers[HR_POLICY_MAX_BROKERS];
 };

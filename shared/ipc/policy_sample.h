@@ -18,7 +18,10 @@ static inline void hr_policy_sample(struct hr_policy *p, uint64_t generation)
     p->max_sessions = 1000;
     p->hold_max_bytes = 1 << 20;
     p->drain_timeout_ms = 1000;
-    snprintf(p->zone, sizeof(p->zone), "zone-a");
+    p->zones.n = 4;
+    p->zones.own = 1;
+    for (int i = 1; i < 4; i++)
+        snprintf(p->zones.name[i], sizeof(p->zones.name[i]), "zone-%c", 'a' + i - 1);
 
     p->n_listeners = 2;
     struct hr_policy_listener *l = &p->listeners[0];
@@ -54,6 +57,6 @@ static inline void hr_policy_sample(struct hr_policy *p, uint64_t generation)
         p->brokers[i].port = 9092;
         p->brokers[i].flags = HR_BROKER_ALIVE;
         p->brokers[i].addr = hr_addr_from_v4(htonl(0x0a010001 + i));
-        snprintf(p->brokers[i].zone, sizeof(p->brokers[i].zone), "zone-%c", 'a' + (int)i);
+        p->brokers[i].zone = (uint8_t)(i + 1);
     }
 }

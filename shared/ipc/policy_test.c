@@ -49,8 +49,9 @@ static void hostile(void **s)
     WRONG(p->hold_max_bytes = UINT32_MAX, "hold_max");
     WRONG(p->hold_max_bytes = 1, "hold_max");
     WRONG(p->drain_timeout_ms = UINT32_MAX, "drain_timeout");
-    WRONG(memset(p->zone, 'x', sizeof(p->zone)), "zone");
-    WRONG(memset(p->cluster_id, 'x', sizeof(p->cluster_id)), "zone or cluster id");
+    WRONG(p->zones.n = 0, "zones");
+    WRONG(p->zones.own = 4, "zones");
+    WRONG(memset(p->cluster_id, 'x', sizeof(p->cluster_id)), "cluster id");
     WRONG(p->n_listeners = HR_POLICY_MAX_LISTENERS + 1, "too many listeners");
     WRONG(p->n_listeners = UINT32_MAX, "too many listeners");
     WRONG(p->n_brokers = UINT32_MAX, "too many brokers");
@@ -98,7 +99,7 @@ static void hostile(void **s)
     WRONG(b[0].flags |= 1 << 9, "unknown flag");
     WRONG(b[0].port = 0, "without an address");
     WRONG(memset(&b[0].addr, 0, 16), "without an address");
-    WRONG(memset(b[2].zone, 'z', sizeof(b[2].zone)), "zone");
+    WRONG(b[2].zone = 4, "zone");
 #undef WRONG
 }
 

@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     policy.magic = HR_POLICY_MAGIC;
     policy.size = sizeof(policy);
     policy.generation = 1;
+    policy.zones.n = 1;
     policy.log_level = (uint8_t)config.log.level;
     policy.max_sessions = config.limits.max_connections;
     policy.hold_max_bytes = config.limits.hold_max_bytes;

@@ -160,7 +160,7 @@ static void it_attaches_learns_and_publishes(void **state)
     assert_int_equal(dp.policy.brokers[2].node_id, 3);
     assert_int_equal(dp.policy.brokers[2].port, 9003);
     assert_int_equal(dp.policy.brokers[2].flags, HR_BROKER_ALIVE);
-    assert_string_equal(dp.policy.brokers[2].zone, "zone-a");
+    assert_string_equal(dp.policy.zones.name[dp.policy.brokers[2].zone], "zone-a");
     assert_int_equal(dp.policy.n_listeners, 1);
     assert_int_equal(dp.policy.listeners[0].bootstrap_port, 9092);
 }

@@ -48,6 +48,7 @@ static void make_policy(struct rf *f, uint32_t hold_max)
     p->magic = HR_POLICY_MAGIC;
     p->size = sizeof(*p);
     p->generation = 1;
+    p->zones.n = 1;
     p->cluster_known = 1;
     p->hold_max_bytes = hold_max;
     p->n_listeners = 1;

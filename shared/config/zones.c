@@ -1,0 +1,187 @@
+/* The group "zones", and "client_zones" of listeners. Zones are kept by number in a table of names that aliases have
+ * been resolved for, so that whoever reads them later need not know of aliases; only what brokers and the instance's
+ * metadata say has yet to be looked up (hr_config_zone_name()). */
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/config/impl.h"
+
+static const struct hr_cfg_key no_keys[] = {{0}};
+
+/* A list of groups with nothing but these keys: the i-th, NULL after an error. */
+static config_setting_t *member(struct hr_cfg_reader *reader, const config_setting_t *list, uint32_t i,
+                                const struct hr_cfg_section *section, const char *like)
+{
+    config_setting_t *group = config_setting_get_elem(list, i);
+    if (!config_setting_is_group(group)) {
+        hr_cfg_error(reader, group, "must be a group: %s", like);
+        return NULL;
+    }
+    hr_cfg_read_section(reader, section, group, NULL);
+    return group;
+}
+
+static const char *read_name(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key)
+{
+    config_setting_t *setting = hr_cfg_member(reader, group, key, true);
+    const char *name = setting != NULL ? hr_cfg_string(reader, setting, HR_ZONE_NAME_MAX) : NULL;
+    if (name != NULL && name[0] == '\0') {
+        hr_cfg_error(reader, setting, "must name a zone, like \"use1-az1\"");
+        return NULL;
+    }
+    return name;
+}
+
+const char *hr_config_zone_name(const struct hr_config *config, const char *name)
+{
+    const struct hr_config_zones *zones = &config->zones;
+    for (uint32_t i = 0; i < zones->n_aliases; i++) {
+        if (strcmp(zones->aliases[i].name, name) == 0)
+            return zones->names[zones->aliases[i].zone];
+    }
+    return name;
+}
+
+/* The number of the zone that group's member "zone" names; 0 after an error. */
+static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    struct hr_config_zones *zones = &config->zones;
+    const char *name = read_name(reader, group, "zone");
+    if (name == NULL)
+        return 0;
+    name = hr_config_zone_name(config, name);
+    for (uint8_t i = 1; i < zones->n_names; i++) {
+        if (strcmp(zones->names[i], name) == 0)
+            return i;
+    }
+    if (zones->n_names >= HR_ZONES_MAX) {
+        hr_cfg_error(reader, group, "is zone number %u: at most %u may be named", zones->n_names, HR_ZONES_MAX - 1);
+        return 0;
+    }
+    snprintf(zones->names[zones->n_names], HR_ZONE_NAME_MAX, "%s", name);
+    return (uint8_t)zones->n_names++;
+}
+
+static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    static const char *const keys[] = {"name", "zone", NULL};
+    static const struct hr_cfg_section section = {"zones.aliases", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "aliases", false, HR_CONFIG_ZONE_ALIASES, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one = member(reader, list, i, &section, "{ name = \"us-east-1a\"; zone = \"use1-az1\"; }");
+        const char *name = one != NULL ? read_name(reader, one, "name") : NULL;
+        uint8_t zone = one != NULL ? read_zone(reader, one, config) : 0;
+        if (name == NULL || zone == 0)
+            continue;
+        bool taken = strcmp(hr_config_zone_name(config, name), name) != 0;
+        for (uint32_t j = 1; j < zones->n_names && !taken; j++)
+            taken = strcmp(zones->names[j], name) == 0;
+        if (taken) {
+            hr_cfg_error(reader, hr_cfg_member(reader, one, "name", true),
+                         "is the name of a zone or another alias already: an alias is one more name of one zone");
+            continue;
+        }
+        struct hr_config_zone_alias *alias = &zones->aliases[zones->n_aliases++];
+        snprintf(alias->name, sizeof(alias->name), "%s", name);
+        alias->zone = zone;
+    }
+}
+
+static void read_brokers(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    static const char *const keys[] = {"node", "host", "zone", NULL};
+    static const struct hr_cfg_section section = {"zones.brokers", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "brokers", false, HR_CONFIG_ZONE_BROKERS, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one = member(reader, list, i, &section, "{ node = 1; zone = \"use1-az1\"; }");
+        if (one == NULL)
+            continue;
+        config_setting_t *node = hr_cfg_member(reader, one, "node", false);
+        config_setting_t *host = hr_cfg_member(reader, one, "host", false);
+        struct hr_config_zone_broker rule = {.node_id = -1, .zone = read_zone(reader, one, config)};
+        int64_t id;
+        if ((node == NULL) == (host == NULL)) {
+            hr_cfg_error(reader, one, "needs one of node = 1 and host = \"b-1.*\"");
+            continue;
+        }
+        const char *pattern = host != NULL ? hr_cfg_string(reader, host, sizeof(rule.host)) : NULL;
+        if (node != NULL ? !hr_cfg_number(reader, node, 0, INT32_MAX, &id) : pattern == NULL)
+            continue;
+        if (node != NULL)
+            rule.node_id = (int32_t)id;
+        else if (pattern[0] == '\0')
+            hr_cfg_error(reader, host, "must be a broker's name, or a pattern like \"b-1.*\"");
+        else
+            snprintf(rule.host, sizeof(rule.host), "%s", pattern);
+        zones->brokers[zones->n_brokers++] = rule;
+    }
+}
+
+static bool known_net(struct hr_cfg_reader *reader, const config_setting_t *setting, const struct hr_config_zones *zones,
+                      const struct hr_config_zone_net *net)
+{
+    for (uint32_t i = 0; i < zones->n_nets; i++) {
+        const struct hr_config_zone_net *other = &zones->nets[i];
+        if (other->scope != net->scope || other->bits != net->bits || !hr_addr_equal(&other->addr, &net->addr))
+            continue;
+        hr_cfg_error(reader, setting, "stands on line %u already: give each network one zone", other->line);
+        return true;
+    }
+    return false;
+}
+
+static void read_nets(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key, uint8_t scope,
+                      struct hr_config *config)
+{
+    static const char *const keys[] = {"cidr", "zone", NULL};
+    static const struct hr_cfg_section section = {"client zones", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, key, false, HR_ZONE_NETS_MAX, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one =
+            member(reader, list, i, &section, "{ cidr = \"10.0.1.0/24\"; zone = \"use1-az1\"; }");
+        config_setting_t *cidr = one != NULL ? hr_cfg_member(reader, one, "cidr", true) : NULL;
+        struct hr_config_addr prefix;
+        if (one == NULL)
+            continue;
+        struct hr_config_zone_net net = {.zone = read_zone(reader, one, config), .scope = scope};
+        if (cidr == NULL || !hr_cfg_prefix(reader, cidr, true, &prefix) || net.zone == 0)
+            continue;
+        net.addr = prefix.addr;
+        net.bits = hr_addr_prefix_bits(&prefix.addr, prefix.prefix);
+        net.line = (uint32_t)config_setting_source_line(cidr);
+        if (known_net(reader, cidr, zones, &net))
+            continue;
+        if (zones->n_nets >= HR_ZONE_NETS_MAX) {
+            hr_cfg_error(reader, cidr, "is one too many: all lists together hold at most %d networks", HR_ZONE_NETS_MAX);
+            return;
+        }
+        zones->nets[zones->n_nets++] = net;
+    }
+}
+
+void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
+{
+    config_setting_t *group = config_setting_get_member(root, "zones");
+    config_setting_t *listeners = config_setting_get_member(root, "listeners");
+
+    config->zones.n_names = 1; /* number 0 is none */
+    if (group != NULL && config_setting_is_group(group)) {
+        read_aliases(reader, group, config);
+        read_brokers(reader, group, config);
+        read_nets(reader, group, "clients", HR_ZONE_GLOBAL, config);
+    }
+    for (uint32_t i = 0; i < config->n_listeners; i++) {
+        config_setting_t *listener = config_setting_get_elem(listeners, i);
+        if (config_setting_is_group(listener))
+            read_nets(reader, listener, "client_zones", (uint8_t)i, config);
+    }
+}
