@@ -145,7 +145,7 @@ bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, 
     if (!hr_relay_flush(c))
         return false;
     if (hr_pieceq_push_bytes(c->ctx->bufs, c->out, data, len) != 0)
-        return hr_relay_block(c);
+        return hr_relay_starve(c);
     HR_COUNT_N(c->ctx->stats, edited_bytes, len);
     c->room -= len < c->room ? len : c->room;
     return hr_relay_drop(c, n); /* nothing has passed any more: it cannot fail */

@@ -21,7 +21,6 @@ struct hr_policy_listener;
 struct hr_relay;     /* one session's state */
 struct hr_relay_ctx; /* one worker's pools and scratch */
 
-
 struct hr_relay_config {
     unsigned worker_id;
     int socket_id;
@@ -44,7 +43,8 @@ struct hr_relay_result {
     enum hr_drop verdict;   /* HR_DROP_MAX: go on; else close the session for this reason */
     uint32_t taken;         /* bytes that left the input queue (moved, replaced or dropped) */
     uint32_t want;          /* bytes that must be able to arrive beyond what is queued (held frame), else 0 */
-    bool blocked;           /* stopped for lack of output room, in-flight records or a turn: call again later */
+    bool blocked;           /* stopped for lack of output room, in-flight records, memory or a turn: call again later */
+    bool again;             /* and that is memory, which others give back: no event will tell when */
     bool own_reply;         /* requests only: a reply of our own is ready, call the responses side */
     bool leader_hint;       /* responses only: a broker answered NOT_LEADER: refresh metadata */
 };

@@ -130,14 +130,21 @@ static inline bool hr_relay_close_for(struct hr_relay_call *c, enum hr_drop verd
     return false;
 }
 
-/* Ends the call: there is work, but no room, record or buffer. */
+/* Ends the call: there is work, but no room or record. Whatever makes some is an event of this session. */
 static inline bool hr_relay_block(struct hr_relay_call *c)
 {
     c->ret->blocked = true;
     return false;
 }
 
-/* Moves what has passed; false (blocked) when there is no memory for it. */
+/* Ends the call: there is work, but a pool that all sessions share is empty. */
+static inline bool hr_relay_starve(struct hr_relay_call *c)
+{
+    c->ret->again = true;
+    return hr_relay_block(c);
+}
+
+/* Moves what has passed; false (starved) when there is no memory for it. */
 static inline bool hr_relay_flush(struct hr_relay_call *c)
 {
     uint32_t n = *c->passed;
@@ -145,7 +152,7 @@ static inline bool hr_relay_flush(struct hr_relay_call *c)
     if (n == 0)
         return true;
     if (hr_pieceq_move(c->ctx->bufs, c->out, c->in, n) != 0)
-        return hr_relay_block(c);
+        return hr_relay_starve(c);
     c->ret->taken += n;
     *c->passed = 0;
     return true;
@@ -168,7 +175,7 @@ static inline bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left)
 
 /* Drops the next n bytes, which are there. */
 bool hr_relay_drop(struct hr_relay_call *c, uint32_t n);
-/* Replaces the next n bytes by len new ones in out. False (blocked): they are still there. */
+/* Replaces the next n bytes by len new ones in out. False (starved): they are still there. */
 bool hr_relay_replace(struct hr_relay_call *c, uint32_t n, const uint8_t *data, uint32_t len);
 /* The most that a held frame may take. */
 uint32_t hr_relay_hold_max(const struct hr_relay_call *c);

@@ -142,6 +142,7 @@ static void room_is_kept(void **state)
         assert_true(f.to_broker.len - sent <= 1000);
         assert_true(f.to_broker.len > sent);
         assert_int_equal(f.request.blocked, f.to_broker.len < b.len);
+        assert_false(f.request.again);
     }
     f.room = 0;
     rf_feed(&f, &f.client_in, b.p, b.len, 1448);
@@ -179,7 +180,7 @@ static void no_memory_to_move(void **state)
     take_all_chunks(chunks, &n);
     for (int i = 0; i < 3; i++) {
         hr_relay_requests(f.ctx, f.relay, f.policy, f.listener, &f.client_in, &f.broker_out, f.room, &f.request);
-        assert_true(f.request.blocked);
+        assert_true(f.request.blocked && f.request.again);
         assert_int_equal(f.request.taken, 0);
         assert_int_equal(f.client_in.bytes, b.len - 100);
         assert_int_equal(f.broker_out.bytes, want.len - b.len);
@@ -193,6 +194,7 @@ static void no_memory_to_move(void **state)
     rf_feed(&f, &f.client_in, b.p + b.len - 100, 100, 100);
     rf_requests(&f);
     assert_int_equal(f.request.taken, b.len);
+    assert_false(f.request.again);
     assert_sent(&want);
     assert_false(hr_relay_mid_frame(f.relay, true));
     assert_int_equal(in_flight(), 3);

@@ -52,7 +52,7 @@ static bool start_walk(struct hr_relay_call *c, const struct hr_plan *plan, uint
                        enum hr_response_state state)
 {
     if (!hr_relay_walker_get(c->ctx, c->relay, plan))
-        return plan->response_kind == HR_RESPONSE_WATCH ? start_stream(c, total) : hr_relay_block(c);
+        return plan->response_kind == HR_RESPONSE_WATCH ? start_stream(c, total) : hr_relay_starve(c);
     hr_kwalk_init(&c->relay->walker->walk, plan->response_walk, 0, total);
     c->relay->rs_state = (uint8_t)state;
     return true;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "dataplane/kafka/relay_impl.h"
 #include "shared/kafka/wire.h"
 #include "tests/support/relay_exchange.h"
 
@@ -41,6 +42,30 @@ static void passes(void **state)
     rf_becomes(&f, 2, 1, offsets, offsets);
     rf_becomes(&f, 2, 7, offsets, offsets);
     assert_int_equal(counter(HR_CTR_edited_bytes), 0);
+}
+
+/* Others hold all places for walking: what must be walked waits, and says that nobody will call it. */
+static void no_walker(void **state)
+{
+    struct rf_bytes b = {0};
+    struct hr_relay_walker *walkers = f.ctx->free_walkers;
+    const char *metadata = "{'Brokers':[],'ClusterId':'c','ControllerId':3,'Topics':[]}";
+
+    rf_expect(&f, 1, 3, 2, 77);
+    rf_response(&b, 3, 2, 77, metadata);
+    f.ctx->free_walkers = NULL;
+    rf_feed(&f, &f.broker_in, b.p, b.len, 1448);
+    for (int i = 0; i < 3; i++) {
+        rf_responses(&f);
+        assert_true(f.response.blocked && f.response.again);
+        assert_int_equal(f.response.taken, 0);
+    }
+    f.ctx->free_walkers = walkers;
+    rf_responses(&f);
+    assert_false(f.response.blocked || f.response.again);
+    rf_assert_client_got(&f, &b);
+    assert_ptr_equal(f.ctx->free_walkers, walkers);
+    rf_free(&b);
 }
 
 /* Versions without endpoints: nothing changes, but a leader that moved is noticed. */
@@ -321,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes),
+        cmocka_unit_test(no_walker),
         cmocka_unit_test(watched),
         cmocka_unit_test(wrong_order),
         cmocka_unit_test(metadata_brokers),

@@ -83,6 +83,7 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     ret->made += (out ? out : waste)->bytes - before;
     ret->want = result.want;
     ret->blocked = result.blocked;
+    ret->again |= result.again;
     ret->own_reply |= result.own_reply;
     ret->verdict = result.verdict;
     if (waste)

@@ -36,6 +36,7 @@
     X(WINDOW_RETRACTED, "link", "an offered window is taken back")                                  \
     X(SILLY_RECEIVER, "link", "the window opens by a few bytes (RFC 9293 3.8.6.2.2)")               \
     X(NO_WINDOW_UPDATE, "scripts", "reading does not announce the window")                          \
+    X(EDGE_UNTOLD, "window", "a window that was closed opens, and nobody says so")                  \
     X(WINDOW_WITHOUT_LIMIT, "scripts", "unread bytes do not count against the window")              \
     X(NO_PERSIST, "scripts", "a closed window starts no timer")                                     \
     X(SILLY_SENDER, "scripts", "a sliver of window is filled (RFC 9293 3.8.6.2.1)")                 \

@@ -76,6 +76,11 @@ void hr_tcp_window_account(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->offered_bufs = bufs;
 }
 
+static bool peer_may_send(const struct hr_tcp_conn *c)
+{
+    return hr_tcp_can_receive(c) && !c->rcv_fin_known;
+}
+
 static void move_edge(struct hr_tcp *tcp, struct hr_tcp_conn *c)
 {
     bool each;
@@ -88,6 +93,10 @@ static void move_edge(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     if (wnd - old < step(c) && c->want <= (uint32_t)old && !HR_MUTANT(SILLY_RECEIVER))
         return;
     c->rcv_adv = c->rcv_nxt + (uint32_t)wnd;
+    /* With less than a segment the peer may be waiting, and check() will not see it any more: it is to be told, also
+     * where this turn sends nothing else. */
+    if (old < step(c) && peer_may_send(c) && !HR_MUTANT(EDGE_UNTOLD))
+        c->ack_now = true;
 }
 
 void hr_tcp_window_advance(struct hr_tcp *tcp, struct hr_tcp_conn *c)
@@ -106,7 +115,7 @@ static uint32_t check(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     int32_t due = old < small ? small : large; /* with less than a segment the peer may be waiting */
     bool wanted = c->want > (uint32_t)old, each = wanted;
 
-    if (!hr_tcp_can_receive(c) || c->rcv_fin_known)
+    if (!peer_may_send(c))
         return UINT32_MAX;
     if (more >= due || wanted)
         more = room(tcp, c, &each) - old;

@@ -133,6 +133,33 @@ static void test_grows_with_what_is_drained(void **state)
     assert_in_range(conn->rcv_target, before, before + 40000); /* the first two tell */
 }
 
+/* The edge moves when the connection has its turn, whatever gave it one: a peer that waits for it is told. Here the
+ * pool has room again, and the turn is that of data that the peer's closed window holds back. */
+static void test_an_edge_that_moves_is_told(void **state)
+{
+    (void)state;
+    begin();
+    tcp->pool_free = cfg.rx_pool_reserve; /* too few to offer more */
+    while (edge != seq) {
+        uint32_t n = RTE_MIN((uint32_t)MSS, edge - seq);
+        feed_wnd(seq, ack, ACK, n, 0);
+        seq += n;
+        hr_pieceq_drop(&bufs, hr_tcp_rcvq(conn), hr_tcp_rcvq(conn)->bytes);
+        hr_tcp_consumed(tcp, conn, n, 0, 0);
+        said();
+        look();
+    }
+    assert_int_equal(conn->rcv_adv, conn->rcv_nxt);
+    hr_tcp_set_now(tcp, now); /* the pool is asked again */
+    queue(1);
+    struct out *o = said();
+    assert_non_null(o);
+    assert_int_equal(o->len, 0);
+    look();
+    assert_true(edge - seq >= MSS);
+    assert_int_equal(edge, conn->rcv_adv);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -140,6 +167,7 @@ int main(void)
         T(test_64k_until_the_other_leg_is_up),
         T(test_what_waits_downstream_is_not_drained),
         T(test_grows_with_what_is_drained),
+        T(test_an_edge_that_moves_is_told),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
