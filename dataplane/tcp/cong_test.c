@@ -264,6 +264,24 @@ static void test_hystart_leaves(void **state)
     assert_true(conn.ssthresh <= conn.cwnd);
 }
 
+/* A second rise confirms the first: no further round. */
+static void test_hystart_confirmed(void **state)
+{
+    (void)state;
+    fresh(HR_TCP_CONG_CUBIC);
+    for (int i = 0; i < 3; i++)
+        round_of(40000);
+    round_of(50000);
+    assert_int_equal(conn.cong.phase, HR_TCP_CONG_CSS);
+    round_of(56000); /* less than an eighth more */
+    assert_int_equal(conn.cong.phase, HR_TCP_CONG_CSS);
+    uint32_t before = conn.cwnd;
+    round_of(56250);
+    assert_int_equal(conn.cong.phase, HR_TCP_CONG_LATER);
+    assert_in_range(conn.ssthresh, before, before + 2 * SMSS); /* eight samples are enough */
+    assert_in_range(conn.cwnd, before, before + before / 20);
+}
+
 static void test_hystart_returns(void **state)
 {
     (void)state;
@@ -358,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_application_limited),
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_hystart_leaves),
+        cmocka_unit_test(test_hystart_confirmed),
         cmocka_unit_test(test_hystart_returns),
         cmocka_unit_test(test_hystart_needs_samples),
         cmocka_unit_test(test_ssthresh_ends_the_start),

@@ -1,6 +1,10 @@
 /* HyStart++ (RFC 9406): ends the first slow start when the round trip time begins to rise, before the queue
  * overflows. A rise leads to conservative slow start (CSS), which grows at a quarter of the pace for up to five
- * rounds; if the round trip time falls below where CSS began, the alarm was false and slow start goes on. */
+ * rounds; if the round trip time falls below where CSS began, the alarm was false and slow start goes on.
+ *
+ * And if it rises by as much again, the alarm was right, and slow start ends there (beyond RFC 9406, which would go on):
+ * where a queue is much longer than the path, five rounds treble what stands in it already, and a flow of another kind
+ * that backed off at the first rise, as Linux's HyStart does, is kept small for half a minute. */
 #include "dataplane/tcp/impl.h"
 
 /* RFC 9406 4.3 */
@@ -20,6 +24,12 @@ void hr_tcp_hystart_init(struct hr_tcp_conn *c)
     };
 }
 
+/* RttThresh: a rise above this round trip. */
+static uint32_t threshold(uint32_t rtt_us)
+{
+    return RTE_MIN(RTE_MAX(rtt_us / MIN_RTT_DIVISOR, (uint32_t)MIN_RTT_THRESH_US), (uint32_t)MAX_RTT_THRESH_US);
+}
+
 void hr_tcp_hystart_rtt(struct hr_tcp_conn *c, uint32_t rtt_us)
 {
     struct hr_tcp_cong *g = &c->cong;
@@ -31,11 +41,13 @@ void hr_tcp_hystart_rtt(struct hr_tcp_conn *c, uint32_t rtt_us)
         if (g->start.round_min_us < g->start.css_min_us) {
             g->start.css_min_us = NO_RTT;
             g->phase = HR_TCP_CONG_START;
+        } else if (g->start.round_min_us >= g->start.css_min_us + threshold(g->start.css_min_us) &&
+                   !HR_MUTANT(CSS_UNCONFIRMED)) {
+            c->ssthresh = c->cwnd;
+            hr_tcp_cong_leave_start(c);
         }
     } else if (g->start.last_min_us != NO_RTT) {
-        uint32_t thresh = RTE_MIN(RTE_MAX(g->start.last_min_us / MIN_RTT_DIVISOR, (uint32_t)MIN_RTT_THRESH_US),
-                                  (uint32_t)MAX_RTT_THRESH_US);
-        if (g->start.round_min_us >= g->start.last_min_us + thresh) {
+        if (g->start.round_min_us >= g->start.last_min_us + threshold(g->start.last_min_us)) {
             g->start.css_min_us = g->start.round_min_us;
             g->css_rounds = 0;
             g->phase = HR_TCP_CONG_CSS;

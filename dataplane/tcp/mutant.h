@@ -63,6 +63,7 @@
     X(GROWTH_UNUSED, "loss", "a window that was not in use grows (RFC 7661)")                       \
     X(LARGE_INITIAL_WINDOW, "scripts", "a hundred segments at first (RFC 6928)")                    \
     X(NO_HYSTART, "cong", "growing round trips do not end slow start (RFC 9406)")                   \
+    X(CSS_UNCONFIRMED, "cong", "nor does conservative slow start when they grow on")               \
     X(ROUNDED_REDUCTION, "cong", "what did not fill a segment is reduced away (RFC 9438 4.6)")      \
     X(ORDER_BY_SEQUENCE, "rack", "within a tick the lower sequence number was earlier")             \
     X(CUBIC_WITHOUT_RENO, "cong", "small windows do not grow as Reno's do (RFC 9438 4.3)")          \

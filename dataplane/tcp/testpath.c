@@ -60,26 +60,31 @@ struct emit_arg {
 };
 static struct emit_arg emit_args[2];
 
-/* The bottleneck: when the packet has passed it, 0 if it was dropped. */
-static uint64_t pass_bottleneck(struct tp_path *p, struct tp_end *e, uint32_t payload)
+uint64_t tp_queue(struct tp_path *p, uint32_t payload)
 {
-    e->data_packets++;
-    if ((p->loss_every != 0 && e->data_packets % p->loss_every == 0) || (p->loss > 0 && uniform(p) < p->loss)) {
-        p->lost++;
-        return 0;
-    }
     if (p->rate_bps == 0)
         return p->now;
     uint64_t now = p->now << 10;
-    uint64_t busy = e->free_at > now ? e->free_at - now : 0;
+    uint64_t busy = p->free_at > now ? p->free_at - now : 0;
     uint32_t queue = (uint32_t)((double)busy / 1024 * (double)p->rate_bps / 8e6);
     if (p->queue_bytes != 0 && queue + payload > p->queue_bytes) {
         p->dropped++;
         return 0;
     }
     p->queue_max = RTE_MAX(p->queue_max, queue + payload);
-    e->free_at = now + busy + (uint64_t)((payload + WIRE_HEADERS) * 8e6 * 1024 / (double)p->rate_bps);
-    return (e->free_at + 1023) >> 10;
+    p->free_at = now + busy + (uint64_t)((payload + WIRE_HEADERS) * 8e6 * 1024 / (double)p->rate_bps);
+    return (p->free_at + 1023) >> 10;
+}
+
+/* When a data packet has left the path, but for half the round trip; 0 if it was lost. */
+static uint64_t pass(struct tp_path *p, struct tp_end *e, uint32_t payload)
+{
+    e->data_packets++;
+    if ((p->loss_every != 0 && e->data_packets % p->loss_every == 0) || (p->loss > 0 && uniform(p) < p->loss)) {
+        p->lost++;
+        return 0;
+    }
+    return tp_queue(p, payload);
 }
 
 static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
@@ -96,7 +101,7 @@ static void on_emit(void *owner, const struct hr_flow *flow, struct rte_mbuf *m)
         e->burst = e->sent_at == p->now ? e->burst + 1 : 1;
         e->burst_max = RTE_MAX(e->burst_max, e->burst);
         e->sent_at = p->now;
-        at = pass_bottleneck(p, e, payload);
+        at = pass(p, e, payload);
     }
     if (at != 0) {
         if (e->wire.n == TP_FIFO) {
@@ -128,6 +133,9 @@ static void deliver(struct tp_path *p, int to)
         memcpy(rte_pktmbuf_append(m, (uint16_t)(k->hdr_len + k->payload)), k->hdr, k->hdr_len);
         from->wire.head = (from->wire.head + 1) % TP_FIFO;
         from->wire.n--;
+        struct tp_flow *f = &p->flow[k->flow.local_port - 20000];
+        if (to == 1 && p->ack_second && f->conn[1] != NULL)
+            f->conn[1]->quickacks = f->conn[1]->ack_segs;
         hr_inject_take(e->tcp, &k->flow.local, &k->flow.remote, m);
     }
 }
@@ -294,6 +302,10 @@ static uint64_t turn(struct tp_path *p)
     for (int i = 0; i < 2; i++)
         hr_tcp_set_now(p->end[i].tcp, p->now);
     uint64_t next = start_flows(p);
+    for (unsigned i = 0; i < RTE_DIM(p->rival); i++) {
+        if (p->rival[i] != NULL)
+            next = RTE_MIN(next, tr_turn(p->rival[i], p));
+    }
     for (int i = 0; i < 2; i++)
         deliver(p, i);
     for (int i = 0; i < 2; i++) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "dataplane/tcp/impl.h"
+#include "dataplane/tcp/testrival.h"
 
 #define TP_FLOWS 8
 
@@ -41,7 +42,6 @@ struct tp_end {
     struct hr_tcp_config cfg;
     struct hr_addr addr;
     struct tp_fifo wire;  /* what it sent */
-    uint64_t free_at;     /* the bottleneck is busy till then, us << 10 */
     uint64_t packets, data_packets; /* sent by the stack, with payload */
     uint64_t sent_at;     /* the burst in one moment: */
     uint32_t burst, burst_max; /* data packets */
@@ -51,6 +51,7 @@ struct tp_path {
     struct tp_end end[2];
     struct tp_flow flow[TP_FLOWS];
     uint32_t n_flows;
+    struct tr_rival *rival[2]; /* in the same queue; NULL: none */
     uint64_t now, begin;
     uint64_t seed, rng;
     bool open;
@@ -62,9 +63,11 @@ struct tp_path {
     double loss;          /* of data packets, at random */
     uint64_t loss_every;  /* each so many-th data packet is lost; 0: none */
     uint32_t batch;       /* packets per turn at most, as a receive burst */
+    bool ack_second;      /* the receiver acknowledges every second packet, as hosts do, instead of thinning */
     uint32_t sample_us;   /* how often the window is looked at; 0: never */
     uint64_t next_sample;
 
+    uint64_t free_at;     /* the bottleneck is busy till then, us << 10 */
     uint64_t lost, dropped; /* by chance, by the queue */
     uint32_t queue_max;   /* bytes, the most that ever stood there */
 };
@@ -73,6 +76,8 @@ void tp_global_init(void);
 /* Fresh stacks; tweak may change the configuration of either end (0: sender). */
 void tp_open(struct tp_path *p, uint64_t seed, void (*tweak)(int end, struct hr_tcp_config *cfg));
 struct tp_flow *tp_add_flow(struct tp_path *p, uint64_t start_us, uint64_t to_send);
+/* So many bytes of payload arrive at the bottleneck: when they have passed it, 0 if they are dropped. */
+uint64_t tp_queue(struct tp_path *p, uint32_t payload);
 /* Runs for so long. */
 void tp_run(struct tp_path *p, uint64_t us);
 /* Until all bytes of all flows arrived; false when that takes longer. */
