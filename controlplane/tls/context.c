@@ -19,7 +19,6 @@
     "ECDHE-RSA-AES256-GCM-SHA384"
 #define GROUPS         "X25519:P-256"
 #define CERT_LIST_MAX  (32 * 1024) /* bytes of a peer's certificate chain */
-#define NAME_APPDATA   32          /* bytes of a ticket that bind it to a name */
 
 /* -- both legs ------------------------------------------------------------------------------------------------ */
 
@@ -150,60 +149,6 @@ static int on_ticket_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EV
                               SSL_version(ssl) == TLS1_3_VERSION);
 }
 
-/* Keys are a listener's own already: the name is what is left to bind a ticket to. */
-static bool name_digest(const char *sni, uint8_t digest[NAME_APPDATA])
-{
-    return EVP_Digest(sni, strlen(sni), digest, NULL, EVP_sha256(), NULL) == 1;
-}
-
-static int on_ticket_made(SSL *ssl, void *arg)
-{
-    uint8_t digest[NAME_APPDATA];
-
-    (void)arg;
-    return name_digest(hr_tls_of(ssl)->sni, digest) &&
-           SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), digest, sizeof(digest)) == 1;
-}
-
-/* The certificate that the session began with is judged anew: time has passed. */
-static bool still_good(const struct hr_tls_server *server, SSL_SESSION *session)
-{
-    X509 *peer = SSL_SESSION_get0_peer(session);
-    X509_REVOKED *revoked;
-
-    if (!peer)
-        return server->listener.tls.client_auth != HR_CONFIG_CLIENT_AUTH_REQUIRED;
-    if (X509_cmp_current_time(X509_get0_notBefore(peer)) > 0 || X509_cmp_current_time(X509_get0_notAfter(peer)) < 0)
-        return false;
-    for (int i = 0; i < sk_X509_CRL_num(server->crls); i++) {
-        X509_CRL *crl = sk_X509_CRL_value(server->crls, i);
-
-        if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_issuer_name(peer)) == 0 &&
-            X509_CRL_get0_by_cert(crl, &revoked, peer) == 1)
-            return false;
-    }
-    return true;
-}
-
-static SSL_TICKET_RETURN on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_len,
-                                          SSL_TICKET_STATUS status, void *arg)
-{
-    const struct hr_tls *t = hr_tls_of(ssl);
-    uint8_t digest[NAME_APPDATA];
-    void *data;
-    size_t n;
-
-    (void)name, (void)name_len, (void)arg;
-    if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT)
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
-        return SSL_TICKET_RETURN_ABORT;
-    if (!name_digest(t->sni, digest) || SSL_SESSION_get0_ticket_appdata(session, &data, &n) != 1 ||
-        n != sizeof(digest) || memcmp(data, digest, n) != 0 || !still_good(t->server, session))
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
-}
-
 /* -- clients' certificates ------------------------------------------------------------------------------------ */
 
 /* A digest over everything that decides which client certificate is good. */
@@ -294,7 +239,7 @@ static bool server_ctx(struct hr_tls_server *server)
     return EVP_Digest(name, strlen(name), id, NULL, EVP_sha256(), NULL) == 1 &&
            SSL_CTX_set_session_id_context(server->ctx, id, sizeof(id)) == 1 &&
            SSL_CTX_set_tlsext_ticket_key_evp_cb(server->ctx, on_ticket_key) == 1 &&
-           SSL_CTX_set_session_ticket_cb(server->ctx, on_ticket_made, on_ticket_opened, NULL) == 1;
+           hr_tls_judge_clients(server->ctx);
 }
 
 /* Why a context could not be made, in words at least; a file in our copy of the configuration, which goes away, is named
@@ -328,6 +273,8 @@ int hr_tls_server_create(const struct hr_config_listener *listener, const struct
         server->n_certs++;
     }
     err = load_trust(server, why);
+    if (!err)
+        err = hr_principal_create(&server->listener.tls, &server->principal, why);
     if (err)
         goto out;
     if (previous && memcmp(previous->trust, server->trust, sizeof(server->trust)) == 0)
@@ -358,6 +305,7 @@ void hr_tls_server_unref(struct hr_tls_server *server)
     for (uint32_t i = 0; i < server->n_certs; i++)
         hr_tls_cert_free(&server->certs[i]);
     sk_X509_CRL_pop_free(server->crls, X509_CRL_free);
+    hr_principal_destroy(server->principal);
     hr_tls_tickets_unref(server->tickets);
     free(server);
 }

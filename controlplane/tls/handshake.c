@@ -570,6 +570,13 @@ X509 *hr_tls_peer_cert(const struct hr_tls *t)
     return SSL_get0_peer_certificate(t->ssl);
 }
 
+int hr_tls_principal(const struct hr_tls *t, char *name, size_t cap)
+{
+    X509 *cert = t->server ? hr_tls_peer_cert(t) : NULL;
+
+    return cert ? hr_principal_of(t->server->principal, cert, name, cap) : HR_E_NOT_FOUND;
+}
+
 uint8_t hr_tls_version(const struct hr_tls *t)
 {
     if (!SSL_get_current_cipher(t->ssl))

@@ -66,6 +66,9 @@ int32_t hr_tls_node_id(const struct hr_tls *tls);
 bool hr_tls_resumed(const struct hr_tls *tls);
 /* Borrowed; NULL when the peer showed none. Also after a resumption. */
 X509 *hr_tls_peer_cert(const struct hr_tls *tls);
+/* Who the client is by its certificate, as the listener makes principals (controlplane/tls/principal.h); cap:
+ * HR_PRINCIPAL_MAX. NOT_FOUND: it showed no certificate; a session that is open fails in no other way. */
+HR_MUST_CHECK int hr_tls_principal(const struct hr_tls *tls, char *name, size_t cap);
 /* enum hr_tls_version, enum hr_tls_suite; NONE before they are chosen. */
 uint8_t hr_tls_version(const struct hr_tls *tls);
 uint8_t hr_tls_suite(const struct hr_tls *tls);

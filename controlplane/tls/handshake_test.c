@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include <openssl/core_names.h>
@@ -17,10 +18,24 @@
 #include <openssl/ssl.h>
 
 #include "controlplane/tls/context.h"
+#include "controlplane/tls/principal.h"
 #include "controlplane/tls/secrets.h"
 #include "controlplane/tls/test_pki.h"
 
 #define DEADLINE 1000000u
+
+/* The clock of certificates and tickets, OpenSSL's included, is the test's. */
+static time_t ahead_s;
+
+time_t time(time_t *ret)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (ret)
+        *ret = now.tv_sec + ahead_s;
+    return now.tv_sec + ahead_s;
+}
 
 static struct pki pki;
 static X509 *leaf_cert, *client_cert;
@@ -699,6 +714,8 @@ static enum hr_tls_reason refused(struct hr_tls_server *server, const char *sni,
 
     peer_open(&p, false, cert);
     peer_start(&p, sni);
+    if (peer_session)
+        assert_int_equal(SSL_set_session(p.ssl, peer_session), 1);
     assert_int_equal(hr_tls_accept(server, DEADLINE, &t), 0);
     assert_int_equal(shake(t, &p, 50000), HR_E_INVALID);
     assert_int_equal(hr_tls_get_state(t), HR_TLS_FAILED);
@@ -824,8 +841,108 @@ static void client_certificates(void **s)
     server = server_of(&l, NULL);
     forget_session();
     assert_false(visit(server, true, NULL, NULL));
+    forget_session();
     assert_int_equal(refused(server, NULL, "client", NULL), HR_TLS_REASON_revoked);
     assert_int_equal(refused(server, NULL, "foreign", NULL), HR_TLS_REASON_unknown_ca);
+    hr_tls_server_unref(server);
+    forget_session();
+}
+
+/* Time passes between a ticket and its use; what was good at the handshake is judged anew. */
+static void time_passes(void **s)
+{
+    static const char *const certs[] = {"ec", "rsa"};
+    static const struct {
+        const char *cert;
+        time_t end_s; /* of something, seconds from the start of the test */
+        bool list;
+        enum hr_tls_reason then;
+    } cases[] = {
+        {"short", 86400, false, HR_TLS_REASON_expired},         /* the certificate */
+        {"long", 3650L * 86400, false, HR_TLS_REASON_expired},  /* that of its CA */
+        {"client", 30L * 86400, true, HR_TLS_REASON_expired},   /* the list of revoked ones */
+    };
+    struct hr_config_listener l = listener_with(2, certs);
+
+    (void)s;
+    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "short", .cn = "short", .days_from = -1, .days_to = 1}));
+    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "long", .cn = "long", .days_from = -1, .days_to = 7000}));
+    pki_crl(&pki, "none", NULL);
+    l.tls.client_auth = HR_CONFIG_CLIENT_AUTH_REQUIRED;
+    l.tls.client_ca = pki_file(&pki, "ca.crt");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int tls13 = 0; tls13 < 2; tls13++) {
+            l.tls.client_crl = cases[i].list ? pki_file(&pki, "none.crl") : (struct hr_config_file){0};
+            struct hr_tls_server *server = server_of(&l, NULL);
+
+            forget_session();
+            ahead_s = cases[i].end_s - 1800;
+            assert_false(visit(server, tls13, NULL, cases[i].cert));
+            ahead_s = cases[i].end_s - 1200;
+            assert_true(visit(server, tls13, NULL, cases[i].cert)); /* and the ticket of this one */
+            assert_non_null(peer_session);
+            ahead_s = cases[i].end_s + 600;
+            assert_int_equal(refused(server, NULL, cases[i].cert, NULL), cases[i].then);
+            ahead_s = 0;
+            hr_tls_server_unref(server);
+        }
+    }
+    /* Nobody's certificate: a ticket lasts for as long as it is told to. */
+    struct hr_tls_server *server = default_server();
+    forget_session();
+    assert_false(visit(server, true, NULL, NULL));
+    ahead_s = HR_TLS_TICKET_LIFETIME_S - 600;
+    assert_true(visit(server, true, NULL, NULL));
+    ahead_s += HR_TLS_TICKET_LIFETIME_S + 600;
+    assert_false(visit(server, true, NULL, NULL));
+    ahead_s = 0;
+    hr_tls_server_unref(server);
+    forget_session();
+}
+
+/* The name that access rules know, at the first visit and when the client comes back. */
+static void principals(void **s)
+{
+    static const char *const certs[] = {"ec"};
+    struct hr_config_listener l = listener_with(1, certs);
+    struct hr_tls_server *server, *next;
+    char name[HR_PRINCIPAL_MAX];
+    struct peer p;
+    struct hr_tls *t;
+
+    (void)s;
+    l.tls.client_auth = HR_CONFIG_CLIENT_AUTH_OPTIONAL;
+    l.tls.client_ca = pki_file(&pki, "ca.crt");
+    l.tls.principal_source = HR_CONFIG_PRINCIPAL_DN;
+    snprintf(l.tls.principal_rules, sizeof(l.tls.principal_rules), "RULE:^CN=([^,]*),.*$/$1/U");
+    server = server_of(&l, NULL);
+    forget_session();
+    for (int round = 0; round < 3; round++) {
+        if (round == 1)
+            forget_session(); /* nobody's */
+        peer_open(&p, false, round > 0 ? "client" : NULL);
+        peer_start(&p, NULL);
+        if (round == 2)
+            assert_int_equal(SSL_set_session(p.ssl, peer_session), 1);
+        assert_int_equal(hr_tls_accept(server, DEADLINE, &t), 0);
+        assert_int_equal(shake(t, &p, 50000), 0);
+        SSL_read(p.ssl, name, 1); /* takes the tickets */
+        assert_int_equal(hr_tls_resumed(t), round == 2);
+        assert_int_equal(hr_tls_principal(t, name, sizeof(name)), round > 0 ? 0 : HR_E_NOT_FOUND);
+        if (round > 0)
+            assert_string_equal(name, "ALICE");
+        hr_tls_free(t);
+        peer_close(&p);
+    }
+    /* Nobody by these rules: at the handshake, and with the ticket of before, whose keys are the same. */
+    snprintf(l.tls.principal_rules, sizeof(l.tls.principal_rules), "RULE:^CN=bob,.*$/bob/");
+    next = server_of(&l, server);
+    assert_int_equal(refused(next, NULL, "client", NULL), HR_TLS_REASON_no_principal);
+    hr_tls_server_unref(next);
+    l.tls.principal_source = HR_CONFIG_PRINCIPAL_SAN_DNS;
+    next = server_of(&l, server);
+    assert_int_equal(refused(next, NULL, "client", NULL), HR_TLS_REASON_no_principal);
+    hr_tls_server_unref(next);
     hr_tls_server_unref(server);
     forget_session();
 }
@@ -1097,6 +1214,8 @@ int main(void)
         cmocka_unit_test(nodes_by_name),
         cmocka_unit_test(certificate_by_name),
         cmocka_unit_test(client_certificates),
+        cmocka_unit_test(time_passes),
+        cmocka_unit_test(principals),
         cmocka_unit_test(broker_certificates),
         cmocka_unit_test(client_shows_its_certificate),
         cmocka_unit_test(strangers),

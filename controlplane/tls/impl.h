@@ -1,10 +1,11 @@
-/* Shared by context.c, sessions.c and handshake.c; private to this folder. */
+/* Shared by clients.c, context.c, sessions.c and handshake.c; private to this folder. */
 #pragma once
 
 #include <openssl/ssl.h>
 
 #include "controlplane/tls/context.h"
 #include "controlplane/tls/handshake.h"
+#include "controlplane/tls/principal.h"
 #include "controlplane/tls/reasons.h"
 #include "controlplane/tls/tickets.h"
 
@@ -35,6 +36,7 @@ struct hr_tls {
     bool wrote_nonce;
     struct hr_tls_count rd, wr;
     bool keys_lost;                   /* a secret could not be derived: no hand-off */
+    int64_t chain_until_s;            /* of the client's certificates the first ends then; 0: it showed none */
 };
 
 /* The connection that an SSL belongs to. */
@@ -51,6 +53,7 @@ struct hr_tls_server {
     uint32_t n_certs;
     struct hr_tls_tickets *tickets;
     STACK_OF(X509_CRL) *crls;
+    struct hr_principal *principal;
     uint8_t trust[32]; /* over what clients' certificates are judged by */
 };
 
@@ -70,6 +73,9 @@ void hr_tls_resume_destroy(struct hr_tls_resume *resume);
 void hr_tls_resume_put(struct hr_tls_resume *resume, const char *host, uint16_t port, SSL_SESSION *session);
 /* Gives a reference. TLS 1.3: and forgets, a ticket is for one use (RFC 8446 C.4). NULL: none. */
 SSL_SESSION *hr_tls_resume_take(struct hr_tls_resume *resume, const char *host, uint16_t port);
+
+/* clients.c: sets what OpenSSL calls to judge clients, at their handshake and when they resume. */
+bool hr_tls_judge_clients(SSL_CTX *ctx);
 
 /* handshake.c, called by OpenSSL. */
 void hr_tls_on_keylog(const SSL *ssl, const char *line);

@@ -14,6 +14,7 @@
     X(revoked, "the peer's certificate is on the list of revoked ones")                                      \
     X(wrong_name, "the broker's certificate is not for the name that was dialled")                           \
     X(bad_certificate, "the peer's certificate is not acceptable for another reason")                        \
+    X(no_principal, "the client's certificate has no name that can be its principal, or no rule applies to it") \
     X(peer_alert, "the peer ended the handshake with an alert: it does not like ours")                       \
     X(decrypt_error, "a signature, a record or a Finished message did not verify")                           \
     X(bad_message, "a malformed or unexpected message")                                                      \

@@ -6,7 +6,7 @@
 hr_say() { printf '%s\n' "$*" >&2; }
 
 HR_PACKAGES_BUILD="gcc clang llvm libclang-rt-14-dev meson ninja-build pkg-config libdpdk-dev libconfig-dev
-    libjansson-dev libc-ares-dev libmicrohttpd-dev libsystemd-dev libssl-dev libcurl4-openssl-dev libcmocka-dev"
+    libjansson-dev libc-ares-dev libmicrohttpd-dev libsystemd-dev libssl-dev libpcre2-dev libcurl4-openssl-dev libcmocka-dev"
 # Packaged for x86-64 only; elsewhere the record layer uses OpenSSL.
 [ "$(uname -m)" != x86_64 ] || HR_PACKAGES_BUILD="$HR_PACKAGES_BUILD libipsec-mb-dev"
 HR_PACKAGES_RIG="iproute2 iptables ethtool iperf3 kcat procps util-linux ca-certificates python3"

@@ -117,6 +117,17 @@ enum hr_config_client_auth {
     HR_CONFIG_CLIENT_AUTH_MAX
 };
 
+/* Which of a client certificate's names is its principal. */
+enum hr_config_principal_source {
+    HR_CONFIG_PRINCIPAL_NONE = 0,
+    HR_CONFIG_PRINCIPAL_DN,
+    HR_CONFIG_PRINCIPAL_SAN_DNS,
+    HR_CONFIG_PRINCIPAL_SAN_URI,
+    HR_CONFIG_PRINCIPAL_SAN_EMAIL,
+    HR_CONFIG_PRINCIPAL_MAX
+};
+#define HR_CONFIG_RULES_MAX 1024
+
 /* A listener that speaks TLS (policy.tls). */
 struct hr_config_listener_tls {
     bool tls13_only;
@@ -124,6 +135,8 @@ struct hr_config_listener_tls {
     struct hr_config_certificate certs[HR_CONFIG_MAX_CERTS];
     enum hr_config_client_auth client_auth;
     struct hr_config_file client_ca, client_crl;
+    enum hr_config_principal_source principal_source;
+    char principal_rules[HR_CONFIG_RULES_MAX]; /* Kafka's ssl.principal.mapping.rules; read by controlplane/tls */
 };
 
 /* Brokers that speak TLS. */

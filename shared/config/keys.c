@@ -10,6 +10,7 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const families[] = {"ipv4", "ipv6", NULL};
 static const char *const routings[] = {"port", "sni", NULL};
+static const char *const principal_sources[] = {"dn", "san.dns", "san.uri", "san.email", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const client_auths[] = {"none", "optional", "required", NULL};
 
@@ -179,6 +180,8 @@ static const struct hr_cfg_key listener_tls_keys[] = {
     BOOLEAN("enabled", policy.tls, 0, LIVE),
     CHOICE("min_version", tls.tls13_only, tls_versions, 0, 0, LIVE),
     CHOICE("client_auth", tls.client_auth, client_auths, HR_CONFIG_CLIENT_AUTH_NONE, HR_CONFIG_CLIENT_AUTH_NONE, LIVE),
+    CHOICE("principal_source", tls.principal_source, principal_sources, HR_CONFIG_PRINCIPAL_DN, HR_CONFIG_PRINCIPAL_DN, LIVE),
+    STRING("principal_rules", tls.principal_rules, 1, "DEFAULT", LIVE),
     NUMBER("handshake_timeout_ms", policy.handshake_timeout_ms, HR_HANDSHAKE_TIMEOUT_MIN_MS,
            HR_HANDSHAKE_TIMEOUT_MAX_MS, 10000, LIVE),
     NUMBER("max_handshakes", policy.max_handshakes, 1, HR_HANDSHAKES_MAX, 256, LIVE),

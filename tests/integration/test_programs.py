@@ -30,6 +30,12 @@ def relay_edits(ctx):
     _run(ctx, [sys.executable, HERE + "/relay_edits/run"])
 
 
+@test("program/principal", needs=("program",))
+def principal(ctx):
+    """Principals of hundreds of certificates, and of mapping rules, against Java and Kafka."""
+    _run(ctx, [sys.executable, HERE + "/principal/run"])
+
+
 @test("program/hist", needs=("program",))
 def hist(ctx):
     """Latency histograms against HdrHistogram itself: a million values, a million percentiles, a merge."""
