@@ -79,13 +79,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "headrace-controlplane: the configuration %s is refused\n", path);
         return EXIT_USAGE;
     }
-    free(errors);
     /* Whatever runs here never gains a right that we do not have. */
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     /* Passwords and keys are in memory: none of it goes into a core. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     hr_log_init("headrace-controlplane", config->log.level, config->log.format);
     hr_log_info("headrace-controlplane %s (build %s), configuration %s", HR_VERSION, hr_build_id, path);
+    for (uint32_t i = 0; i < errors->n_warnings; i++)
+        hr_log_warn("%s", errors->warnings[i]);
+    free(errors);
     err = hr_daemon_create(config, &daemon);
     if (err)
         return err == HR_E_CONFIG ? EXIT_USAGE : EXIT_FAILED;

@@ -108,11 +108,18 @@ int cli_config(const struct cli *cli)
         texts = json_array();
         for (uint32_t i = 0; err && i < errors->n; i++)
             json_array_append_new(texts, json_string(errors->text[i]));
-        json_t *result = json_pack("{s:b, s:o}", "ok", err == 0, "errors", texts);
+        json_t *warnings = json_array();
+        for (uint32_t i = 0; i < errors->n_warnings; i++)
+            json_array_append_new(warnings, json_string(errors->warnings[i]));
+        json_t *result = json_pack("{s:b, s:o, s:o}", "ok", err == 0, "errors", texts, "warnings", warnings);
 
         cli_print_json(cli, result);
         json_decref(result);
-    } else if (err) {
+        goto out;
+    }
+    for (uint32_t i = 0; i < errors->n_warnings; i++)
+        fprintf(stderr, "warning: %s\n", errors->warnings[i]);
+    if (err) {
         for (uint32_t i = 0; i < errors->n; i++)
             fprintf(stderr, "%s\n", errors->text[i]);
         if (errors->n == HR_CONFIG_MAX_ERRORS)
@@ -122,6 +129,7 @@ int cli_config(const struct cli *cli)
                 config->n_listeners == 1 ? "" : "s", config->dataplane.n_workers,
                 config->dataplane.n_workers == 1 ? "" : "s");
     }
+out:
     free(errors);
     free(config);
     return err ? CLI_USAGE : CLI_OK;

@@ -73,6 +73,8 @@ static void emit_change(void *arg, const char *key, const char *from, const char
         needs_restart = reload->next->limits.hold_max_bytes > reload->daemon->at_start->limits.hold_max_bytes;
     else if (strcmp(key, "tls") == 0)
         needs_restart = !hr_config_speaks_tls(reload->daemon->at_start);
+    else if (strcmp(key, "auth") == 0)
+        needs_restart = !hr_config_has_logins(reload->daemon->at_start);
     hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");
     json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:b}", "key", key, "from", from, "to", to,
                                              "restart", needs_restart));
@@ -100,6 +102,8 @@ int hr_daemon_reload(struct hr_daemon *d, json_t **ret_changes, json_t **ret_err
         hr_notify_ready("the last reload was refused");
         goto out;
     }
+    for (uint32_t i = 0; i < errors->n_warnings; i++)
+        hr_log_warn("%s", errors->warnings[i]);
     hr_config_diff(d->config, next, emit_change, &(struct reload){d, next, changes});
     if (json_array_size(changes) == 0)
         hr_log_info("reload: nothing has changed");

@@ -72,7 +72,7 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
 
 static bool needs_handshake(const struct hr_policy *policy, const struct hr_policy_listener *listener)
 {
-    return listener->mode == HR_LISTENER_KAFKA && (listener->tls || policy->cluster_tls);
+    return listener->mode == HR_LISTENER_KAFKA && (listener->tls || listener->login || listener->broker_login || policy->cluster_tls);
 }
 
 /* Where a client is counted. An IPv6 host owns its /64 and all addresses in it. */

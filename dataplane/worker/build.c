@@ -364,7 +364,7 @@ static int build_proxy(struct hr_worker *w)
         .n_workers = w->group->n_workers,
         .counts = w->group->open_counts,
         .max_sessions = config->limits.max_connections,
-        .max_logins = hr_config_speaks_tls(config) ? config->limits.max_connections : 0,
+        .max_logins = hr_config_has_logins(config) ? config->limits.max_connections : 0,
         .connect_rate = config->limits.connect_rate,
         .tcp = w->tcp,
         .bufs = &w->bufs,

@@ -256,7 +256,7 @@ static void check_values(const struct check *c)
         hr_cfg_error(c->reader, at(c, "control.runtime_dir"), "must be an absolute path of at most 80 characters");
 }
 
-void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config)
+void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, struct hr_config *config)
 {
     struct check c = {reader, tree, config};
     bool kafka = false;
@@ -265,6 +265,7 @@ void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const stru
     hr_cfg_check_broker_auth(reader, config_lookup(tree, "broker_auth"), &config->broker_auth);
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         check_listener(&c, i);
+        hr_cfg_check_listener_auth(reader, at(&c, "listeners.[%u]", i), config, &config->listeners[i]);
         kafka = kafka || config->listeners[i].policy.mode == HR_LISTENER_KAFKA;
     }
     if (kafka && config->cluster.n_bootstrap == 0)

@@ -249,7 +249,7 @@ int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_con
 {
     struct hr_cfg_reader reader = {path, errors};
     char copy[HR_CONFIG_PATH_MAX];
-    errors->n = 0;
+    errors->n = errors->n_warnings = 0;
     if (strlen(path) >= sizeof(copy)) {
         hr_cfg_error(&reader, NULL, "the path is longer than %zu characters", sizeof(copy) - 1);
         return HR_E_CONFIG;

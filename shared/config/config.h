@@ -167,6 +167,8 @@ enum hr_config_mechanism {
     HR_CONFIG_MECH_MAX
 };
 
+const char *hr_config_mechanism_name(enum hr_config_mechanism mechanism);
+
 /* In the order of enum hr_aws_source (controlplane/auth/credentials.h). */
 enum hr_config_aws {
     HR_CONFIG_AWS_NONE = 0,
@@ -222,11 +224,54 @@ struct hr_config_zones {
     struct hr_config_zone_net nets[HR_ZONE_NETS_MAX];
 };
 
+/* What becomes of a client's login. */
+enum hr_config_auth_mode {
+    HR_CONFIG_AUTH_MODE_NONE = 0,
+    HR_CONFIG_AUTH_PASSTHROUGH, /* its frames go to the broker, whose matter it is */
+    HR_CONFIG_AUTH_TERMINATE,   /* it logs in here */
+    HR_CONFIG_AUTH_OPEN,        /* "none": nobody logs in by SASL */
+    HR_CONFIG_AUTH_MODE_MAX
+};
+
+/* Who a session is to its broker, where the client does not log in there itself. */
+enum hr_config_broker_identity {
+    HR_CONFIG_BROKER_IDENTITY_NONE = 0,
+    HR_CONFIG_BROKER_IDENTITY_AUTO,   /* broker_auth, if there is one */
+    HR_CONFIG_BROKER_IDENTITY_SHARED, /* broker_auth */
+    HR_CONFIG_BROKER_IDENTITY_MAX
+};
+
+#define HR_CONFIG_ALLOW_MAX  32
+#define HR_CONFIG_ALLOW_TEXT 128
+
+/* Where tokens come from, for OAUTHBEARER. */
+struct hr_config_oauth {
+    char jwks_url[HR_CONFIG_TEXT_MAX], jwks_file[HR_CONFIG_PATH_MAX]; /* one of both */
+    char ca[HR_CONFIG_PATH_MAX];                                     /* of the URL's server, PEM; "": the system's */
+    char issuer[HR_CONFIG_TEXT_MAX], audience[HR_CONFIG_TEXT_MAX];
+    char scope[HR_CONFIG_TEXT_MAX]; /* with spaces between */
+    char principal_claim[64];
+    uint32_t clock_skew_s, refresh_s;
+};
+
+struct hr_config_listener_auth {
+    enum hr_config_auth_mode mode;
+    enum hr_config_broker_identity broker_identity;
+    uint32_t mechanisms; /* bits 1 << enum hr_config_mechanism; 0 unless it terminates */
+    char users[HR_CONFIG_PATH_MAX];
+    uint32_t session_lifetime_s;  /* 0: for ever */
+    uint32_t attempts_per_minute; /* of one source */
+    uint32_t n_allow;             /* 0: everybody */
+    char allow[HR_CONFIG_ALLOW_MAX][HR_CONFIG_ALLOW_TEXT]; /* without "User:" */
+    struct hr_config_oauth oauth;
+};
+
 struct hr_config_listener {
     struct hr_policy_listener policy; /* ready for the snapshot, target unresolved */
     bool has_target;
     struct hr_config_hostport target;
     struct hr_config_listener_tls tls;
+    struct hr_config_listener_auth auth;
     char bootstrap_host[HR_POLICY_HOST_MAX]; /* policy.by_name: the name that stands for no node */
 };
 
@@ -260,16 +305,19 @@ struct hr_config {
     } log;
 };
 
-/* Up to this many mistakes are reported by one run. */
-#define HR_CONFIG_MAX_ERRORS 16
+/* Up to this many mistakes are reported by one run, and so many things that are allowed and hardly wanted. */
+#define HR_CONFIG_MAX_ERRORS   16
+#define HR_CONFIG_MAX_WARNINGS 16
 
 struct hr_config_errors {
     uint32_t n;
     char text[HR_CONFIG_MAX_ERRORS][512]; /* file:line: key = value: what would be right */
+    uint32_t n_warnings;
+    char warnings[HR_CONFIG_MAX_WARNINGS][512]; /* the same; also after success */
 };
 
 /* Reads and validates path. CONFIG with errors filled; *ret_config is written only on success.
- * The caller allocates (the struct is some 100 KB). */
+ * The caller allocates (the struct is some 300 KB). */
 HR_MUST_CHECK int hr_config_load(const char *path, struct hr_config *ret_config, struct hr_config_errors *errors);
 
 /* The zone that a name stands for: itself, unless it is an alias. */
@@ -277,6 +325,8 @@ const char *hr_config_zone_name(const struct hr_config *config, const char *name
 
 /* On either leg: what workers need for it is set up at their start alone. */
 bool hr_config_speaks_tls(const struct hr_config *config);
+/* Somebody logs in, or shows a certificate: workers keep who, in a table that they make at their start. */
+bool hr_config_has_logins(const struct hr_config *config);
 
 /* Every difference between two configurations that a reload can apply, one line each, through emit; and
  * whether something differs that needs a restart (named through emit_restart). */

@@ -39,7 +39,7 @@ static int load_example(void **s)
 
 static int load(const char *text)
 {
-    errors.n = 0;
+    errors.n = errors.n_warnings = 0;
     memset(&config, 0xee, sizeof(config));
     return hr_cfg_load_text("t.cfg", "/nonexistent", text, &config, &errors);
 }
@@ -127,7 +127,7 @@ static const char *section_start(const struct hr_cfg_section *section)
     if (strchr(name, '.') != NULL) { /* a group within another: "cluster.tls" */
         snprintf(needle, sizeof(needle), "\n%.*s", (int)(strchr(name, '.') - name), name);
         start = strstr(example, needle);
-        name = strchr(name, '.') + 1;
+        name = strrchr(name, '.') + 1;
     }
     snprintf(needle, sizeof(needle), "%s%s", name, list ? " = (" : ": {");
     if (start != NULL && name[0] != '\0')
@@ -150,7 +150,8 @@ static void documented(const struct hr_cfg_section *section, const char *key, co
 {
     char needle[64];
     const char *line = section_start(section);
-    snprintf(needle, sizeof(needle), "%s%s", key, strcmp(key, "tls") == 0 ? ": {" : " = ");
+    bool group = strcmp(key, "tls") == 0 || strcmp(key, "auth") == 0 || strcmp(key, "oauth") == 0;
+    snprintf(needle, sizeof(needle), "%s%s", key, group ? ": {" : " = ");
     for (;; line++) {
         line = strstr(line, needle);
         if (line == NULL)
@@ -211,6 +212,8 @@ static void documented_defaults(void **s)
     check_documented(&hr_cfg_listener_section);
     check_documented(&hr_cfg_cluster_tls_section);
     check_documented(&hr_cfg_listener_tls_section);
+    check_documented(&hr_cfg_listener_auth_section);
+    check_documented(&hr_cfg_listener_oauth_section);
 }
 
 static char manual[65536];
@@ -250,6 +253,8 @@ static void manual_is_complete(void **s)
     check_manual(&hr_cfg_listener_section);
     check_manual(&hr_cfg_cluster_tls_section);
     check_manual(&hr_cfg_listener_tls_section);
+    check_manual(&hr_cfg_listener_auth_section);
+    check_manual(&hr_cfg_listener_oauth_section);
 }
 
 static void ipv6(void **s)
@@ -392,6 +397,70 @@ static void broker_logins(void **s)
     assert_int_equal(load(text), 0);
     assert_int_equal(config.broker_auth.secret.n_args, 2);
     free(text);
+}
+
+#define LISTENER_WITH(more, rest)                                                                                       \
+    "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (\"10.0.0.5/24\"); }); };\n"             \
+    "cluster: { bootstrap = (\"b:9092\"); };\n" rest                                                                     \
+    "listeners = ({ name = \"k\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200;\n" more " });\n"
+#define BROKER_AUTH "broker_auth: { mechanism = \"PLAIN\"; username = \"us\"; secret = { file = \"/s\"; }; };\n"
+
+static void auth(void **s)
+{
+    const struct hr_config_listener *l = &config.listeners[0];
+    assert_int_equal(load(LISTENER_WITH("", BROKER_AUTH)), 0);
+    assert_int_equal(l->auth.mode, HR_CONFIG_AUTH_PASSTHROUGH);
+    assert_int_equal(l->policy.login | l->policy.broker_login | l->auth.mechanisms, 0);
+    assert_false(hr_config_has_logins(&config));
+    assert_int_equal(errors.n_warnings, 0);
+
+    assert_int_equal(load(LISTENER_WITH("auth: { mode = \"terminate\"; allow = [\"User:a-*\", \"User:bob\"]; };", "")), 0);
+    assert_int_equal(l->auth.mechanisms, 1u << HR_CONFIG_MECH_SCRAM_SHA_256 | 1u << HR_CONFIG_MECH_SCRAM_SHA_512);
+    assert_true(l->policy.login && !l->policy.broker_login && hr_config_has_logins(&config));
+    assert_string_equal(l->auth.users, "/etc/headrace/users");
+    assert_int_equal(l->auth.n_allow, 2);
+    assert_string_equal(l->auth.allow[0], "a-*");
+    assert_int_equal(errors.n_warnings, 0);
+
+    assert_int_equal(load(LISTENER_WITH("auth: { mode = \"none\"; };", BROKER_AUTH)), 0);
+    assert_true(!l->policy.login && l->policy.broker_login);
+    assert_int_equal(errors.n_warnings, 1);
+    assert_non_null(strstr(errors.warnings[0], "t.cfg:5: listeners[0].auth: everybody who connects here is the one identity \"us\""));
+
+    assert_int_equal(load(LISTENER_WITH("auth: { mode = \"terminate\"; mechanisms = [\"PLAIN\", \"OAUTHBEARER\"]; oauth: {"
+                                        " issuer = \"i\"; jwks_file = \"/keys\"; }; };", BROKER_AUTH)), 0);
+    assert_int_equal(errors.n_warnings, 3);
+    assert_non_null(strstr(errors.warnings[1], "PLAIN without TLS"));
+    assert_non_null(strstr(errors.warnings[2], "without audience"));
+    assert_string_equal(l->auth.oauth.principal_claim, "sub");
+
+    static const struct {
+        const char *group, *said;
+    } cases[] = {
+        {"mode = \"terminate\"; mechanisms = [\"AWS_MSK_IAM\"];", "cannot be checked by anybody but AWS"},
+        {"mode = \"terminate\"; mechanisms = [\"GSSAPI\"];", "must be \"PLAIN\""},
+        {"mode = \"terminate\"; mechanisms = [];", "must not be empty"},
+        {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"];", "MSK's own tokens are no JWTs"},
+        {"mechanisms = [\"PLAIN\"];", "with mode = \"terminate\" alone"},
+        {"mode = \"terminate\"; users = \"users\";", "must be an absolute path"},
+        {"mode = \"terminate\"; allow = [\"bob\"];", "must be \"User:\" and a name"},
+        {"mode = \"terminate\"; allow = [\"User:*a\"];", "must be \"User:\" and a name"},
+        {"allow = [\"User:a\"];", "nobody's name is known with mode = \"passthrough\""},
+        {"broker_identity = \"shared\";", "clients log in to the brokers themselves"},
+        {"mode = \"none\"; broker_identity = \"shared\";", "needs broker_auth"},
+        {"mode = \"none\"; oauth: { issuer = \"i\"; jwks_file = \"/k\"; };", "has a meaning with mode"},
+        {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"]; oauth: { issuer = \"i\"; };", "needs either jwks_url or jwks_file"},
+        {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"]; oauth: { jwks_file = \"/k\"; };", "needs issuer"},
+        {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"]; oauth: { issuer = \"i\"; jwks_url = \"http://x\"; };",
+         "must begin with https://"},
+    };
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[2048];
+        snprintf(text, sizeof(text), LISTENER_WITH("auth: { %s };", ""), cases[i].group);
+        assert_int_equal(load(text), HR_E_CONFIG);
+        if (strstr(errors.text[0], cases[i].said) == NULL)
+            fail_msg("%s: said %s", cases[i].group, errors.text[0]);
+    }
 }
 
 static void mistakes(void **s)
@@ -675,7 +744,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
-        cmocka_unit_test(mistakes),      cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
+        cmocka_unit_test(mistakes), cmocka_unit_test(auth), cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
         cmocka_unit_test(broker_logins), cmocka_unit_test(zones),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),

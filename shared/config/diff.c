@@ -200,6 +200,18 @@ static void zone_aliases_text(const struct hr_config *c, struct text *t)
         add(t, "%s%s = %s", i > 0 ? ", " : "", z->aliases[i].name, z->names[z->aliases[i].zone]);
 }
 
+/* What of the group "auth" is no plain key. */
+static void listener_auth_text(const struct hr_config_listener_auth *auth, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (int m = HR_CONFIG_MECH_NONE + 1; m < HR_CONFIG_MECH_MAX; m++) {
+        if (auth->mechanisms & 1u << m)
+            add(t, "%s ", hr_config_mechanism_name((enum hr_config_mechanism)m));
+    }
+    for (uint32_t i = 0; i < auth->n_allow; i++)
+        add(t, "User:%s ", auth->allow[i]);
+}
+
 static void cluster_tls_text(const struct hr_config *c, struct text *t)
 {
     const struct hr_config_cluster_tls *tls = &c->cluster.tls;
@@ -243,6 +255,13 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         diff_text(d, key, &a, &b, false);
         snprintf(key, sizeof(key), "listeners[%s].tls.", old->policy.name);
         diff_section(d, &hr_cfg_listener_tls_section, key, old, new);
+        snprintf(key, sizeof(key), "listeners[%s].auth", old->policy.name);
+        listener_auth_text(&old->auth, &a), listener_auth_text(&new->auth, &b);
+        diff_text(d, key, &a, &b, false);
+        snprintf(key, sizeof(key), "listeners[%s].auth.", old->policy.name);
+        diff_section(d, &hr_cfg_listener_auth_section, key, old, new);
+        snprintf(key, sizeof(key), "listeners[%s].auth.oauth.", old->policy.name);
+        diff_section(d, &hr_cfg_listener_oauth_section, key, &old->auth.oauth, &new->auth.oauth);
     }
     for (uint32_t i = 0; i < to->n_listeners; i++) {
         if (find_listener(from, to->listeners[i].policy.name) != NULL)
@@ -301,4 +320,6 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_listeners(&d, from, to);
     if (hr_config_speaks_tls(to) && !hr_config_speaks_tls(from))
         emit(arg, "tls", "nowhere", "somewhere", true);
+    if (hr_config_has_logins(to) && !hr_config_has_logins(from))
+        emit(arg, "auth", "nowhere", "somewhere", true);
 }

@@ -23,8 +23,14 @@ void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting
 /* zones.c: the group "zones", and "client_zones" of the listeners that have been read. */
 void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config);
 
+/* auth.c: the group "auth" of a listener; and, when all is well-formed, its part of the policy. */
+void hr_cfg_read_listener_auth(struct hr_cfg_reader *reader, const config_setting_t *listener_group,
+                               struct hr_config_listener *listener);
+void hr_cfg_check_listener_auth(struct hr_cfg_reader *reader, const config_setting_t *listener_group,
+                                const struct hr_config *config, struct hr_config_listener *listener);
+
 /* check.c: what no key shows alone. Called when every key is well-formed. */
-void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, const struct hr_config *config);
+void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, struct hr_config *config);
 
 /* secrets.c: { file = ... } or { exec = [ ... ] } as group's member "secret", which may be missing. */
 void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_secret *ret_secret);

@@ -12,6 +12,8 @@ static const char *const families[] = {"ipv4", "ipv6", NULL};
 static const char *const routings[] = {"port", "sni", NULL};
 static const char *const principal_sources[] = {"dn", "san.dns", "san.uri", "san.email", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const auth_modes[] = {"passthrough", "terminate", "none", NULL};
+static const char *const broker_identities[] = {"auto", "shared", NULL};
 static const char *const client_auths[] = {"none", "optional", "required", NULL};
 
 static const char *const mechanisms[] = {"none",        "PLAIN",       "SCRAM-SHA-256", "SCRAM-SHA-512",
@@ -173,7 +175,7 @@ static const struct hr_cfg_key listener_keys[] = {
     {0},
 };
 static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
-                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", NULL};
+                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", "auth", NULL};
 const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
 
 static const struct hr_cfg_key listener_tls_keys[] = {
@@ -190,6 +192,40 @@ static const struct hr_cfg_key listener_tls_keys[] = {
 };
 static const char *const listener_tls_others[] = {"certificates", "client_ca", "client_crl", NULL};
 const struct hr_cfg_section hr_cfg_listener_tls_section = {"listeners.tls", listener_tls_keys, listener_tls_others};
+
+static const struct hr_cfg_key listener_auth_keys[] = {
+    CHOICE("mode", auth.mode, auth_modes, HR_CONFIG_AUTH_PASSTHROUGH, HR_CONFIG_AUTH_PASSTHROUGH, LIVE),
+    STRING("users", auth.users, 0, "/etc/headrace/users", LIVE),
+    NUMBER("session_lifetime_s", auth.session_lifetime_s, 0, 604800, 0, LIVE),
+    NUMBER("attempts_per_minute", auth.attempts_per_minute, 1, 1000000, 600, LIVE),
+    CHOICE("broker_identity", auth.broker_identity, broker_identities, HR_CONFIG_BROKER_IDENTITY_AUTO,
+           HR_CONFIG_BROKER_IDENTITY_AUTO, LIVE),
+    {0},
+};
+static const char *const listener_auth_others[] = {"mechanisms", "allow", "oauth", NULL};
+const struct hr_cfg_section hr_cfg_listener_auth_section = {"listeners.auth", listener_auth_keys, listener_auth_others};
+
+#undef IN
+#define IN struct hr_config_oauth
+
+static const struct hr_cfg_key listener_oauth_keys[] = {
+    STRING("jwks_url", jwks_url, 0, "", LIVE),
+    STRING("jwks_file", jwks_file, 0, "", LIVE),
+    STRING("ca", ca, 0, "", LIVE),
+    STRING("issuer", issuer, 0, "", LIVE),
+    STRING("audience", audience, 0, "", LIVE),
+    STRING("scope", scope, 0, "", LIVE),
+    STRING("principal_claim", principal_claim, 1, "sub", LIVE),
+    NUMBER("clock_skew_s", clock_skew_s, 0, 300, 30, LIVE),
+    NUMBER("refresh_s", refresh_s, 60, 86400, 3600, LIVE),
+    {0},
+};
+const struct hr_cfg_section hr_cfg_listener_oauth_section = {"listeners.auth.oauth", listener_oauth_keys, none};
+
+const char *hr_config_mechanism_name(enum hr_config_mechanism mechanism)
+{
+    return mechanism >= HR_CONFIG_MECH_NONE && mechanism < HR_CONFIG_MECH_MAX ? mechanisms[mechanism] : "?";
+}
 
 void hr_cfg_store(const struct hr_cfg_key *key, void *base, int64_t value)
 {

@@ -46,6 +46,8 @@ extern const struct hr_cfg_section hr_cfg_sections[];
 extern const struct hr_cfg_section hr_cfg_port_section, hr_cfg_listener_section;
 /* The groups "tls" within: fields of struct hr_config and of struct hr_config_listener. */
 extern const struct hr_cfg_section hr_cfg_cluster_tls_section, hr_cfg_listener_tls_section;
+/* The groups "auth" of a listener and "oauth" in it: fields of struct hr_config_listener, and of struct hr_config_oauth. */
+extern const struct hr_cfg_section hr_cfg_listener_auth_section, hr_cfg_listener_oauth_section;
 
 /* Sets every field of the section to its default. */
 void hr_cfg_set_defaults(const struct hr_cfg_section *section, void *base);

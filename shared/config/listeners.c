@@ -10,7 +10,7 @@
 static const char *const modes[] = {"kafka", "tcp", NULL};
 static const char *const kafka_keys[] = {"bootstrap_port", "node_port_base", "node_ids",      "advertised_host",
                                          "advertised_port", "max_frame_bytes", "max_in_flight", "request_timeout_ms",
-                                         "routing",         "bootstrap_host",  "tls",           NULL};
+                                         "routing",         "bootstrap_host",  "tls",           "auth", NULL};
 static const char *const tcp_keys[] = {"port", "target", NULL};
 
 #define NODE_ID   "$(nodeId)"
@@ -174,6 +174,7 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
     }
     read_kafka(reader, group, &listener->policy);
     hr_cfg_read_listener_tls(reader, group, listener);
+    hr_cfg_read_listener_auth(reader, group, listener);
     check_names(reader, group, listener);
 }
 

@@ -54,23 +54,16 @@ static void setting_value(const config_setting_t *setting, char *text, size_t ca
     }
 }
 
-void hr_cfg_error(struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, ...)
+static void write_text(const struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, va_list args,
+                       char *text, size_t cap)
 {
-    struct hr_config_errors *errors = reader->errors;
-    if (errors->n >= HR_CONFIG_MAX_ERRORS)
-        return;
-    char path[160] = "", value[128] = "", what[256];
-    va_list args;
-    va_start(args, fmt);
+    char path[160] = "", value[128] = "", what[300];
+    int n;
     vsnprintf(what, sizeof(what), fmt, args);
-    va_end(args);
     if (at != NULL) {
         setting_path(at, path, sizeof(path));
         setting_value(at, value, sizeof(value));
     }
-    char *text = errors->text[errors->n++];
-    size_t cap = sizeof(errors->text[0]);
-    int n;
     if (at == NULL)
         n = snprintf(text, cap, "%s: %s", reader->file, what);
     else if (path[0] == '\0')
@@ -80,6 +73,28 @@ void hr_cfg_error(struct hr_cfg_reader *reader, const config_setting_t *at, cons
                      what);
     if (n >= (int)cap)
         memcpy(text + cap - 4, "...", 4);
+}
+
+void hr_cfg_error(struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, ...)
+{
+    struct hr_config_errors *errors = reader->errors;
+    va_list args;
+    if (errors->n >= HR_CONFIG_MAX_ERRORS)
+        return;
+    va_start(args, fmt);
+    write_text(reader, at, fmt, args, errors->text[errors->n++], sizeof(errors->text[0]));
+    va_end(args);
+}
+
+void hr_cfg_warn(struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, ...)
+{
+    struct hr_config_errors *errors = reader->errors;
+    va_list args;
+    if (errors->n_warnings >= HR_CONFIG_MAX_WARNINGS)
+        return;
+    va_start(args, fmt);
+    write_text(reader, at, fmt, args, errors->warnings[errors->n_warnings++], sizeof(errors->warnings[0]));
+    va_end(args);
 }
 
 /* Edits (insert, delete, replace) that lead from a to b, Levenshtein 1965; keys are short. */

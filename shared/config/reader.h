@@ -19,6 +19,9 @@ struct hr_cfg_reader {
 /* "FILE:LINE: path.to.key = value: text"; at = NULL names the file alone. */
 void hr_cfg_error(struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, ...) HR_PRINTF(3, 4);
 
+/* The same for what is allowed. */
+void hr_cfg_warn(struct hr_cfg_reader *reader, const config_setting_t *at, const char *fmt, ...) HR_PRINTF(3, 4);
+
 /* Every key of the section's table that group has; unknown keys are errors, with the nearest known one. */
 void hr_cfg_read_section(struct hr_cfg_reader *reader, const struct hr_cfg_section *section,
                          const config_setting_t *group, void *base);

@@ -91,7 +91,7 @@ static const char *check_listener(const struct hr_policy_listener *l, bool clust
         return "listener: name empty or not terminated";
     if (l->mode <= HR_LISTENER_NONE || l->mode >= HR_LISTENER_MAX)
         return "listener: mode unknown";
-    if (l->draining > 1 || l->target_valid > 1 || l->tls > 1 || l->by_name > 1)
+    if (l->draining > 1 || l->target_valid > 1 || l->tls > 1 || l->by_name > 1 || l->login > 1 || l->broker_login > 1)
         return "listener: flag is neither 0 nor 1";
     if (l->bootstrap_port == 0)
         return "listener: port is 0";
@@ -100,14 +100,14 @@ static const char *check_listener(const struct hr_policy_listener *l, bool clust
     if (l->connect_timeout_ms < HR_CONNECT_TIMEOUT_MIN_MS || l->connect_timeout_ms > HR_TIMEOUT_MAX_MS ||
         l->idle_timeout_ms > HR_TIMEOUT_MAX_MS || l->request_timeout_ms > HR_TIMEOUT_MAX_MS)
         return "listener: timeout out of range";
-    bool handshakes = l->tls || (cluster_tls && l->mode == HR_LISTENER_KAFKA);
+    bool handshakes = l->tls || l->login || l->broker_login || (cluster_tls && l->mode == HR_LISTENER_KAFKA);
     if (handshakes && (l->handshake_timeout_ms < HR_HANDSHAKE_TIMEOUT_MIN_MS ||
                        l->handshake_timeout_ms > HR_HANDSHAKE_TIMEOUT_MAX_MS || l->max_handshakes == 0 ||
                        l->max_handshakes > HR_HANDSHAKES_MAX || l->handshake_rate == 0 ||
                        l->handshake_rate > HR_HANDSHAKE_RATE_MAX))
         return "listener: a limit of handshakes is out of range";
-    if (l->mode == HR_LISTENER_TCP && (l->tls || l->by_name))
-        return "listener: TLS is for listeners of mode kafka";
+    if (l->mode == HR_LISTENER_TCP && (l->tls || l->by_name || l->login || l->broker_login))
+        return "listener: TLS and logins are for listeners of mode kafka";
     if (l->mode == HR_LISTENER_TCP)
         return l->target_valid && (l->target_port == 0 || is_any(&l->target)) ? "listener: target is not an endpoint"
                                                                               : NULL;

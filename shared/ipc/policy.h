@@ -56,6 +56,8 @@ struct hr_policy_listener {
     uint32_t request_timeout_ms; /* a request frame that has begun must complete within; 0 = never */
     /* Client connections go to the control plane first, which does the TLS handshake and hands them back. */
     uint8_t tls;
+    uint8_t login;        /* so do those of clients that log in here, with or without TLS, until they have */
+    uint8_t broker_login; /* and those whose broker leg the control plane logs in */
     uint8_t by_name; /* nodes are told apart by SNI: there are no node ports, bootstrap_port is for all */
     uint32_t handshake_timeout_ms;
     uint32_t max_handshakes; /* with the control plane at once, over all workers */
