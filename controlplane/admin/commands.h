@@ -20,6 +20,7 @@ hr_command_fn
 hr_command_fn hr_command_workers;
 hr_command_fn hr_command_brokers;
 hr_command_fn hr_command_topics;
+/* show_connections.c */
 hr_command_fn hr_command_connections;
 /* show_auth.c */
 hr_command_fn hr_command_identities;

@@ -25,6 +25,7 @@ struct cli {
     const char *socket_path;
     bool json;
     bool all;   /* --all */
+    bool wide;  /* --wide */
     bool once;  /* --once */
     int worker; /* --worker, -1: all */
     int count;  /* -n: frames of top, 0: endless */
@@ -48,7 +49,10 @@ int cli_ask_cmd(const struct cli *cli, const char *cmd, json_t **ret_result);
 bool cli_print_json(const struct cli *cli, const json_t *result);
 
 /* show.c */
-cli_command_fn cli_status, cli_workers, cli_connections, cli_brokers, cli_topics;
+cli_command_fn cli_status, cli_workers, cli_brokers, cli_topics;
+/* connections.c; the answer to "connections" as a table */
+cli_command_fn cli_connections;
+void cli_print_connections(const struct cli *cli, const json_t *result);
 /* counters.c */
 cli_command_fn cli_counters, cli_drops, cli_explain;
 /* top.c */

@@ -10,6 +10,7 @@ enum option_bit {
     OPT_FRAMES = 1 << 2, /* --once, -n, --interval */
     OPT_LIMIT = 1 << 3,
     OPT_USERS = 1 << 4, /* --file, --iterations */
+    OPT_WIDE = 1 << 5,
 };
 
 static const struct command {
@@ -29,10 +30,13 @@ static const struct command {
      "work; UP and DOWN are payload from and to clients.\n"},
     {"workers", "", 0, 0, 0, cli_workers, "the workers: whether they answer, their buffers and sessions",
      "RESPONDS is the time that a message to the worker and back took. HEAP CALLS must be 0.\n"},
-    {"connections", "[kill ID]", 0, 2, OPT_LIMIT, cli_connections,
+    {"connections", "[kill ID]", 0, 2, OPT_LIMIT | OPT_WIDE, cli_connections,
      "the sessions of clients; or end one of them",
-     "Lists client sessions with their broker legs. UP is from the client, DOWN towards it; RTT is the\n"
-     "smoothed round trip of the client's and of the broker's leg. `kill ID` resets both legs.\n"},
+     "Lists client sessions. TLS is the version on the client's and on the broker's leg, \"-\" for plain text;\n"
+     "UP is from the client, DOWN towards it. --wide adds the load balancer or PrivateLink endpoint that a\n"
+     "client came through (VIA, ENDPOINT), ciphers, the name asked for (SNI), how client and Headrace have\n"
+     "logged in and when that ends, the broker's leg, and the smoothed round trips of both (RTT MS).\n"
+     "`kill ID` resets both legs.\n"},
     {"brokers", "", 0, 0, 0, cli_brokers, "the cluster's brokers and their addresses",
      "LEADS counts the partitions that a broker leads. A departed broker was named until recently; a\n"
      "fenced one is known to the controller and does not serve.\n"},
@@ -123,6 +127,8 @@ static void command_usage(FILE *to, const struct command *command)
               to);
     if (command->options & OPT_LIMIT)
         fputs("      --limit N       at most so many sessions\n", to);
+    if (command->options & OPT_WIDE)
+        fputs("      --wide          every column\n", to);
     if (command->options & OPT_USERS)
         fputs("      --file FILE     the file (default " CLI_DEFAULT_USERS ")\n"
               "      --iterations N  what trying a password costs, 4096 (default) to 16384\n",
@@ -164,7 +170,7 @@ static const struct command *find_command(const char *name)
 
 int main(int argc, char **argv)
 {
-    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT, LONG_FILE, LONG_ITERATIONS };
+    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT, LONG_WIDE, LONG_FILE, LONG_ITERATIONS };
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'},
         {"json", no_argument, NULL, 'j'},
@@ -174,6 +180,7 @@ int main(int argc, char **argv)
         {"all", no_argument, NULL, 'a'},
         {"once", no_argument, NULL, LONG_ONCE},
         {"interval", required_argument, NULL, LONG_INTERVAL},
+        {"wide", no_argument, NULL, LONG_WIDE},
         {"limit", required_argument, NULL, LONG_LIMIT},
         {"file", required_argument, NULL, LONG_FILE},
         {"iterations", required_argument, NULL, LONG_ITERATIONS},
@@ -224,6 +231,10 @@ int main(int argc, char **argv)
         case LONG_LIMIT:
             cli.limit = number(optarg, "--limit", 1);
             given |= OPT_LIMIT;
+            break;
+        case LONG_WIDE:
+            cli.wide = true;
+            given |= OPT_WIDE;
             break;
         case LONG_FILE:
             cli.file = optarg;

@@ -153,68 +153,6 @@ out:
     return CLI_OK;
 }
 
-static int kill_one(const struct cli *cli, const char *id)
-{
-    json_t *result;
-    int ret = cli_ask(cli, json_pack("{s:s, s:s}", "cmd", "kill", "id", id), &result);
-
-    if (ret != CLI_OK)
-        return ret;
-    if (!cli_print_json(cli, result))
-        fprintf(cli->out, "session %s was reset\n", id);
-    json_decref(result);
-    return CLI_OK;
-}
-
-static void connections_row(struct cli_table *table, const json_t *item)
-{
-    char client[80], broker[80], node[CLI_NUM_MAX], in_flight[CLI_NUM_MAX], rtt[2 * CLI_NUM_MAX];
-    char up[CLI_NUM_MAX], down[CLI_NUM_MAX], age[CLI_NUM_MAX], idle[CLI_NUM_MAX];
-
-    snprintf(client, sizeof(client), "%s:%" PRId64, cli_text(item, "client"), cli_int(item, "client_port"));
-    snprintf(broker, sizeof(broker), "%s:%" PRId64, cli_text(item, "broker"), cli_int(item, "broker_port"));
-    snprintf(rtt, sizeof(rtt), "%.1f/%.1f", (double)cli_int(item, "client_srtt_us") / 1000.0,
-             (double)cli_int(item, "broker_srtt_us") / 1000.0);
-    cli_table_row(table, cli_text(item, "id"), cli_text(item, "state"), cli_text(item, "listener"), client,
-                  cli_int(item, "node") < 0 ? "-" : decimal(node, cli_int(item, "node")), broker,
-                  decimal(in_flight, cli_int(item, "in_flight")), cli_bytes(up, cli_real(item, "bytes_up")),
-                  cli_bytes(down, cli_real(item, "bytes_down")), rtt,
-                  cli_seconds(age, cli_real(item, "age_s")), cli_seconds(idle, cli_real(item, "idle_s")),
-                  *cli_text(item, "last_api") ? cli_text(item, "last_api") : "-",
-                  *cli_text(item, "client_id") ? cli_text(item, "client_id") : "-", NULL);
-}
-
-int cli_connections(const struct cli *cli)
-{
-    struct cli_table table = {0};
-    json_t *result, *item;
-    size_t i;
-    int ret;
-
-    if (cli->n_args > 0) {
-        if (strcmp(cli->args[0], "kill") != 0 || cli->n_args != 2) {
-            fputs("headracectl: usage: headracectl connections [kill ID]\n", stderr);
-            return CLI_USAGE;
-        }
-        return kill_one(cli, cli->args[1]);
-    }
-    ret = cli_ask(cli, json_pack("{s:s, s:i}", "cmd", "connections", "limit", cli->limit), &result);
-    if (ret != CLI_OK)
-        return ret;
-    if (cli_print_json(cli, result))
-        goto out;
-    cli_table_columns(&table, "ID", "STATE", "LISTENER", "CLIENT", "NODE>", "BROKER", "IN FLIGHT>", "UP>",
-                      "DOWN>", "RTT MS>", "AGE>", "IDLE>", "LAST API", "CLIENT ID", NULL);
-    json_array_foreach(json_object_get(result, "connections"), i, item) connections_row(&table, item);
-    cli_table_print(&table, cli->out);
-    if (!cli_bool(result, "complete"))
-        fprintf(stderr, "headracectl: this is not all%s%s\n",
-                *cli_text(result, "warning") ? ": " : " (see --limit)", cli_text(result, "warning"));
-out:
-    json_decref(result);
-    return CLI_OK;
-}
-
 int cli_brokers(const struct cli *cli)
 {
     struct cli_table table = {0};

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CLI_COLUMNS_MAX 20
+#define CLI_COLUMNS_MAX 28
 
 struct cli_table {
     uint32_t n_columns, n_rows, cap_rows;

@@ -83,6 +83,49 @@ static void numbers_for_people(void **state)
     assert_string_equal(cli_seconds(buf, 3 * 86400 + 4 * 3600), "3d04h");
 }
 
+/* Everything as long as it gets, but for IPv6. */
+static const char *const session =
+    "{\"connections\": [{\"id\": \"0100000100000042\", \"state\": \"relaying\", \"listener\": \"internal\", \"client\":"
+    " \"10.200.200.200\", \"client_port\": 60000, \"via\": \"10.0.0.9\", \"via_port\": 5, \"vpc_endpoint\": \"vpce-0a1\","
+    " \"node\": 1001, \"broker\": \"10.1.0.1\", \"broker_port\": 9094, \"client_protocol\": \"TLSv1.3\", \"client_cipher\":"
+    " \"AES-128-GCM\", \"broker_protocol\": \"TLSv1.2\", \"broker_cipher\": \"AES-256-GCM\", \"sni\": \"b1.k.test\","
+    " \"principal\": \"CN=j\u00f6rg-application,OU=a team,O=Example\", \"mechanism\": \"mTLS\", \"client_reauth_s\": null,"
+    " \"broker_identity\": \"arn:aws:iam::1:role/x\", \"broker_mechanism\": \"AWS_MSK_IAM\", \"broker_reauth_s\": -1.5,"
+    " \"in_flight\": 3, \"bytes_up\": 123456789, \"bytes_down\": 98765, \"client_srtt_us\": 1500, \"broker_srtt_us\": 200,"
+    " \"age_s\": 200000, \"idle_s\": 100.5, \"last_api\": \"Produce\", \"client_id\": \"c\"}]}";
+
+static void connections_fit_a_terminal(void **state)
+{
+    json_t *answer = json_loads(session, 0, NULL);
+
+    (void)state;
+    assert_non_null(answer);
+    for (int wide = 0; wide < 2; wide++) {
+        char *text, *line;
+        size_t len;
+        struct cli cli = {.out = open_memstream(&text, &len), .wide = wide};
+
+        cli_print_connections(&cli, answer);
+        fclose(cli.out);
+        line = strchr(text, '\n') + 1;
+        if (!wide) {
+            assert_string_equal(line, "0100000100000042  10.200.200.200:60000  internal  1001  1.3/1.2  CN=j\xc3\xb6rg-application~"
+                                      "  123 MB  98.8 kB  1m40s  relaying\n");
+            assert_true(strlen(line) - 1 <= 120 + 1); /* one character has two bytes */
+        } else {
+            static const char *const told[] = {"10.0.0.9:5", "vpce-0a1", "TLSv1.3 AES-128-GCM", "TLSv1.2 AES-256-GCM", "b1.k.test",
+                                               "CN=j\xc3\xb6rg-application,OU=a team,O=Example", "mTLS", "arn:aws:iam::1:role/x",
+                                               "AWS_MSK_IAM", " due ", "1.5/0.2", "2d07h", "Produce"};
+            for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+                if (!strstr(line, told[i]))
+                    fail_msg("%s lacks %s", text, told[i]);
+            }
+        }
+        free(text);
+    }
+    json_decref(answer);
+}
+
 /* docs/counters.md is what `headracectl explain` prints. */
 static char *counters_md;
 
@@ -117,6 +160,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cell_cannot_steer_the_terminal),
         cmocka_unit_test(many_rows),
         cmocka_unit_test(numbers_for_people),
+        cmocka_unit_test(connections_fit_a_terminal),
         cmocka_unit_test(the_documentation_has_every_counter),
     };
 

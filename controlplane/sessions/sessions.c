@@ -261,6 +261,7 @@ static int add_infos(struct question *q, const uint8_t *data, uint32_t len)
         struct hr_session_info *info = &q->infos[q->n_infos++];
 
         info->client_id[sizeof(info->client_id) - 1] = '\0';
+        info->vpc_endpoint[sizeof(info->vpc_endpoint) - 1] = '\0';
         info->login.principal[sizeof(info->login.principal) - 1] = '\0';
         info->login.identity_name[sizeof(info->login.identity_name) - 1] = '\0';
     }

@@ -15,9 +15,9 @@
 #include "controlplane/tls/files.h"
 #include "shared/base/error.h"
 #include "shared/config/config.h"
+#include "shared/ipc/login.h"
 
-#define HR_PRINCIPAL_MAX 256  /* bytes of a name, the NUL included: struct hr_session_identity has no more */
-#define HR_DN_MAX        2048 /* bytes of a subject's text, the NUL included */
+#define HR_DN_MAX 2048 /* bytes of a subject's text, the NUL included; of a principal: HR_PRINCIPAL_MAX */
 
 struct hr_principal;
 

@@ -138,6 +138,9 @@ void hr_logins_give_back(struct hr_proxy *proxy, uint32_t place);
 /* NULL: nobody has logged in. */
 struct hr_session_login *hr_logins_at(const struct hr_proxy *proxy, uint32_t place);
 
+/* enum hr_tls_version and enum hr_tls_suite, both 0 for plain text. */
+void hr_leg_get_protocol(const struct hr_proxy *proxy, const struct hr_leg *leg, uint8_t *ret_version,
+                         uint8_t *ret_suite);
 /* Gives its record layer back. */
 void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
 

@@ -268,6 +268,9 @@ static void describe(const struct hr_proxy *proxy, const struct hr_session *s, s
     info->state = s->state;
     info->mode = s->mode;
     info->last_api_key = -1;
+    info->asked_node_id = s->asked_node_id;
+    hr_leg_get_protocol(proxy, &s->client, &info->client_version, &info->client_suite);
+    hr_leg_get_protocol(proxy, &s->broker, &info->broker_version, &info->broker_suite);
     if (s->login)
         info->login = *hr_logins_at(proxy, s->login);
     if (s->client.conn) {

@@ -68,6 +68,17 @@ void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg)
     hr_tcp_shutdown(proxy->cfg.tcp, leg->conn);
 }
 
+void hr_leg_get_protocol(const struct hr_proxy *proxy, const struct hr_leg *leg, uint8_t *ret_version,
+                         uint8_t *ret_suite)
+{
+    struct hr_rec_info info = {0};
+
+    if (leg->tls)
+        hr_rec_leg_get_info(tls_of(proxy, leg), &info);
+    *ret_version = info.version;
+    *ret_suite = info.suite;
+}
+
 void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg)
 {
     if (!leg->tls)

@@ -410,6 +410,10 @@ static void test_join(void **state)
         uint32_t next;
         assert_int_equal(hr_proxy_list(r.proxy, 0, &info, 1, &next), 1);
         assert_memory_equal(&info.login, &login, sizeof(login));
+        assert_int_equal(info.client_version, version);
+        assert_int_equal(info.client_suite, HR_TLS_AES_128_GCM_SHA256);
+        assert_int_equal(info.broker_version | info.broker_suite, 0);
+        assert_int_equal(info.asked_node_id, 3);
         run(50 * PR_MS);
         broker = (struct side){.p = pr_accepted_at(&r, PR_BROKER_IP(1)), .alert = -1, .seed = 2};
         decode(&broker);

@@ -28,6 +28,7 @@
 #define HR_UNREAD_SLOTS 4 /* of SESSION_START: the plain text of one TLS record */
 #define HR_MAX_WORKERS 32
 #define HR_BUILD_ID_MAX 48
+#define HR_VPC_ENDPOINT_MAX 32 /* "vpce-" and 17 digits, the NUL included */
 
 /* Commands, control plane -> worker. X(name, meaning) */
 #define HR_COMMANDS(X)                                                                                       \
@@ -161,7 +162,11 @@ struct hr_session_info {
     uint16_t broker_port;
     uint16_t local_port; /* the listener port the client used */
     uint16_t listener;   /* index in the policy */
+    struct hr_addr via;  /* the load balancer that told of the client; any: none, the client itself is connected */
+    uint16_t via_port;
+    uint8_t client_version, client_suite, broker_version, broker_suite; /* enum hr_tls_version, hr_tls_suite; 0: plain */
     int32_t node_id;
+    int32_t asked_node_id; /* by the client, by its port or the name it used; -1: any */
     uint32_t in_flight;
     uint64_t opened_us, last_active_us; /* the dataplane's clock: CLOCK_MONOTONIC */
     uint64_t bytes_up, bytes_down;
@@ -172,6 +177,7 @@ struct hr_session_info {
     uint8_t state; /* enum hr_session_state, dataplane/proxy */
     uint8_t mode;  /* enum hr_listener_mode */
     char client_id[48];
+    char vpc_endpoint[HR_VPC_ENDPOINT_MAX]; /* AWS PrivateLink's, through which the client came; "": none */
     struct hr_session_login login;
 };
 

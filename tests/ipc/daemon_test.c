@@ -342,6 +342,19 @@ static void sessions_are_listed_and_killed(void **state)
     item = json_array_get(json_object_get(answer, "connections"), 0);
     assert_string_equal(json_string_value(json_object_get(item, "client")), "10.0.0.200");
     assert_string_equal(json_string_value(json_object_get(item, "last_api")), "Produce");
+    /* All of it is the worker's memory: whoever attaches shows the same. */
+    static const char *const told[][2] = {
+        {"via", "10.0.0.254"},        {"vpc_endpoint", "vpce-1"},      {"client_protocol", "TLSv1.3"},
+        {"client_cipher", "AES-128-GCM"}, {"broker_protocol", "plain"}, {"broker_cipher", ""},
+        {"sni", ""},                  {"principal", "CN=app,O=x"},     {"mechanism", "mTLS"},
+        {"broker_identity", "team-a"}, {"broker_mechanism", "AWS_MSK_IAM"},
+    };
+    for (size_t k = 0; k < sizeof(told) / sizeof(told[0]); k++)
+        assert_string_equal(json_string_value(json_object_get(item, told[k][0])), told[k][1]);
+    assert_true(json_is_null(json_object_get(item, "client_reauth_s")));
+    assert_true(json_real_value(json_object_get(item, "broker_reauth_s")) <= 90);
+    assert_true(json_real_value(json_object_get(item, "broker_expires_s")) >
+                json_real_value(json_object_get(item, "broker_reauth_s")));
     assert_non_null(strstr(json_string_value(json_object_get(item, "client_id")), "\\x22x\\x22"));
     json_decref(answer);
     answer = ask("{\"cmd\":\"kill\",\"id\":\"0100000000000042\"}");

@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include "tests/ipc/mock_broker.h"
+#include "shared/base/clock.h"
+#include "shared/config/config.h"
 #include "shared/ipc/build_id.h"
+#include "shared/tls/secrets.h"
 
 struct played_dataplane dp;
 
@@ -84,6 +87,17 @@ static void send_session(uint32_t w, uint64_t request)
                                    .last_api_key = 0,
                                    .state = 2,
                                    .mode = HR_LISTENER_KAFKA,
+                                   .client_version = HR_TLS_1_3,
+                                   .client_suite = HR_TLS_AES_128_GCM_SHA256,
+                                   .asked_node_id = -1,
+                                   .via = hr_addr_from_v4(htonl(0x0a0000fe)),
+                                   .via_port = 7,
+                                   .vpc_endpoint = "vpce-1",
+                                   .login = {.principal = "CN=app,O=x",
+                                             .identity_name = "team-a",
+                                             .broker_mechanism = HR_CONFIG_MECH_AWS_MSK_IAM,
+                                             .broker_due_us = hr_now_us() + 90 * HR_US_PER_S,
+                                             .broker_expires_us = hr_now_us() + 100 * HR_US_PER_S},
                                    .client_id = "producer \"x\""};
     struct hr_msg msg = {.type = HR_EV_SESSION_INFO, .id = request};
 
