@@ -41,11 +41,6 @@ int hr_random(void *ret_out, size_t len)
     return RAND_bytes(ret_out, (int)len) == 1 ? 0 : HR_E_SYSTEM;
 }
 
-void hr_wipe(void *data, size_t len)
-{
-    OPENSSL_cleanse(data, len);
-}
-
 bool hr_equal_secret(const void *a, const void *b, size_t len)
 {
     return CRYPTO_memcmp(a, b, len) == 0;

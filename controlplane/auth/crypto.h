@@ -1,5 +1,5 @@
 /* What the authentication mechanisms share of cryptography and of its texts: digests and HMAC by OpenSSL, base64
- * and hex, wiping and comparing.
+ * and hex, comparing.
  *
  * Lengths of digests are those of enum hr_digest; every output buffer of a digest holds HR_DIGEST_MAX bytes. */
 #pragma once
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "shared/base/error.h"
+#include "shared/base/wipe.h"
 
 #define HR_DIGEST_MAX 64
 
@@ -24,8 +25,6 @@ HR_MUST_CHECK int hr_pbkdf2(enum hr_digest kind, const void *password, size_t pa
                             uint32_t salt_len, uint32_t iterations, uint8_t ret_out[HR_DIGEST_MAX]);
 HR_MUST_CHECK int hr_random(void *ret_out, size_t len);
 
-/* Overwritten in a way that no compiler leaves out. */
-void hr_wipe(void *data, size_t len);
 /* In time that depends on len alone. */
 bool hr_equal_secret(const void *a, const void *b, size_t len);
 

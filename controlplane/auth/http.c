@@ -10,6 +10,7 @@
 #include "controlplane/auth/crypto.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
+#include "shared/base/wipebuf.h"
 
 struct hr_http {
     struct hr_loop *loop;
@@ -33,8 +34,8 @@ struct hr_http_call {
     hr_http_done_fn *done;
     void *arg;
     char *request_body;
-    char *body;
-    size_t len, cap, max;
+    struct hr_wipebuf body;
+    size_t max;
     int64_t date_s, max_age_s;
     bool too_large;
     char error[CURL_ERROR_SIZE];
@@ -57,9 +58,7 @@ static void free_call(struct hr_http_call *call)
     if (call->request_body)
         hr_wipe(call->request_body, strlen(call->request_body));
     free(call->request_body);
-    if (call->body)
-        hr_wipe(call->body, call->cap);
-    free(call->body);
+    hr_wipebuf_free(&call->body);
     free(call);
 }
 
@@ -86,7 +85,8 @@ static int error_of(const struct hr_http_call *call, CURLcode code)
 static void finish(struct hr_http_call *call, CURLcode code)
 {
     struct hr_http_reply reply = {.err = error_of(call, code), .date_s = call->date_s, .max_age_s = call->max_age_s,
-                                  .body = call->body ? call->body : "", .len = call->len};
+                                  .body = call->body.data ? (const char *)call->body.data : "",
+                                  .len = call->body.len};
     hr_http_done_fn *done = call->done;
     long status = 0;
 
@@ -183,36 +183,17 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *
     return 0;
 }
 
-/* Grows by doubling; the old copy is wiped, as an answer may hold keys. */
+/* An answer may hold keys. */
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct hr_http_call *call = arg;
     size_t len = size * n;
 
-    if (len > call->max - call->len) {
+    if (len > call->max - call->body.len) {
         call->too_large = true;
         return 0;
     }
-    if (call->len + len + 1 > call->cap) {
-        size_t cap = call->cap ? call->cap : 1024;
-        char *body;
-
-        while (cap < call->len + len + 1)
-            cap *= 2;
-        body = calloc(1, cap);
-        if (!body)
-            return 0;
-        if (call->body) {
-            memcpy(body, call->body, call->len);
-            hr_wipe(call->body, call->cap);
-            free(call->body);
-        }
-        call->body = body;
-        call->cap = cap;
-    }
-    memcpy(call->body + call->len, data, len);
-    call->len += len;
-    return len;
+    return hr_wipebuf_append(&call->body, data, (uint32_t)len) == 0 ? len : 0;
 }
 
 static size_t on_header(char *data, size_t size, size_t n, void *arg)

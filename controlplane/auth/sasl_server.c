@@ -7,6 +7,7 @@
 
 #include "controlplane/auth/sasl_frame.h"
 #include "shared/base/log.h"
+#include "shared/base/wipebuf.h"
 
 #define OUTPUT_MAX    16384
 #define INVALID_TOKEN "{\"status\":\"invalid_token\"}"
@@ -45,8 +46,7 @@ struct hr_sasl_server {
     struct hr_sasl_identity identity;
     uint8_t size_bytes[4];
     uint32_t n_size, size;
-    uint8_t *frame; /* grows with what has arrived */
-    uint32_t n_frame, cap_frame;
+    struct hr_wipebuf frame; /* what has arrived of it */
     uint8_t output[OUTPUT_MAX];
     size_t n_output;
     char authzid[HR_PRINCIPAL_MAX], claimed[HR_PRINCIPAL_MAX], why[HR_LOGIN_WHY_MAX], token_why[HR_LOGIN_WHY_MAX];
@@ -403,12 +403,12 @@ static enum hr_sasl_verdict on_authenticate(struct hr_sasl_server *s, int16_t ve
 
 static enum hr_sasl_verdict take_frame(struct hr_sasl_server *s)
 {
-    struct hr_sasl_reader r = {s->frame, s->n_frame, false};
+    struct hr_sasl_reader r = {s->frame.data, s->frame.len, false};
     int16_t key, version;
     size_t len;
 
     if (s->raw)
-        return on_token(s, s->frame ? s->frame : (const uint8_t *)"", s->n_frame);
+        return on_token(s, s->frame.data ? s->frame.data : (const uint8_t *)"", s->frame.len);
     key = hr_sasl_get_i16(&r);
     version = hr_sasl_get_i16(&r);
     s->correlation_id = hr_sasl_get_i32(&r);
@@ -430,28 +430,6 @@ static enum hr_sasl_verdict take_frame(struct hr_sasl_server *s)
     }
 }
 
-/* False: there is no memory. */
-static bool grow(struct hr_sasl_server *s, uint32_t need)
-{
-    uint32_t cap = s->cap_frame ? s->cap_frame : 512;
-    uint8_t *frame;
-
-    if (need <= s->cap_frame)
-        return true;
-    while (cap < need)
-        cap *= 2;
-    if (!(frame = malloc(cap)))
-        return false;
-    if (s->frame) {
-        memcpy(frame, s->frame, s->n_frame);
-        hr_wipe(s->frame, s->cap_frame);
-        free(s->frame);
-    }
-    s->frame = frame;
-    s->cap_frame = cap;
-    return true;
-}
-
 /* False: the size is out of bounds. */
 static bool take_size(struct hr_sasl_server *s)
 {
@@ -462,9 +440,8 @@ static bool take_size(struct hr_sasl_server *s)
 
 static void frame_done(struct hr_sasl_server *s)
 {
-    if (s->frame)
-        hr_wipe(s->frame, s->n_frame); /* it may have held a password */
-    s->n_frame = s->n_size = 0;
+    hr_wipebuf_clear(&s->frame); /* it may have held a password */
+    s->n_size = 0;
 }
 
 enum hr_sasl_verdict hr_sasl_server_feed(struct hr_sasl_server *s, uint64_t now_us, int64_t now_s, const uint8_t *data,
@@ -492,16 +469,13 @@ enum hr_sasl_verdict hr_sasl_server_feed(struct hr_sasl_server *s, uint64_t now_
                 close_silently(s, "the size of a request is out of bounds");
             continue;
         }
-        n = s->size - s->n_frame < len - used ? s->size - s->n_frame : (uint32_t)(len - used);
-        if (n > 0 && !grow(s, s->n_frame + n)) {
+        n = s->size - s->frame.len < len - used ? s->size - s->frame.len : (uint32_t)(len - used);
+        if (hr_wipebuf_append(&s->frame, data + used, n) != 0) {
             close_silently(s, "out of memory");
             break;
         }
-        if (n > 0)
-            memcpy(s->frame + s->n_frame, data + used, n);
-        s->n_frame += n;
         used += n;
-        if (s->n_frame < s->size)
+        if (s->frame.len < s->size)
             break;
         s->verdict = take_frame(s);
         if (s->verdict != HR_SASL_WAIT)
@@ -537,9 +511,7 @@ void hr_sasl_server_destroy(struct hr_sasl_server *s)
         return;
     if (s->check_used)
         hr_oauth_check_end(&s->check);
-    if (s->frame)
-        hr_wipe(s->frame, s->cap_frame);
-    free(s->frame);
+    hr_wipebuf_free(&s->frame);
     hr_wipe(s, sizeof(*s));
     free(s);
 }

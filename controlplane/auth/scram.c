@@ -47,14 +47,16 @@ int hr_scram_derive(enum hr_digest hash, const char *password, size_t password_l
     return err;
 }
 
-int hr_scram_decoy(enum hr_digest hash, const uint8_t secret[32], const char *user, uint32_t iterations,
+int hr_scram_decoy(const struct hr_scram_verifier *looks, const uint8_t secret[32], const char *user,
                    struct hr_scram_verifier *ret_verifier)
 {
-    struct hr_scram_verifier v = {.hash = hash, .iterations = iterations, .salt_len = HR_SCRAM_SALT_LEN};
+    struct hr_scram_verifier v = {.hash = looks->hash, .iterations = looks->iterations, .salt_len = looks->salt_len};
     uint8_t out[HR_DIGEST_MAX];
-    int err = hr_hmac(hash, secret, 32, user, strlen(user), out);
+    /* A mechanism has a salt of its own, as a user's has; the second step is for salts that are longer than its hash. */
+    int err = hr_hmac(looks->hash, secret, 32, user, strlen(user), out);
 
-    if (err)
+    _Static_assert(HR_SCRAM_SALT_MAX <= HR_DIGEST_MAX, "one digest of SHA-512 is enough");
+    if (err || (err = hr_hmac(HR_SHA512, out, hr_digest_len(looks->hash), user, strlen(user), out)))
         return err;
     memcpy(v.salt, out, v.salt_len);
     /* Keys that follow from no password: nobody can search for one. */

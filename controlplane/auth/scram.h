@@ -48,9 +48,10 @@ const char *hr_scram_name(enum hr_digest hash);
 HR_MUST_CHECK int hr_scram_derive(enum hr_digest hash, const char *password, size_t password_len,
                                   const uint8_t *salt, uint32_t salt_len, uint32_t iterations,
                                   struct hr_scram_verifier *ret_verifier);
-/* The verifier of a user who does not exist: no password fits. secret is the server's, of 32 bytes. */
-HR_MUST_CHECK int hr_scram_decoy(enum hr_digest hash, const uint8_t secret[32], const char *user,
-                                 uint32_t iterations, struct hr_scram_verifier *ret_verifier);
+/* The verifier of a user who does not exist: no password fits. Hash, iterations and the salt's length are those of looks,
+ * the salt follows from the name and the secret, which is the server's, of 32 bytes. */
+HR_MUST_CHECK int hr_scram_decoy(const struct hr_scram_verifier *looks, const uint8_t secret[32], const char *user,
+                                 struct hr_scram_verifier *ret_verifier);
 /* Does the password fit? Costs the iterations. REFUSED when not. */
 HR_MUST_CHECK int hr_scram_check_password(const struct hr_scram_verifier *verifier, const char *password,
                                           size_t password_len);

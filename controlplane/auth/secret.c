@@ -22,6 +22,8 @@
 #define RUN_MAX_US   (10 * HR_US_PER_S)
 #define RUN_EVERY_US (300 * HR_US_PER_S)
 #define RUN_LEAST_US (10 * HR_US_PER_S)
+/* As much as a secret and its line end, and one more byte: who fills it has printed too much. */
+#define READ_MAX (HR_SECRET_MAX + 3)
 
 extern char **environ;
 
@@ -42,7 +44,7 @@ struct hr_secret {
     struct hr_watch output, exit;
     struct hr_timer timer; /* its deadline while it runs, else the next run */
     uint64_t ran_us;
-    char reading[HR_SECRET_MAX + 1];
+    char reading[READ_MAX];
     size_t n_reading;
 };
 
@@ -55,6 +57,7 @@ static const char *take(struct hr_secret *s, const char *text, size_t len)
         len--;
     if (len == 0)
         return "is empty";
+    _Static_assert(HR_SECRET_MAX == 16384, "the texts say so");
     if (len > HR_SECRET_MAX)
         return "is longer than 16384 bytes";
     if (memchr(text, '\0', len))
@@ -70,7 +73,7 @@ static const char *take(struct hr_secret *s, const char *text, size_t len)
 
 static int read_file(struct hr_secret *s)
 {
-    char text[HR_SECRET_MAX + 2];
+    char text[READ_MAX];
     const char *wrong = NULL;
     struct stat st = {0};
     size_t len = 0;
@@ -123,6 +126,13 @@ static void forget_child(struct hr_secret *s)
     s->late = false;
 }
 
+/* The command and all that it has started, for which it is the leader of a process group. Until it has been waited for,
+ * nobody else has its number. */
+static void kill_all(const struct hr_secret *s)
+{
+    kill(-s->child, SIGKILL);
+}
+
 /* What is there by now; its end, an error, or too much of it: no more is read. */
 static void on_output(struct hr_watch *watch, uint32_t events)
 {
@@ -140,6 +150,8 @@ static void on_output(struct hr_watch *watch, uint32_t events)
             break;
         s->n_reading += (size_t)n;
     }
+    if (s->n_reading == sizeof(s->reading))
+        kill_all(s);
     unwatch(s, watch);
 }
 
@@ -147,21 +159,24 @@ static void on_output(struct hr_watch *watch, uint32_t events)
 static void on_exit_of_child(struct hr_watch *watch, uint32_t events)
 {
     struct hr_secret *s = watch->arg;
-    const char *wrong = NULL;
+    const char *wrong = NULL, *unfit = NULL;
     int status = 0;
 
     if (s->output.fd >= 0)
         on_output(&s->output, events); /* what it printed last */
+    kill_all(s); /* what it has left behind */
     waitpid(s->child, &status, 0);
-    if (s->late)
+    if (s->n_reading == sizeof(s->reading))
+        wrong = "printed more than 16384 bytes";
+    else if (s->late)
         wrong = "did not end within 10 s";
     else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         wrong = "ended with an error";
-    else if (take(s, s->reading, s->n_reading))
-        wrong = "did not print one secret of 1 to 16384 bytes";
+    else if ((unfit = take(s, s->reading, s->n_reading)))
+        wrong = "printed something that ";
     s->error[0] = '\0';
     if (wrong) {
-        snprintf(s->error, sizeof(s->error), "the command %s %s", s->config.args[0], wrong);
+        snprintf(s->error, sizeof(s->error), "the command %s %s%s", s->config.args[0], wrong, unfit ? unfit : "");
         hr_log_error("secret: %s", s->error);
     }
     forget_child(s);
@@ -195,7 +210,7 @@ static void run(struct hr_secret *s)
     sigemptyset(&ignored);
     sigaddset(&ignored, SIGPIPE);
     posix_spawnattr_setsigdefault(&attr, &ignored);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     err = posix_spawn(&s->child, argv[0], &actions, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
@@ -210,7 +225,7 @@ static void run(struct hr_secret *s)
     }
     if (!err) {
         err = errno;
-        kill(s->child, SIGKILL);
+        kill_all(s);
         waitpid(s->child, NULL, 0);
     }
     forget_child(s);
@@ -228,7 +243,7 @@ static void on_timer(struct hr_timer *timer)
         return;
     }
     s->late = true;
-    kill(s->child, SIGKILL); /* on_exit_of_child() follows */
+    kill_all(s); /* on_exit_of_child() follows */
 }
 
 /* -- life -------------------------------------------------------------------------------------------------- */
@@ -258,7 +273,7 @@ void hr_secret_destroy(struct hr_secret *s)
         return;
     hr_timer_cancel(s->loop, &s->timer);
     if (s->child) {
-        kill(s->child, SIGKILL);
+        kill_all(s);
         waitpid(s->child, NULL, 0);
     }
     forget_child(s);

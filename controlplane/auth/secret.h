@@ -2,7 +2,8 @@
  *
  * A file is read anew whenever it is asked for and has changed. A command runs in the background, without a shell, with
  * 10 s to end: at start, each five minutes, and again after hr_secret_doubt() (the broker refused it), at most each ten
- * seconds. One line end at its end is not part of the secret. */
+ * seconds. It has a process group of its own; what is left of that when the command ends, or is ended, is killed. One
+ * line end at its end is not part of the secret. */
 #pragma once
 
 #include <stddef.h>

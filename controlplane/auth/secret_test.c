@@ -2,6 +2,8 @@
 #include "controlplane/auth/secret.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -97,6 +99,16 @@ static void expect_error(int err, const char *text)
     assert_non_null(strstr(why, text));
 }
 
+static void expect_length(size_t expected)
+{
+    const char *got;
+    size_t len;
+
+    if (hr_secret_get(secret, &got, &len, why) != 0)
+        fail_msg("%s", why);
+    assert_int_equal(len, expected);
+}
+
 static void test_file(void **state)
 {
     static char big[HR_SECRET_MAX + 3];
@@ -122,6 +134,11 @@ static void test_file(void **state)
     write_file(big, sizeof(big), 0600);
     expect_error(HR_E_INVALID, "is longer");
     assert_null(strstr(why, "xxx"));
+    memcpy(big + HR_SECRET_MAX, "\r\n", 2);
+    write_file(big, HR_SECRET_MAX + 3, 0600); /* more behind a line end */
+    expect_error(HR_E_INVALID, "is longer");
+    write_file(big, HR_SECRET_MAX + 2, 0600);
+    expect_length(HR_SECRET_MAX);
     unlink(path);
     expect_error(HR_E_INVALID, "cannot be opened");
     write_file("four", 4, 0600);
@@ -191,14 +208,90 @@ static void test_command_prints_nothing(void **state)
 {
     command("true");
     wait_for_change(1);
-    expect_error(HR_E_INVALID, "did not print one secret");
+    expect_error(HR_E_INVALID, "the command /bin/sh printed something that is empty");
 }
 
+/* No beginning of it is taken for the whole. */
 static void test_command_prints_too_much(void **state)
 {
-    command("yes | head -c 100000");
+    command("head -c 16384 /dev/zero | tr '\\0' x; echo; echo more");
     wait_for_change(1);
-    expect_error(HR_E_INVALID, "the command /bin/sh ");
+    expect_error(HR_E_INVALID, "the command /bin/sh printed more than 16384 bytes");
+}
+
+static void test_command_prints_without_end(void **state)
+{
+    command("exec yes");
+    wait_for_change(1);
+    expect_error(HR_E_INVALID, "the command /bin/sh printed more than 16384 bytes");
+}
+
+static void test_command_prints_the_most(void **state)
+{
+    command("head -c 16384 /dev/zero | tr '\\0' x; printf '\\r\\n'");
+    wait_for_change(1);
+    expect_length(HR_SECRET_MAX);
+}
+
+/* A pipe whose other end the command and all that it starts hold: it says "." when it runs, and ends when none is left. */
+static int descendants_open(char fifo[48])
+{
+    int fd;
+
+    snprintf(fifo, 48, "%s.fifo", path);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void descendants_run(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char c;
+
+    assert_int_equal(poll(&p, 1, 20000), 1);
+    assert_int_equal(read(fd, &c, 1), 1);
+}
+
+static void descendants_are_gone(const char *fifo, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char c;
+
+    assert_int_equal(poll(&p, 1, 20000), 1);
+    assert_int_equal(read(fd, &c, 1), 0);
+    close(fd);
+    unlink(fifo);
+}
+
+/* Whatever the command has started ends with it: at its own end, late, or with the daemon. */
+static void test_no_descendant_is_left(void **state)
+{
+    static const char *const ends[] = {"echo one", "sleep 1000; true", "wait"};
+    char fifo[48], script[128];
+
+    for (int i = 0; i < 3; i++) {
+        int fd = descendants_open(fifo);
+
+        n_changed = 0;
+        snprintf(script, sizeof(script), "exec 3>%s; printf . >&3; sleep 1000 & %s", fifo, ends[i]);
+        command(script);
+        descendants_run(fd);
+        if (i == 1) {
+            hr_loop_turn(loop, 0);
+            ahead_us += 11 * HR_US_PER_S;
+        }
+        if (i < 2)
+            wait_for_change(1);
+        if (i == 0)
+            expect("one");
+        else if (i == 1)
+            expect_error(HR_E_INVALID, "did not end within 10 s");
+        hr_secret_destroy(secret);
+        secret = NULL;
+        descendants_are_gone(fifo, fd);
+    }
 }
 
 static void test_command_hangs(void **state)
@@ -231,7 +324,9 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_file),          T(test_command),       T(test_command_fails),        T(test_command_prints_nothing),
-        T(test_command_prints_too_much), T(test_command_hangs), T(test_command_is_not_there),
+        T(test_command_prints_too_much), T(test_command_prints_without_end), T(test_command_prints_the_most),
+        T(test_command_hangs), T(test_no_descendant_is_left),
+        T(test_command_is_not_there),
         T(test_destroyed_while_it_runs),
     };
 

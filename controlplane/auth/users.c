@@ -7,6 +7,7 @@
 
 #include "controlplane/auth/users_impl.h"
 #include "shared/base/log.h"
+#include "shared/base/siphash.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -45,11 +46,74 @@ void hr_users_free(struct hr_users *users)
 {
     if (!users)
         return;
+    for (int hash = 0; hash < HR_DIGEST_KINDS; hash++)
+        free(users->ring[hash]);
     if (users->table)
         hr_wipe(users->table, users->cap * sizeof(users->table[0]));
     free(users->table);
     hr_wipe(users, sizeof(*users));
     free(users);
+}
+
+static uint64_t point_of(const struct hr_users *users, const char *name)
+{
+    return hr_siphash(users->secret, name, strlen(name));
+}
+
+static int compare_points(const void *a, const void *b)
+{
+    const struct hr_users_point *x = a, *y = b;
+
+    return x->at != y->at ? (x->at < y->at ? -1 : 1) : (x->line > y->line) - (x->line < y->line);
+}
+
+/* After a change of the table. */
+static int index_table(struct hr_users *users)
+{
+    if (users->n > 1)
+        qsort(users->table, users->n, sizeof(users->table[0]), compare);
+    for (int hash = 0; hash < HR_DIGEST_KINDS; hash++) {
+        free(users->ring[hash]);
+        users->ring[hash] = NULL;
+        users->n_ring[hash] = 0;
+    }
+    for (uint32_t i = 0; i < users->n; i++) {
+        enum hr_digest hash = users->table[i].verifier.hash;
+
+        if (!users->ring[hash] && !(users->ring[hash] = calloc(users->n, sizeof(*users->ring[hash]))))
+            return HR_E_NOMEM;
+        users->ring[hash][users->n_ring[hash]++] = (struct hr_users_point){point_of(users, users->table[i].name), i};
+    }
+    for (int hash = 0; hash < HR_DIGEST_KINDS; hash++) {
+        if (users->n_ring[hash] > 1)
+            qsort(users->ring[hash], users->n_ring[hash], sizeof(*users->ring[hash]), compare_points);
+    }
+    return 0;
+}
+
+/* What an unknown name shows besides its salt: iterations and the salt's length, of a user, always the same one. */
+static struct hr_scram_verifier look_like(const struct hr_users *users, const char *name, enum hr_digest hash)
+{
+    struct hr_scram_verifier looks = {
+        .hash = hash, .iterations = HR_SCRAM_ITERATIONS_MIN, .salt_len = HR_SCRAM_SALT_LEN};
+    uint32_t low = 0, high = users->n_ring[hash];
+    uint64_t at = point_of(users, name);
+
+    if (high == 0)
+        return looks;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (users->ring[hash][middle].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct hr_scram_verifier *model =
+        &users->table[users->ring[hash][low % users->n_ring[hash]].line].verifier;
+    looks.iterations = model->iterations;
+    looks.salt_len = model->salt_len;
+    return looks;
 }
 
 bool hr_users_lookup(void *arg, const char *name, enum hr_digest hash, struct hr_scram_verifier *ret_verifier)
@@ -61,11 +125,10 @@ bool hr_users_lookup(void *arg, const char *name, enum hr_digest hash, struct hr
         *ret_verifier = user->verifier;
         return true;
     }
-    /* As costly, and of as many iterations, as the users that there are. Without memory it is a login that fails. */
-    if (hr_scram_decoy(hash, users->secret, name, users->n ? users->table[0].verifier.iterations : HR_SCRAM_ITERATIONS_MIN,
-                       ret_verifier) != 0)
-        *ret_verifier = (struct hr_scram_verifier){.hash = hash, .iterations = HR_SCRAM_ITERATIONS_MIN,
-                                                          .salt_len = HR_SCRAM_SALT_LEN};
+    struct hr_scram_verifier looks = look_like(users, name, hash);
+    /* Without memory it is a login that fails. */
+    if (hr_scram_decoy(&looks, users->secret, name, ret_verifier) != 0)
+        *ret_verifier = looks;
     return false;
 }
 
@@ -129,7 +192,7 @@ int hr_users_remove(struct hr_users *users, const char *name)
         return HR_E_NOT_FOUND;
     hr_wipe(users->table + kept, (users->n - kept) * sizeof(users->table[0]));
     users->n = kept;
-    return 0;
+    return index_table(users);
 }
 
 int hr_users_set(struct hr_users *users, const char *name, const char *password, size_t password_len,
@@ -153,7 +216,8 @@ int hr_users_set(struct hr_users *users, const char *name, const char *password,
         (void)!hr_users_remove(users, name);
         for (int i = 0; i < 2 && !err; i++)
             err = append(users, &made[i]);
-        qsort(users->table, users->n, sizeof(users->table[0]), compare);
+        if (!err)
+            err = index_table(users);
     }
     hr_wipe(made, sizeof(made));
     return err;
@@ -290,8 +354,8 @@ int hr_users_parse(const char *file, const char *text, size_t len, struct hr_use
     if (!err && !have_secret)
         err = wrong_file(why, "%s: the line with the secret (! BASE64) is missing: create the file with "
                               "\"headracectl users add\"", file);
-    if (users->n > 1)
-        qsort(users->table, users->n, sizeof(users->table[0]), compare);
+    if (!err && index_table(users) != 0)
+        err = wrong_file(why, "%s: out of memory", file);
     for (uint32_t i = 1; i < users->n && !err; i++) {
         char name[HR_SCRAM_USER_MAX];
 

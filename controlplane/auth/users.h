@@ -47,7 +47,7 @@ bool hr_users_name_ok(const char *name);
 /* Both mechanisms, each with a salt of its own; replaces what the user had. FULL. */
 HR_MUST_CHECK int hr_users_set(struct hr_users *users, const char *name, const char *password, size_t password_len,
                                uint32_t iterations);
-/* NOT_FOUND. */
+/* NOT_FOUND, NOMEM. */
 HR_MUST_CHECK int hr_users_remove(struct hr_users *users, const char *name);
 
 /* -- the file (users_file.c) ---------------------------------------------------------------------------- */

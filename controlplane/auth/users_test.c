@@ -77,6 +77,52 @@ static void test_known_answer(void **state)
     hr_users_free(users);
 }
 
+/* An unknown name must not be told apart by what it shows, whatever the file's users show. */
+static void test_decoys_look_like_users(void **state)
+{
+    static struct hr_scram_verifier before[1000];
+    uint32_t n_short = 0, n_other = 0;
+    struct hr_scram_verifier v;
+    struct hr_users *users;
+    char text[16384] = SECRET, name[32];
+
+    /* Three in four have 4096 iterations and a salt of 16 bytes, the others 10000 and a salt of 3. */
+    for (int i = 0; i < 40; i++) {
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "user-%d SCRAM-SHA-256$%s$", i,
+                 i % 4 ? "4096:W22ZaJ0SNY7soEsUEjb6gQ==" : "10000:AAEC");
+        strcat(text, strchr(VERIFIER, '=') + 3);
+        strcat(text, "\n");
+    }
+    users = parse(text);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "unknown-%d", i);
+        assert_false(hr_users_lookup(users, name, HR_SHA256, &before[i]));
+        assert_int_equal(before[i].salt_len, before[i].iterations == 4096 ? 16 : 3);
+        n_short += before[i].iterations == 10000;
+        assert_true(before[i].iterations == 4096 || before[i].iterations == 10000);
+        assert_false(hr_users_lookup(users, name, HR_SHA256, &v)); /* the same each time */
+        assert_int_equal(v.iterations, before[i].iterations);
+        assert_memory_equal(v.salt, before[i].salt, v.salt_len);
+        /* Nobody has the other mechanism: what a new user of it would show. */
+        assert_false(hr_users_lookup(users, name, HR_SHA512, &v));
+        assert_int_equal(v.iterations, HR_SCRAM_ITERATIONS_MIN);
+        assert_int_equal(v.salt_len, HR_SCRAM_SALT_LEN);
+        assert_memory_not_equal(v.salt, before[i].salt, 3);
+    }
+    assert_in_range(n_short, 100, 450); /* a quarter of the users */
+    hr_users_free(users);
+    /* One user more is no news of the others. */
+    strcat(text, "zoe " VERIFIER "\n");
+    users = parse(text);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "unknown-%d", i);
+        assert_false(hr_users_lookup(users, name, HR_SHA256, &v));
+        n_other += v.iterations != before[i].iterations;
+    }
+    assert_true(n_other < 250);
+    hr_users_free(users);
+}
+
 static void test_errors_name_the_line(void **state)
 {
     static const struct {
@@ -218,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_answer),
+        cmocka_unit_test(test_decoys_look_like_users),
         cmocka_unit_test(test_errors_name_the_line),
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_file_that_others_may_read, set_up, tear_down),

@@ -14,6 +14,7 @@
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/base/wipebuf.h"
 #include "shared/ipc/link.h"
 #include "shared/ipc/messages.h"
 #include "shared/tls/start.h"
@@ -56,8 +57,8 @@ struct hr_conn {
     bool shutdown_due, shutdown_sent;
     bool hold;
     bool given;           /* it is becoming a session, or part of one: nothing is told to the worker any more */
-    uint8_t *queue; /* bytes [head, tail) */
-    uint32_t head, tail, cap;
+    struct hr_wipebuf queue; /* may hold a login */
+    uint32_t head;           /* so many of its bytes have gone */
 };
 
 struct hr_conns {
@@ -95,16 +96,13 @@ static void leave_place(struct hr_conn *conn)
         *place = 0;
 }
 
-/* What is queued may be a login: nothing of it stays in memory once it has gone. */
 static void free_entry(struct hr_conn *conn)
 {
     struct hr_conns *conns = conn->conns;
     uint32_t index = (uint32_t)(conn - conns->table);
 
     leave_place(conn);
-    if (conn->queue)
-        explicit_bzero(conn->queue, conn->cap);
-    free(conn->queue);
+    hr_wipebuf_free(&conn->queue);
     memset(conn, 0, sizeof(*conn));
     if (index < conns->free_hint)
         conns->free_hint = index;
@@ -155,7 +153,8 @@ static void end(struct hr_conn *conn, int err, const char *why)
         return;
     leave_place(conn);
     set_state(conn, CONN_ENDED);
-    conn->tail = conn->head = 0;
+    hr_wipebuf_clear(&conn->queue);
+    conn->head = 0;
     if (!conn->released) {
         conn->in_callback = true;
         conn->ops->closed(conn->owner, err, why);
@@ -192,26 +191,26 @@ static bool pump_one(struct hr_conn *conn, struct hr_link *link)
         free_entry(conn);
         return true;
     }
-    while (conn->head < conn->tail) {
-        uint32_t slot, len = conn->tail - conn->head;
+    while (conn->head < conn->queue.len) {
+        uint32_t slot, len = conn->queue.len - conn->head;
         uint8_t *data;
 
         if (len > HR_SLOT_SIZE)
             len = HR_SLOT_SIZE;
         if (hr_link_slot_alloc(link, &slot, &data) != 0)
             return false;
-        memcpy(data, conn->queue + conn->head, len);
+        memcpy(data, conn->queue.data + conn->head, len);
         msg = (struct hr_msg){.u.data = {.slot = slot, .len = len}};
         if (send_msg(conn, link, HR_CMD_CONN_DATA, &msg) != 0) {
             hr_link_slot_cancel(link, slot);
             return false;
         }
         hr_link_slot_sent(link, slot);
-        explicit_bzero(conn->queue + conn->head, len);
+        hr_wipe(conn->queue.data + conn->head, len);
         conn->head += len;
         conn->conns->info.bytes_out += len;
     }
-    conn->head = conn->tail = 0;
+    conn->queue.len = conn->head = 0; /* each byte was wiped as it went */
     if (conn->shutdown_due && !conn->shutdown_sent) {
         msg = (struct hr_msg){0};
         if (send_msg(conn, link, HR_CMD_CONN_SHUTDOWN, &msg) != 0)
@@ -288,7 +287,7 @@ void hr_conns_destroy(struct hr_conns *conns)
     hr_timer_cancel(conns->loop, &conns->retry);
     hr_timer_cancel(conns->loop, &conns->deadline);
     for (uint32_t i = 0; i < HR_CONN_MAX; i++)
-        free(conns->table[i].queue);
+        hr_wipebuf_free(&conns->table[i].queue);
     free(conns);
 }
 
@@ -376,32 +375,12 @@ int hr_conn_send(struct hr_conn *conn, const void *data, uint32_t len)
 {
     if (conn->state == CONN_ENDED || conn->shutdown_due || conn->given)
         return HR_E_CLOSED;
-    if (conn->tail - conn->head + len > HR_CONN_QUEUE_MAX || len > HR_CONN_QUEUE_MAX)
+    if (conn->queue.len - conn->head + len > HR_CONN_QUEUE_MAX || len > HR_CONN_QUEUE_MAX)
         return HR_E_FULL;
-    if (conn->head > 0) {
-        memmove(conn->queue, conn->queue + conn->head, conn->tail - conn->head);
-        conn->tail -= conn->head;
-        conn->head = 0;
-    }
-    if (conn->tail + len > conn->cap) {
-        uint32_t cap = conn->cap ? conn->cap : 1024;
-        uint8_t *queue;
-
-        while (cap < conn->tail + len)
-            cap *= 2;
-        queue = malloc(cap); /* no realloc(): it would leave a copy behind */
-        if (!queue)
-            return HR_E_NOMEM;
-        if (conn->queue) {
-            memcpy(queue, conn->queue, conn->tail);
-            explicit_bzero(conn->queue, conn->cap);
-        }
-        free(conn->queue);
-        conn->queue = queue;
-        conn->cap = cap;
-    }
-    memcpy(conn->queue + conn->tail, data, len);
-    conn->tail += len;
+    hr_wipebuf_drop(&conn->queue, conn->head);
+    conn->head = 0;
+    if (hr_wipebuf_append(&conn->queue, data, len) != 0)
+        return HR_E_NOMEM;
     pump_conn(conn);
     return 0;
 }
@@ -417,7 +396,8 @@ void hr_conn_release(struct hr_conn *conn)
     if (!conn || conn->released)
         return;
     conn->released = true;
-    conn->tail = conn->head = 0;
+    hr_wipebuf_clear(&conn->queue);
+    conn->head = 0;
     if (conn->in_callback)
         return; /* whoever called the callback looks at `released` */
     if (conn->state == CONN_ENDED || conn->state == CONN_QUEUED)
@@ -485,10 +465,8 @@ int hr_conn_start_session(struct hr_conn *client, const struct hr_conn_start *ho
     hr_link_flush(link);
     return 0;
 out:
-    for (uint32_t i = 0; i < n; i++) {
-        explicit_bzero(data[i], HR_SLOT_SIZE);
+    for (uint32_t i = 0; i < n; i++)
         hr_link_slot_cancel(link, slots[i]);
-    }
     return HR_E_AGAIN;
 }
 
@@ -578,7 +556,6 @@ static int on_data(struct hr_conns *conns, struct hr_conn *conn, uint32_t worker
         conn->ops->data(conn->owner, data, len);
         conn->in_callback = false;
     }
-    explicit_bzero((void *)(uintptr_t)data, len); /* it may be a login */
     /* Also for a connection that we have given up: its last bytes may have been under way. */
     return hr_link_slot_done(link, slot, HR_CMD_SLOT_FREE);
 }
@@ -606,16 +583,6 @@ static int failure_error(uint32_t failure, const char **ret_text)
     return table[failure].err;
 }
 
-/* The worker has taken the bytes, which may have been a login. */
-static int slot_returned(struct hr_link *link, uint32_t slot)
-{
-    int err = hr_link_slot_returned(link, slot);
-
-    if (!err)
-        explicit_bzero(link->tx_slots + (size_t)slot * HR_SLOT_SIZE, HR_SLOT_SIZE);
-    return err;
-}
-
 int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg *msg)
 {
     struct hr_conn *conn;
@@ -625,7 +592,7 @@ int hr_conns_event(struct hr_conns *conns, uint32_t worker, const struct hr_msg 
     if (worker >= conns->n_workers)
         return HR_E_INVALID;
     if (msg->type == HR_EV_SLOT_FREE)
-        return slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
+        return hr_link_slot_returned(conns->link(conns->link_arg, worker), msg->u.data.slot);
     conn = find(conns, worker, msg->id);
     switch (msg->type) {
     case HR_EV_CONN_ACCEPTED:

@@ -182,7 +182,8 @@ static void start(struct shake *s)
 
 static void open_broker(struct shake *s)
 {
-    uint64_t now = hr_loop_now(s->all->loop), left_ms = (s->deadline_us - now) / HR_US_PER_MS + 1;
+    uint64_t now = hr_loop_now(s->all->loop);
+    uint64_t left_ms = (s->deadline_us > now ? s->deadline_us - now : 0) / HR_US_PER_MS + 1;
 
     if (!s->all->ops->broker(s->all->owner, s->node_id, &s->to)) {
         fail(s, HR_TLS_BROKERS, HR_TLS_REASON_internal, "no broker serves that it could go to");
@@ -348,6 +349,7 @@ static bool on_accept(void *arg, struct hr_conn *conn, const struct hr_conn_acce
     int32_t node_id;
     const struct hr_policy_listener *l =
         hr_policy_find_listener(h->policy, &accepted->local, accepted->local_port, &node_id);
+    uint64_t timeout_us = l ? l->handshake_timeout_ms * HR_US_PER_MS : 0;
     struct hr_tls_server *server = l && l->tls ? hr_tls_store_server(h->store, l->name) : NULL;
     struct shake *s = l && (server || (!l->tls && h->cluster_tls)) ? calloc(1, sizeof(*s)) : NULL;
 
@@ -366,9 +368,7 @@ static bool on_accept(void *arg, struct hr_conn *conn, const struct hr_conn_acce
     s->node_id = node_id;
     snprintf(s->listener, sizeof(s->listener), "%s", l->name);
     s->timer = (struct hr_timer){.fn = on_timer, .arg = s};
-    s->deadline_us = now + l->handshake_timeout_ms * HR_US_PER_MS - waited_us;
-    if (waited_us >= l->handshake_timeout_ms * HR_US_PER_MS)
-        s->deadline_us = now;
+    s->deadline_us = now + (waited_us < timeout_us ? timeout_us - waited_us : 0);
     if (server && hr_tls_accept(server, s->deadline_us, &s->client_session) != 0) {
         hr_tls_store_count_reason(h->store, HR_TLS_CLIENTS, HR_TLS_REASON_internal);
         h->info.failed++;

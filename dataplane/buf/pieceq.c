@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dataplane/buf/impl.h"
+#include "shared/base/wipe.h"
 
 static struct hr_piece_chunk *chunk_get(struct hr_buf_ctx *ctx)
 {
@@ -464,7 +465,7 @@ void hr_pieceq_wipe(struct hr_pieceq *q, uint32_t len)
         if (p == NULL)
             return;
         uint32_t n = RTE_MIN(have, len);
-        explicit_bzero((void *)(uintptr_t)p, n);
+        hr_wipe((void *)(uintptr_t)p, n);
         len -= n;
         hr_piece_iter_advance(&it, n);
     }

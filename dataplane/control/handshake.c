@@ -137,7 +137,6 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
         return;
     }
     memcpy(&start, data, sizeof(start));
-    hr_tls_wipe((void *)(uintptr_t)data, sizeof(start));
     if (hr_link_slot_done(&control->link, msg->u.start.slot, HR_EV_SLOT_FREE) != 0)
         HR_DROP(control->cfg.stats, ipc_invalid);
     hr_pieceq_init(&unread);
@@ -165,5 +164,5 @@ void hr_control_start(struct hr_control *control, const struct hr_msg *msg)
     if (broker)
         hr_control_forget(control, broker);
     hr_pieceq_clear(control->cfg.bufs, &unread);
-    hr_tls_wipe(&start, sizeof(start));
+    hr_wipe(&start, sizeof(start));
 }

@@ -75,11 +75,11 @@ static bool needs_handshake(const struct hr_policy *policy, const struct hr_poli
     return listener->mode == HR_LISTENER_KAFKA && (listener->tls || listener->login || listener->broker_login || policy->cluster_tls);
 }
 
-/* Where a client is counted. An IPv6 host owns its /64 and all addresses in it. */
+/* Where a client is counted. */
 static uint32_t source_of(const struct hr_proxy *proxy, const struct hr_addr *client)
 {
-    size_t len = hr_addr_is_v4(client) ? sizeof(*client) : sizeof(*client) / 2;
-    return (uint32_t)(hr_siphash(proxy->cfg.port_key, client, len) % HR_RATE_CLIENTS);
+    struct hr_addr owner = hr_addr_owner(client);
+    return (uint32_t)(hr_siphash(proxy->cfg.port_key, &owner, sizeof(owner)) % HR_RATE_CLIENTS);
 }
 
 /* A handshake costs the control plane's time, of which there is one core: bounded for the listener, and for one

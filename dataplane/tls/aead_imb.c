@@ -67,7 +67,7 @@ void hr_aead_key_set(const struct hr_aead *lib, struct hr_aead_key *key, uint8_t
 
 void hr_aead_key_wipe(struct hr_aead_key *key)
 {
-    hr_tls_wipe(key, sizeof(*key));
+    hr_wipe(key, sizeof(*key));
 }
 
 void hr_aead_begin(const struct hr_aead *lib, struct hr_aead_key *key, struct hr_aead_op *op,

@@ -23,8 +23,8 @@ static void hmac(const struct hr_aead *lib, uint32_t hash_len, const uint8_t *ke
         buf[i] ^= key[i];
     memcpy(buf + block, inner, hash_len);
     hr_aead_hash(lib, hash_len, buf, block + hash_len, ret_mac);
-    hr_tls_wipe(buf, sizeof(buf));
-    hr_tls_wipe(inner, sizeof(inner));
+    hr_wipe(buf, sizeof(buf));
+    hr_wipe(inner, sizeof(inner));
 }
 
 void hr_hkdf_expand_label(const struct hr_aead *lib, uint32_t hash_len, const uint8_t *secret, const char *label,
@@ -45,5 +45,5 @@ void hr_hkdf_expand_label(const struct hr_aead *lib, uint32_t hash_len, const ui
     message[n++] = 1;
     hmac(lib, hash_len, secret, message, n, mac);
     memcpy(out, mac, out_len);
-    hr_tls_wipe(mac, sizeof(mac));
+    hr_wipe(mac, sizeof(mac));
 }

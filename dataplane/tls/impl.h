@@ -43,7 +43,7 @@ struct hr_rec_leg {
     uint16_t fragment_max;
     uint8_t barren;   /* records in a row without application data */
     bool ended : 1;   /* close_notify has arrived */
-    bool gone : 1;    /* we have said the last word */
+    bool gone : 1;    /* we have said the last word: nothing is sealed any more */
     bool update_due : 1;      /* a KeyUpdate of ours, before the next record of application data */
     bool ask_due : 1;         /* it is to ask for the peer's too */
     bool asked : 1;           /* and has; until the peer's arrives */

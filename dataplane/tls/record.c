@@ -80,7 +80,7 @@ void hr_rec_destroy(struct hr_rec *rec)
     for (uint32_t i = 0; i <= rec->cfg.max_keys; i++)
         hr_aead_key_fini(&rec->keys[i].key);
     hr_aead_destroy(rec->lib);
-    hr_tls_wipe(rec, len);
+    hr_wipe(rec, len);
     munmap(rec, len);
 }
 
@@ -135,7 +135,7 @@ void hr_rec_leg_close(struct hr_rec *rec, struct hr_rec_leg *leg)
     hr_pieceq_clear(rec->cfg.bufs, &leg->unsealed);
     hr_rec_key_drop(rec, &leg->read);
     hr_rec_key_drop(rec, &leg->write);
-    hr_tls_wipe(leg, sizeof(*leg));
+    hr_wipe(leg, sizeof(*leg));
     leg->next_free = rec->free;
     rec->free = leg;
     HR_GAUGE_SET(rec->cfg.stats, tls_legs, --rec->n_open);

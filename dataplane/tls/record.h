@@ -97,7 +97,8 @@ void hr_rec_open(struct hr_rec *rec, struct hr_rec_leg *leg, struct hr_pieceq *i
 uint32_t hr_rec_seal(struct hr_rec *rec, struct hr_rec_leg *leg, struct hr_pieceq *out, bool *ret_again);
 
 /* The last record: an alert, behind everything sealed (close_notify is an orderly end). What is still unsealed is
- * dropped. Once per leg; does nothing later. Returns the bytes that out has got, 0 where memory is short. */
+ * dropped. Once per leg; does nothing later. Returns the bytes that out has got; where memory is short, the alert is
+ * not among them, and never comes. */
 uint32_t hr_rec_say_goodbye(struct hr_rec *rec, struct hr_rec_leg *leg, enum hr_rec_alert alert,
                             struct hr_pieceq *out);
 /* What to say after a verdict; close_notify where there was none. */

@@ -476,6 +476,38 @@ static void test_sealing_without_memory(void **state)
     }
 }
 
+/* Memory runs out while the last word is said, before or behind the alert's own record: it is left unsaid, and what was
+ * sealed for it leads to nothing later. */
+static void test_goodbye_without_memory(void **state)
+{
+    static void *taken[4096];
+    (void)state;
+    for (uint32_t spare = 0; spare < 3; spare++) {
+        uint32_t n = 0;
+        bool again;
+        leg_of(&combinations[0], HR_TLS_SERVER, 16384);
+        rx_push_plain(&x, content, HR_PIECE_CHUNK_N * 1448, 1448, RX_REFERRED);
+        assert_int_equal(hr_pieceq_move(&x.bufs, &x.out, hr_rec_unsealed(x.leg), HR_PIECE_CHUNK_N * 1448), 0);
+        while (rte_mempool_get(x.bufs.chunk_pool, &taken[n]) == 0)
+            n++;
+        for (uint32_t i = 0; i < spare; i++)
+            rte_mempool_put(x.bufs.chunk_pool, taken[--n]);
+        uint32_t said = hr_rec_say_goodbye(x.rec, x.leg, HR_REC_ALERT_close_notify, &x.out);
+        while (n > 0)
+            rte_mempool_put(x.bufs.chunk_pool, taken[--n]);
+        assert_true(spare < 2 ? said == 0 : said > 0);
+        assert_int_equal(x.stats.counters[HR_CTR_tls_close_notify_tx], spare == 2);
+        assert_int_equal(hr_rec_unsealed(x.leg)->bytes, 0);
+        rx_push_plain(&x, content, 100, 100, RX_MERGED);
+        assert_int_equal(hr_rec_seal(x.rec, x.leg, &x.out, &again), 0);
+        assert_false(again);
+        assert_int_equal(hr_rec_unsealed(x.leg)->bytes, 0);
+        assert_int_equal(hr_rec_say_goodbye(x.rec, x.leg, HR_REC_ALERT_close_notify, &x.out), 0);
+        assert_int_equal(x.out.bytes, HR_PIECE_CHUNK_N * 1448 + said);
+        rx_leg_close(&x);
+    }
+}
+
 static void test_passing_on_without_memory(void **state)
 {
     void *taken[1024];
@@ -519,6 +551,7 @@ int main(void)
         T(test_small_negotiated_records),
         T(test_geometry),
         T(test_sealing_without_memory),
+        T(test_goodbye_without_memory),
         T(test_passing_on_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

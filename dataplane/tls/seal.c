@@ -186,19 +186,20 @@ static uint32_t send_sealed(struct hr_rec *rec, struct hr_rec_leg *leg, struct h
 uint32_t hr_rec_seal(struct hr_rec *rec, struct hr_rec_leg *leg, struct hr_pieceq *out, bool *ret_again)
 {
     *ret_again = false;
-    if (leg->gone)
+    if (leg->gone) {
         hr_pieceq_clear(rec->cfg.bufs, &leg->unsealed);
-    else
-        do {
-            if (!due_records(rec, leg)) {
-                *ret_again = true;
-                break;
-            }
-            uint32_t framing = leg->sealed + (leg->header_made ? head_len(leg) : 0);
-            if (leg->unsealed.bytes == framing)
-                break;
-            *ret_again = !seal_record(rec, leg);
-        } while (!*ret_again);
+        return 0;
+    }
+    do {
+        if (!due_records(rec, leg)) {
+            *ret_again = true;
+            break;
+        }
+        uint32_t framing = leg->sealed + (leg->header_made ? head_len(leg) : 0);
+        if (leg->unsealed.bytes == framing)
+            break;
+        *ret_again = !seal_record(rec, leg);
+    } while (!*ret_again);
     return send_sealed(rec, leg, out, ret_again);
 }
 
@@ -209,17 +210,17 @@ uint32_t hr_rec_say_goodbye(struct hr_rec *rec, struct hr_rec_leg *leg, enum hr_
 
     if (leg->gone)
         return 0;
-    uint32_t sent = send_sealed(rec, leg, out, &again);
-    if (again)
-        return 0;
+    leg->gone = true; /* with or without the alert: the connection ends behind it */
+    uint32_t sent = send_sealed(rec, leg, out, &again), last = 0;
     hr_pieceq_clear(rec->cfg.bufs, &leg->unsealed);
-    leg->header_made = false;
-    if (!own_record(rec, leg, HR_REC_ALERT, content, sizeof(content)))
-        return sent;
-    leg->gone = true;
-    if (alert == HR_REC_ALERT_close_notify)
+    leg->sealed = 0;
+    if (!again && own_record(rec, leg, HR_REC_ALERT, content, sizeof(content)))
+        last = send_sealed(rec, leg, out, &again);
+    hr_pieceq_clear(rec->cfg.bufs, &leg->unsealed);
+    leg->sealed = 0;
+    if (last && alert == HR_REC_ALERT_close_notify)
         HR_COUNT(rec->cfg.stats, tls_close_notify_tx);
-    else
+    else if (last)
         HR_COUNT(rec->cfg.stats, tls_alerts_tx);
-    return sent + send_sealed(rec, leg, out, &again);
+    return sent + last;
 }

@@ -118,6 +118,12 @@ static inline struct hr_addr hr_addr_network(const struct hr_addr *a, uint8_t bi
     return n;
 }
 
+/* Whom a client is counted as: an IPv6 host owns its /64 and all addresses in it (RFC 4291 2.5.1). */
+static inline struct hr_addr hr_addr_owner(const struct hr_addr *client)
+{
+    return hr_addr_is_v4(client) ? *client : hr_addr_network(client, 64);
+}
+
 /* Do the first bits of the 128 agree? ::/0 holds every address, those of IPv4 too. */
 static inline bool hr_addr_in_prefix(const struct hr_addr *a, const struct hr_addr *net, uint8_t bits)
 {

@@ -11,6 +11,7 @@
 #include <rte_atomic.h>
 #include <string.h>
 
+#include "shared/base/wipe.h"
 #include "shared/ipc/doorbell.h"
 #include "shared/ipc/region_impl.h"
 
@@ -82,6 +83,9 @@ int hr_link_init_worker(struct hr_link *link, struct hr_region *region, uint32_t
         return HR_E_INVALID;
     __atomic_store_n(&channel->sleep.commands, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->sleep.events, 0, __ATOMIC_RELAXED);
+    /* A control plane that died may have left a session's keys or a login, on their way in either direction. */
+    hr_wipe(channel->command_slots, sizeof(channel->command_slots));
+    hr_wipe(channel->event_slots, sizeof(channel->event_slots));
 
     link_reset(link, session, doorbell_fd, stats);
     link->tx = &channel->events.ring;
@@ -263,6 +267,7 @@ void hr_link_slot_sent(struct hr_link *link, uint32_t slot)
 
 void hr_link_slot_cancel(struct hr_link *link, uint32_t slot)
 {
+    hr_wipe(link->tx_slots + (size_t)slot * HR_SLOT_SIZE, HR_SLOT_SIZE);
     link->tx_slot_free[link->n_tx_slot_free++] = slot;
 }
 
@@ -290,6 +295,7 @@ int hr_link_slot_done(struct hr_link *link, uint32_t slot, uint16_t free_type)
     if (slot >= HR_SLOTS || !bit_get(link->rx_slot_busy, slot))
         return HR_E_INVALID;
     bit_clear(link->rx_slot_busy, slot);
+    hr_wipe(link->rx_slots + (size_t)slot * HR_SLOT_SIZE, HR_SLOT_SIZE);
     link->owed_type = free_type;
     if (send_slot_free(link, slot) < 0)
         bit_set(link->rx_slot_owed, slot);

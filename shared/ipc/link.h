@@ -62,8 +62,8 @@ uint32_t hr_region_size(uint32_t n_workers);
 struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker);
 struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t n_workers, uint32_t slot);
 
-/* Dataplane worker's end. Called by the worker itself between two batches; re-initialises both rings and
- * reclaims all slots. */
+/* Dataplane worker's end. Called by the worker itself between two batches; re-initialises both rings, and
+ * reclaims and wipes all slots. */
 HR_MUST_CHECK int hr_link_init_worker(struct hr_link *link, struct hr_region *region, uint32_t worker,
                                       uint32_t session, int doorbell_fd, struct hr_stats *stats);
 /* Control plane's end, after the dataplane has re-initialised the rings. */
@@ -92,11 +92,11 @@ void hr_link_sleep_end(struct hr_link *link);
 HR_MUST_CHECK int hr_link_slot_alloc(struct hr_link *link, uint32_t *ret_slot, uint8_t **ret_data);
 /* Marks it as handed over (call after a successful send) or gives it back unused. */
 void hr_link_slot_sent(struct hr_link *link, uint32_t slot);
-void hr_link_slot_cancel(struct hr_link *link, uint32_t slot);
+void hr_link_slot_cancel(struct hr_link *link, uint32_t slot); /* wiped */
 /* The peer said SLOT_FREE. INVALID when it did not have it: count it, ignore it. */
 HR_MUST_CHECK int hr_link_slot_returned(struct hr_link *link, uint32_t slot);
 /* A received data message: checks slot and length and gives the bytes; the slot is ours until
- * hr_link_slot_done() returns it (a SLOT_FREE message: free_type is HR_CMD_SLOT_FREE or HR_EV_SLOT_FREE). A
+ * hr_link_slot_done() wipes it and returns it (a SLOT_FREE message: free_type is HR_CMD_SLOT_FREE or HR_EV_SLOT_FREE). A
  * hostile peer may change the bytes while we look: read each byte once, or copy first. A SLOT_FREE that finds
  * the ring full is sent by a later hr_link_flush(). INVALID when the slot is out of range or ours already. */
 HR_MUST_CHECK int hr_link_slot_read(struct hr_link *link, uint32_t slot, uint32_t len, const uint8_t **ret_data);

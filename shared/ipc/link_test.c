@@ -199,6 +199,14 @@ static void stale_and_foreign(void **s)
     assert_int_equal(f.worker.invalid, 3);
 }
 
+static bool slots_are_clean(void)
+{
+    static const uint8_t clean[HR_SLOTS][HR_SLOT_SIZE];
+    const struct hr_region_channel *channel = hr_region_channel(f.control_map, 1);
+    return memcmp(channel->command_slots, clean, sizeof(clean)) == 0 &&
+           memcmp(channel->event_slots, clean, sizeof(clean)) == 0;
+}
+
 static void relink_forgets(void **s)
 {
     struct hr_msg msg = make(HR_CMD_PING, 1), got[4];
@@ -207,8 +215,12 @@ static void relink_forgets(void **s)
     assert_int_equal(hr_link_send(&f.control, &msg), 0);
     assert_int_equal(hr_link_slot_alloc(&f.worker, &slot, &data), 0);
     hr_link_slot_sent(&f.worker, slot);
+    memcpy(data, "client's password", 17);
+    assert_int_equal(hr_link_slot_alloc(&f.control, &slot, &data), 0); /* it dies before it says that it has filled it */
+    memcpy(data + HR_SLOT_SIZE - 17, "session's secrets", 17);
     struct hr_link old_control = f.control;
     relink(2);
+    assert_true(slots_are_clean());
     assert_int_equal(hr_link_recv(&f.worker, got, 4), 0);
     assert_int_equal(f.worker.n_tx_slot_free, HR_SLOTS);
     assert_int_equal(hr_link_slot_returned(&f.worker, slot), HR_E_INVALID);
@@ -279,6 +291,7 @@ static void slots(void **s)
         assert_int_equal(hr_link_slot_read(&f.control, slot, 1, &bytes), HR_E_INVALID); /* ours already */
         assert_int_equal(hr_link_slot_done(&f.control, slot, HR_CMD_SLOT_FREE), 0);
         assert_int_equal(hr_link_slot_done(&f.control, slot, HR_CMD_SLOT_FREE), HR_E_INVALID);
+        assert_int_equal(bytes[0] | bytes[HR_SLOT_SIZE - 1], 0);
     }
     assert_int_equal(hr_link_slot_read(&f.control, HR_SLOTS, 1, &bytes), HR_E_INVALID);
     assert_int_equal(hr_link_slot_read(&f.control, UINT32_MAX, 1, &bytes), HR_E_INVALID);
@@ -294,7 +307,9 @@ static void slots(void **s)
     assert_int_equal(f.worker.n_tx_slot_free, HR_SLOTS);
     assert_int_equal(hr_link_slot_alloc(&f.worker, &slot, &data), 0);
     assert_int_equal(hr_link_slot_returned(&f.worker, slot), HR_E_INVALID); /* allocated, never sent */
+    memset(data, 1, HR_SLOT_SIZE);
     hr_link_slot_cancel(&f.worker, slot);
+    assert_int_equal(data[0] | data[HR_SLOT_SIZE - 1], 0);
     assert_int_equal(f.worker.n_tx_slot_free, HR_SLOTS);
 }
 

@@ -48,11 +48,6 @@ const char *hr_tls_version_text(uint8_t version)
     return version_texts[version < HR_TLS_VERSION_MAX ? version : HR_TLS_VERSION_NONE];
 }
 
-void hr_tls_wipe(void *p, size_t len)
-{
-    explicit_bzero(p, len);
-}
-
 static bool all_zero(const uint8_t *p, size_t len)
 {
     uint8_t any = 0;

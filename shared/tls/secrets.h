@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "shared/base/error.h"
+#include "shared/base/wipe.h"
 
 /* X(name, protocol version on the wire, text) */
 #define HR_TLS_VERSIONS(X) X(1_2, 0x0303, "TLSv1.2") X(1_3, 0x0304, "TLSv1.3")
@@ -90,9 +91,6 @@ _Static_assert(sizeof(struct hr_tls_secrets) == 8 + 2 * 72, "no hidden padding: 
 
 /* Every field within its range, and what the version does not use zero. The reader's check of its private copy. */
 HR_MUST_CHECK int hr_tls_secrets_check(const struct hr_tls_secrets *secrets);
-
-/* Overwrites memory that held a secret; the compiler does not leave it out. */
-void hr_tls_wipe(void *p, size_t len);
 
 /* 0 for what is not in the list. */
 uint32_t hr_tls_key_len(uint8_t suite);

@@ -76,7 +76,7 @@ static void test_wiped(void **state)
     struct hr_tls_secrets s = good_13(HR_TLS_AES_256_GCM_SHA384), zero;
     (void)state;
     memset(&zero, 0, sizeof(zero));
-    hr_tls_wipe(&s, sizeof(s));
+    hr_wipe(&s, sizeof(s));
     assert_memory_equal(&s, &zero, sizeof(s));
 }
 

@@ -184,7 +184,7 @@ static void take_over(struct hr_tls *t, const struct kind *k)
     assert_int_equal(hr_tls_hand_off(t, &secrets), 0);
     assert_int_equal(secrets.suite, k->suite);
     rx_leg(&x, &secrets);
-    hr_tls_wipe(&secrets, sizeof(secrets));
+    hr_wipe(&secrets, sizeof(secrets));
     hr_tls_free(t);
 }
 
