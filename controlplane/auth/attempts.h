@@ -20,5 +20,7 @@ struct hr_attempts {
     } places[HR_ATTEMPTS_PLACES];
 };
 
+/* Whether the source has one left. */
+bool hr_attempts_left(const struct hr_attempts *attempts, const struct hr_addr *source, uint64_t now_us);
 /* Takes one attempt of the source at the time now_us; false when it has none left. */
 bool hr_attempts_take(struct hr_attempts *attempts, const struct hr_addr *source, uint64_t now_us);

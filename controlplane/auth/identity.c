@@ -24,6 +24,7 @@ struct hr_identity {
     struct hr_config_broker_auth config;
     void (*changed)(void *owner);
     void *owner;
+    uint32_t refs;
     struct hr_secret *secret;           /* PLAIN, SCRAM, OAUTHBEARER with a token */
     struct hr_token *token;             /* OAUTHBEARER by client credentials: the secret is the client's */
     struct hr_credentials *credentials; /* AWS_MSK_IAM, OAUTHBEARER with MSK's token */
@@ -36,7 +37,8 @@ static void on_changed(void *owner)
 {
     struct hr_identity *identity = owner;
 
-    identity->changed(identity->owner);
+    if (identity->changed)
+        identity->changed(identity->owner);
 }
 
 static bool uses_aws(const struct hr_config_broker_auth *config)
@@ -70,6 +72,7 @@ int hr_identity_create(struct hr_loop *loop, struct hr_http *http, const struct 
 
     if (!identity)
         return HR_E_NOMEM;
+    identity->refs = 1;
     identity->loop = loop;
     identity->config = *config;
     identity->changed = changed;
@@ -88,9 +91,22 @@ int hr_identity_create(struct hr_loop *loop, struct hr_http *http, const struct 
     return err;
 }
 
+struct hr_identity *hr_identity_ref(struct hr_identity *identity)
+{
+    identity->refs++;
+    return identity;
+}
+
 void hr_identity_destroy(struct hr_identity *identity)
 {
-    if (!identity)
+    if (identity)
+        identity->changed = NULL;
+    hr_identity_release(identity);
+}
+
+void hr_identity_release(struct hr_identity *identity)
+{
+    if (!identity || --identity->refs > 0)
         return;
     hr_token_destroy(identity->token);
     hr_secret_destroy(identity->secret);

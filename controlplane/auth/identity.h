@@ -16,9 +16,13 @@ struct hr_loop;
 HR_MUST_CHECK int hr_identity_create(struct hr_loop *loop, struct hr_http *http,
                                      const struct hr_config_broker_auth *config, void (*changed)(void *owner),
                                      void *owner, struct hr_identity **ret_identity);
+/* Gives up the caller's reference; NULL is allowed. `changed` is not called any more when the creator's is given up. */
 void hr_identity_destroy(struct hr_identity *identity);
+/* One reference more, for a login that may outlast the configuration; given up by hr_identity_release(). */
+struct hr_identity *hr_identity_ref(struct hr_identity *identity);
+void hr_identity_release(struct hr_identity *identity); /* NULL is allowed */
 
-/* A login to the broker of that name, which the caller runs and destroys, at the latest before the identity. AGAIN:
+/* A login to the broker of that name, which the caller runs and destroys, at the latest before its reference. AGAIN:
  * credentials are not there yet; other errors: they will not come by themselves. why says more. */
 HR_MUST_CHECK int hr_identity_login(struct hr_identity *identity, const char *host, struct hr_login **ret_login,
                                     char why[HR_LOGIN_WHY_MAX]);

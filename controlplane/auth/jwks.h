@@ -3,7 +3,7 @@
  * A set is public keys alone: RSA of 2048 to 8192 bits for RS256 and PS256, P-256 for ES256. Keys of other kinds, or
  * for encryption, are left out; symmetric keys are, too, so that HS256 has nothing to be checked with.
  *
- * A source fetches the set over HTTP and keeps it. It is fetched again after refresh_us, and when a token names a key
+ * A source fetches the set over HTTP, or reads it from a file, and keeps it. It is fetched again after refresh_us, and when a token names a key
  * that the set does not have (the issuer has rotated), but not within refetch_us of the last time: tokens with made-up
  * names cost the issuer nothing. What was fetched stays in use while fetching fails, up to keep_us. */
 #pragma once
@@ -42,7 +42,8 @@ uint32_t hr_jwks_count(const struct hr_jwks *jwks);
 void *hr_jwks_find(const struct hr_jwks *jwks, const char *kid, enum hr_jwt_alg alg);
 
 struct hr_jwks_config {
-    const char *url;
+    const char *url;     /* NULL: it is in file */
+    const char *file;    /* looked at as often as a URL is asked */
     const char *ca_file; /* NULL: the system's */
     uint64_t refresh_us, refetch_us, keep_us;
     uint32_t timeout_ms;

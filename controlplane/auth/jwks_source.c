@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,20 +23,14 @@ struct hr_jwks_source {
     char error[HR_JWKS_WHY_MAX + 64];
 };
 
-static void fetched(void *arg, const struct hr_http_reply *reply)
+/* What was asked for has come (text), or has not (why). */
+static void taken(struct hr_jwks_source *source, const char *text, size_t len, char why[HR_JWKS_WHY_MAX])
 {
-    struct hr_jwks_source *source = arg;
     struct hr_jwks_wait *waiting = source->waiting;
-    char why[HR_JWKS_WHY_MAX] = "";
     bool was_good = !source->error[0];
     struct hr_jwks *keys = NULL;
 
-    source->call = NULL;
-    if (reply->err)
-        snprintf(why, sizeof(why), "%s", reply->why);
-    else if (reply->status != 200)
-        snprintf(why, sizeof(why), "HTTP status %u", reply->status);
-    else if (hr_jwks_parse(reply->body, reply->len, &keys, why) == 0) {
+    if (text && hr_jwks_parse(text, len, &keys, why) == 0) {
         hr_jwks_free(source->keys);
         source->keys = keys;
         source->info.fetched_us = hr_loop_now(source->loop);
@@ -67,6 +62,35 @@ static void fetched(void *arg, const struct hr_http_reply *reply)
     }
 }
 
+static void fetched(void *arg, const struct hr_http_reply *reply)
+{
+    struct hr_jwks_source *source = arg;
+    char why[HR_JWKS_WHY_MAX] = "";
+
+    source->call = NULL;
+    if (reply->err)
+        snprintf(why, sizeof(why), "%s", reply->why);
+    else if (reply->status != 200)
+        snprintf(why, sizeof(why), "HTTP status %u", reply->status);
+    taken(source, reply->err || reply->status != 200 ? NULL : reply->body, reply->len, why);
+}
+
+static void read_file(struct hr_jwks_source *source)
+{
+    char why[HR_JWKS_WHY_MAX] = "", *text = malloc(HR_JWKS_BYTES_MAX);
+    FILE *file = fopen(source->url, "re");
+    size_t len = text && file ? fread(text, 1, HR_JWKS_BYTES_MAX, file) : 0;
+
+    if (!file)
+        snprintf(why, sizeof(why), "%s", strerror(errno));
+    else if (len == 0 || len == HR_JWKS_BYTES_MAX)
+        snprintf(why, sizeof(why), "the file is empty, or too large");
+    taken(source, why[0] ? NULL : text, len, why);
+    if (file)
+        fclose(file);
+    free(text);
+}
+
 static void fetch(struct hr_jwks_source *source)
 {
     struct hr_http_request request = {.url = source->url,
@@ -78,6 +102,10 @@ static void fetch(struct hr_jwks_source *source)
         return;
     source->asked_us = hr_loop_now(source->loop);
     source->info.fetches++;
+    if (source->config.file) {
+        read_file(source);
+        return;
+    }
     if (hr_http_send(source->http, &request, fetched, source, &source->call) != 0) {
         source->call = NULL;
         snprintf(source->error, sizeof(source->error), "the key set cannot be fetched: out of memory, or a wrong URL");
@@ -95,7 +123,7 @@ int hr_jwks_source_create(struct hr_loop *loop, struct hr_http *http, const stru
 {
     struct hr_jwks_source *source = calloc(1, sizeof(*source));
 
-    if (!source || !(source->url = strdup(config->url)) ||
+    if (!source || !(source->url = strdup(config->file ? config->file : config->url)) ||
         (config->ca_file && !(source->ca_file = strdup(config->ca_file)))) {
         if (source)
             free(source->url);
@@ -134,8 +162,13 @@ int hr_jwks_source_get(struct hr_jwks_source *source, const char *kid, enum hr_j
         *ret_key = key;
         return 0;
     }
-    if (!source->call && hr_loop_now(source->loop) - source->asked_us >= source->config.refetch_us)
+    if (!source->call && hr_loop_now(source->loop) - source->asked_us >= source->config.refetch_us) {
         fetch(source);
+        if (source->config.file && source->keys && (key = hr_jwks_find(source->keys, kid, alg)) != NULL) {
+            *ret_key = key;
+            return 0;
+        }
+    }
     if (!source->call) {
         *ret_why = source->keys ? "the issuer has no such key" : source->error;
         return HR_E_NOT_FOUND;

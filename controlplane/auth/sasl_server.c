@@ -34,6 +34,7 @@ struct hr_sasl_server {
     void *owner;
     enum state state;
     enum hr_sasl_verdict verdict;
+    enum hr_sasl_reason reason;
     bool raw; /* SaslHandshake 0: tokens without headers */
     uint64_t now_us;
     int64_t now_s;
@@ -56,6 +57,8 @@ static enum hr_sasl_verdict end(struct hr_sasl_server *s, enum hr_sasl_verdict v
 {
     s->state = STATE_ENDED;
     s->verdict = verdict;
+    if (s->reason == HR_SASL_REASON_NONE)
+        s->reason = HR_SASL_REASON_bad_frame;
     snprintf(s->why, sizeof(s->why), "%s", why);
     return verdict;
 }
@@ -146,6 +149,8 @@ static enum hr_sasl_verdict refuse_credentials(struct hr_sasl_server *s, const c
 {
     char text[160];
 
+    if (s->reason == HR_SASL_REASON_NONE)
+        s->reason = s->identity.mechanism == HR_MECH_OAUTHBEARER ? HR_SASL_REASON_bad_token : HR_SASL_REASON_bad_credentials;
     if (s->identity.mechanism == HR_MECH_PLAIN)
         return refuse(s, "Authentication failed: Invalid username or password", why);
     snprintf(text, sizeof(text), "Authentication failed during authentication due to invalid credentials with SASL "
@@ -156,6 +161,14 @@ static enum hr_sasl_verdict refuse_credentials(struct hr_sasl_server *s, const c
 static enum hr_sasl_verdict succeed(struct hr_sasl_server *s, const char *principal, const char *bytes, size_t len,
                                     uint64_t lifetime_ms)
 {
+    char text[HR_PRINCIPAL_MAX * 4 + 64], shown[HR_PRINCIPAL_MAX * 4];
+
+    if (s->realm->allowed && !s->realm->allowed(s->realm->allowed_arg, principal)) {
+        hr_log_escape(shown, sizeof(shown), principal, (uint32_t)strlen(principal));
+        snprintf(text, sizeof(text), "Authentication failed: User:%s is not allowed on this listener", shown);
+        s->reason = HR_SASL_REASON_not_allowed;
+        return refuse(s, text, "its name is not in the listener's list");
+    }
     snprintf(s->identity.principal, sizeof(s->identity.principal), "%s", principal);
     s->identity.lifetime_ms = lifetime_ms;
     answer_authenticate(s, 0, NULL, bytes, len, lifetime_ms);
@@ -167,6 +180,12 @@ static enum hr_sasl_verdict succeed(struct hr_sasl_server *s, const char *princi
 static void claim(struct hr_sasl_server *s, const char *user)
 {
     hr_log_escape(s->claimed, sizeof(s->claimed), user, (uint32_t)strlen(user));
+}
+
+static enum hr_sasl_verdict refuse_attempt(struct hr_sasl_server *s)
+{
+    s->reason = HR_SASL_REASON_too_many_attempts;
+    return refuse_credentials(s, "too many attempts from this address");
 }
 
 static enum hr_sasl_verdict on_plain(struct hr_sasl_server *s, const uint8_t *msg, size_t len)
@@ -182,7 +201,7 @@ static enum hr_sasl_verdict on_plain(struct hr_sasl_server *s, const uint8_t *ms
     case 0:
         return succeed(s, plain.user, "", 0, s->realm->lifetime_ms);
     case HR_E_BUSY:
-        return refuse_credentials(s, "too many attempts from this address");
+        return refuse_attempt(s);
     default:
         return refuse_credentials(s, "wrong password, or no such user");
     }
@@ -196,6 +215,8 @@ static enum hr_sasl_verdict on_scram(struct hr_sasl_server *s, const uint8_t *ms
     size_t n;
 
     if (s->state == STATE_FIRST) {
+        if (!hr_attempts_left(s->realm->attempts, &s->source, s->now_us))
+            return refuse_attempt(s);
         if (hr_scram_server_first(&s->scram, hash, s->realm->lookup, s->realm->lookup_arg, NULL, msg, len, out,
                                   sizeof(out), &n, &why) != 0)
             return refuse_credentials(s, why);
@@ -204,8 +225,10 @@ static enum hr_sasl_verdict on_scram(struct hr_sasl_server *s, const uint8_t *ms
         s->state = STATE_SECOND;
         return HR_SASL_MORE;
     }
-    if (hr_scram_server_final(&s->scram, msg, len, out, sizeof(out), &n, &why) != 0)
+    if (hr_scram_server_final(&s->scram, msg, len, out, sizeof(out), &n, &why) != 0) {
+        (void)hr_attempts_take(s->realm->attempts, &s->source, s->now_us); /* what succeeds costs nothing */
         return refuse_credentials(s, why);
+    }
     return succeed(s, s->scram.user, out, n, s->realm->lifetime_ms);
 }
 
@@ -217,6 +240,7 @@ static enum hr_sasl_verdict judged(struct hr_sasl_server *s, int err)
     uint64_t left_ms, lifetime_ms = s->realm->lifetime_ms;
 
     if (err) {
+        (void)hr_attempts_take(s->realm->attempts, &s->source, s->now_us);
         snprintf(s->token_why, sizeof(s->token_why), "%s", s->check.why ? s->check.why : hr_strerror(err));
         answer_authenticate(s, 0, NULL, INVALID_TOKEN, strlen(INVALID_TOKEN), 0);
         s->state = STATE_SECOND;
@@ -248,6 +272,7 @@ static enum hr_sasl_verdict on_oauth(struct hr_sasl_server *s, const uint8_t *ms
     int err;
 
     if (s->state == STATE_SECOND) {
+        s->reason = HR_SASL_REASON_bad_token;
         if (len != 1 || msg[0] != '\x01')
             return refuse(s, "Authentication failed: the client goes on after its token was refused", s->token_why);
         return refuse(s, INVALID_TOKEN, s->token_why);
@@ -255,6 +280,8 @@ static enum hr_sasl_verdict on_oauth(struct hr_sasl_server *s, const uint8_t *ms
     if (hr_oauth_parse(msg, len, &message, &why) != 0)
         return refuse_credentials(s, why);
     memcpy(s->authzid, message.authzid, sizeof(s->authzid));
+    if (!hr_attempts_left(s->realm->attempts, &s->source, s->now_us))
+        return refuse_attempt(s);
     s->check_used = true;
     err = hr_oauth_check_start(&s->check, s->realm->keys, s->realm->rules, s->now_s, message.token, message.token_len,
                                on_judged);
@@ -372,6 +399,7 @@ static enum hr_sasl_verdict on_handshake(struct hr_sasl_server *s, int16_t versi
         hr_log_escape(shown, sizeof(shown), (const char *)name, (uint32_t)len);
         snprintf(why, sizeof(why), "mechanism %s is not offered", shown);
         answer_handshake(s, HR_SASL_UNSUPPORTED_MECHANISM);
+        s->reason = HR_SASL_REASON_bad_mechanism;
         return end(s, HR_SASL_FAILED, why);
     }
     answer_handshake(s, 0);
@@ -531,6 +559,11 @@ void hr_sasl_server_sent(struct hr_sasl_server *s)
 const struct hr_sasl_identity *hr_sasl_server_identity(const struct hr_sasl_server *s)
 {
     return &s->identity;
+}
+
+enum hr_sasl_reason hr_sasl_server_reason(const struct hr_sasl_server *s)
+{
+    return s->reason;
 }
 
 const char *hr_sasl_server_why(const struct hr_sasl_server *s)

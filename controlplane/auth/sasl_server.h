@@ -41,12 +41,31 @@ struct hr_sasl_realm {
     hr_scram_lookup_fn *lookup;   /* PLAIN, SCRAM */
     void *lookup_arg;
     struct hr_plain_cache *plain; /* PLAIN */
-    struct hr_attempts *attempts; /* PLAIN */
+    struct hr_attempts *attempts; /* failures of all mechanisms; PLAIN takes one for each check */
     struct hr_jwks_source *keys;  /* OAUTHBEARER */
     const struct hr_jwt_rules *rules;
     uint64_t lifetime_ms; /* told to the client, cut to the token's; 0: for ever */
     const struct hr_sasl_api *apis; /* what ApiVersions is answered with; ApiVersions itself is among them */
     uint32_t n_apis;
+    bool (*allowed)(void *arg, const char *principal); /* NULL: everybody who has proven who it is */
+    void *allowed_arg;
+};
+
+/* Why a login failed. X(name, text) */
+#define HR_SASL_REASONS(X)                                                                                             \
+    X(bad_credentials, "wrong password, or no such user")                                                              \
+    X(bad_token, "the token is not good here")                                                                         \
+    X(too_many_attempts, "too many attempts from this address")                                                        \
+    X(not_allowed, "the listener does not let this user in")                                                           \
+    X(bad_mechanism, "a mechanism that the listener does not offer")                                                   \
+    X(bad_frame, "no login: malformed, out of turn, or something else altogether")
+
+enum hr_sasl_reason {
+    HR_SASL_REASON_NONE = 0,
+#define X(name, text) HR_SASL_REASON_##name,
+    HR_SASL_REASONS(X)
+#undef X
+        HR_SASL_REASON_MAX
 };
 
 enum hr_sasl_verdict {
@@ -78,6 +97,7 @@ void hr_sasl_server_sent(struct hr_sasl_server *server);
 
 /* After DONE. */
 const struct hr_sasl_identity *hr_sasl_server_identity(const struct hr_sasl_server *server);
+enum hr_sasl_reason hr_sasl_server_reason(const struct hr_sasl_server *server); /* after FAILED and CLOSE */
 /* After FAILED and CLOSE: for the log, and whom the client said to be ("" if it did not get that far; escaped). */
 const char *hr_sasl_server_why(const struct hr_sasl_server *server);
 const char *hr_sasl_server_claimed(const struct hr_sasl_server *server);

@@ -68,6 +68,8 @@ struct hr_user_store;
 HR_MUST_CHECK int hr_user_store_create(struct hr_loop *loop, const char *path, void (*changed)(void *owner),
                                        void *owner, struct hr_user_store **ret_store);
 void hr_user_store_destroy(struct hr_user_store *store);
+/* Looks at the file now. */
+void hr_user_store_look(struct hr_user_store *store);
 /* Never NULL; borrowed until the loop's next turn. */
 struct hr_users *hr_user_store_users(const struct hr_user_store *store);
 /* Why the file's newest content is not in force; "" if it is. */

@@ -189,12 +189,17 @@ static bool look(struct hr_user_store *store, bool first)
     return true;
 }
 
+void hr_user_store_look(struct hr_user_store *store)
+{
+    if (look(store, false) && store->changed)
+        store->changed(store->owner);
+}
+
 static void on_timer(struct hr_timer *timer)
 {
     struct hr_user_store *store = timer->arg;
 
-    if (look(store, false) && store->changed)
-        store->changed(store->owner);
+    hr_user_store_look(store);
     hr_timer_in(store->loop, &store->timer, LOOK_EVERY_US);
 }
 

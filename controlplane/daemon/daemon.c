@@ -15,6 +15,7 @@
 #include "controlplane/attach/attach.h"
 #include "controlplane/auth/http.h"
 #include "controlplane/auth/identity.h"
+#include "controlplane/auth/realm.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/drain.h"
 #include "controlplane/daemon/impl.h"
@@ -192,7 +193,11 @@ static const struct hr_publisher_ops publisher_ops = {.inputs = policy_inputs, .
 static void on_cluster_changed(void *owner)
 {
     struct hr_daemon *d = owner;
+    const struct hr_sasl_api *apis;
+    uint32_t n = hr_metadata_apis(d->metadata, &apis);
 
+    if (n > 0)
+        hr_realms_set_apis(d->realms, apis, n);
     hr_publisher_touch(d->publisher);
 }
 
@@ -245,7 +250,20 @@ static bool handshake_broker(void *owner, int32_t node_id, struct hr_handshake_b
     return true;
 }
 
-static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker};
+/* One for all, as yet whoever the client is. */
+static struct hr_identity *handshake_identity(void *owner, const char *principal, uint16_t *ret_index,
+                                              char why[HR_LOGIN_WHY_MAX])
+{
+    struct hr_daemon *d = owner;
+
+    (void)principal;
+    *ret_index = 0;
+    if (!d->identity)
+        snprintf(why, HR_LOGIN_WHY_MAX, "broker_auth could not be taken into use, see the log");
+    return d->identity;
+}
+
+static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker, .identity = handshake_identity};
 
 /* -- signals ------------------------------------------------------------------------------------------ */
 
@@ -423,7 +441,8 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
         (err = hr_http_create(d->loop, &d->http)) ||
         (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
-        (err = hr_handshakes_create(d->loop, d->conns, d->tls, &handshake_ops, d, &d->handshakes)) ||
+        (err = hr_realms_create(d->loop, d->http, &d->realms)) ||
+        (err = hr_handshakes_create(d->loop, d->conns, d->tls, d->realms, &handshake_ops, d, &d->handshakes)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
@@ -457,12 +476,13 @@ void hr_daemon_destroy(struct hr_daemon *d)
         return;
     hr_metrics_destroy(d->metrics);
     hr_metadata_destroy(d->metadata);
+    hr_handshakes_destroy(d->handshakes);
+    hr_realms_destroy(d->realms);
     hr_identity_destroy(d->identity);
     hr_instance_zone_destroy(d->instance_zone);
     hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);
-    hr_handshakes_destroy(d->handshakes);
     hr_conns_destroy(d->conns);
     hr_tls_store_destroy(d->tls);
     hr_admin_destroy(d->admin);

@@ -32,6 +32,7 @@ struct hr_logevents;
 struct hr_metadata;
 struct hr_metrics;
 struct hr_publisher;
+struct hr_realms;
 struct hr_resolver;
 struct hr_sessions;
 struct hr_tls_store;
@@ -52,6 +53,7 @@ struct hr_daemon {
     struct hr_resolver *resolver;
     struct hr_dns *dns;
     struct hr_tls_store *tls;
+    struct hr_realms *realms; /* of listeners that ask who their clients are */
     struct hr_handshakes *handshakes;
     struct hr_metadata *metadata;
     struct hr_http *http;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controlplane/auth/identity.h"
+#include "controlplane/auth/realm.h"
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/handshakes/handshakes.h"
 #include "controlplane/metadata/metadata.h"
@@ -46,6 +47,7 @@ void hr_daemon_apply(struct hr_daemon *d)
     hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
     hr_tls_store_configure(d->tls, d->config);
     apply_identity(d);
+    hr_realms_configure(d->realms, d->config);
     hr_handshakes_configure(d->handshakes, d->config);
     hr_metadata_configure(d->metadata, d->config);
     if (strcmp(d->config->zones.own, HR_CONFIG_ZONE_INSTANCE) == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "controlplane/auth/identity.h"
+#include "controlplane/auth/sasl_server.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/metadata/departed.h"
@@ -27,6 +28,7 @@
 #define BACKOFF_MIN_US     (100 * HR_US_PER_MS)
 #define BACKOFF_MAX_US     (5 * HR_US_PER_S)
 #define HURRY_EVERY_US     HR_US_PER_S /* while a broker is missing */
+#define APIS_MAX           128
 #define CANDIDATES_MAX     (HR_POLICY_MAX_BROKERS + HR_CONFIG_MAX_BOOTSTRAP)
 
 struct hr_metadata {
@@ -56,6 +58,8 @@ struct hr_metadata {
     struct hr_addr addr; /* of the candidate in use */
     uint64_t backoff_us;
 
+    struct hr_sasl_api apis[APIS_MAX]; /* of the broker asked last, which Headrace knows too */
+    uint32_t n_apis;
     int16_t metadata_version, describe_version; /* -1: not supported by this broker */
     struct hr_cluster *pending;                 /* Metadata's answer while DescribeCluster's is awaited */
     struct hr_cluster *cluster;
@@ -241,6 +245,37 @@ static int16_t common_version(const json_t *api_versions, int16_t key, int16_t c
     return -1;
 }
 
+/* As the workers' relay advertises it (dataplane/kafka/edit.c). */
+static void note_apis(struct hr_metadata *md, const json_t *body)
+{
+    const json_t *item;
+    size_t i;
+
+    md->n_apis = 0;
+    json_array_foreach(json_object_get(body, "ApiKeys"), i, item)
+    {
+        json_int_t key = json_integer_value(json_object_get(item, "ApiKey"));
+        json_int_t min = json_integer_value(json_object_get(item, "MinVersion"));
+        json_int_t max = json_integer_value(json_object_get(item, "MaxVersion"));
+        const struct hr_kapi *api = key >= 0 && key <= INT16_MAX ? hr_kapi_find((int16_t)key) : NULL;
+
+        if (!api || md->n_apis == APIS_MAX)
+            continue;
+        if (min < api->versions.min)
+            min = api->versions.min;
+        if (max > api->versions.max)
+            max = api->versions.max;
+        if (min <= max)
+            md->apis[md->n_apis++] = (struct hr_sasl_api){(int16_t)key, (int16_t)min, (int16_t)max};
+    }
+}
+
+uint32_t hr_metadata_apis(const struct hr_metadata *md, const struct hr_sasl_api **ret_apis)
+{
+    *ret_apis = md->apis;
+    return md->n_apis;
+}
+
 static void on_versions(struct hr_metadata *md, int16_t version, const json_t *body)
 {
     json_t *again;
@@ -262,6 +297,7 @@ static void on_versions(struct hr_metadata *md, int16_t version, const json_t *b
     }
     md->metadata_version = common_version(body, API_METADATA, METADATA_VERSION_MAX);
     md->describe_version = common_version(body, API_DESCRIBE_CLUSTER, DESCRIBE_VERSION_MAX);
+    note_apis(md, body);
     if (md->metadata_version < 0) {
         candidate_failed(md, "the broker has no version of Metadata in common with Headrace");
         return;

@@ -67,6 +67,11 @@ void hr_metadata_hint(struct hr_metadata *metadata);
 /* hr_dns says that names have changed. */
 void hr_metadata_dns_changed(struct hr_metadata *metadata);
 
+/* What the broker that was asked last can do, as far as Headrace can: the versions that both know. 0: none was asked yet.
+ * Borrowed until the next turn. */
+struct hr_sasl_api;
+uint32_t hr_metadata_apis(const struct hr_metadata *metadata, const struct hr_sasl_api **ret_apis);
+
 /* NULL before the first answer; borrowed until the next `changed`. */
 const struct hr_cluster *hr_metadata_cluster(const struct hr_metadata *metadata);
 /* Brokers that were named until recently (controlplane/metadata/departed.h). */

@@ -547,6 +547,15 @@ static void test_handshake_then_session(void **state)
     assert_int_equal(heard.data.len, 20 + sealed); /* all of it has been seen above */
     assert_int_equal(client->got.len, 12);
     assert_int_equal(pr_n_accepted(&r), 0);
+    /* Whose login is another than the policy asks for does not get one. */
+    struct pr_peer *other = pr_connect(&r, 9203);
+    run(20 * PR_MS);
+    pr_next_policy(&r)->listeners[0].login = 1;
+    pr_adopt(&r);
+    hr_control_policy_changed(r.control);
+    start_session(heard.last[HR_EV_CONN_ACCEPTED].id, 0, 3, 0, 0);
+    run(20 * PR_MS);
+    assert_true(other->failed);
     start_login = (struct hr_session_login){.mechanism = 1, .terminates = 1, .expires_us = 77, .principal = "alice"};
     start_session(m.id, 0, 3, 20, 0);
     run(20 * PR_MS);

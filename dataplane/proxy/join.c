@@ -32,12 +32,16 @@ static void take_over(struct hr_proxy *proxy, struct hr_leg *leg, const struct h
     hr_tcp_consumed(proxy->cfg.tcp, leg->conn, from->skip, 0, 0);
 }
 
-/* Whether the legs speak what the policy asks for. A reload in mid-handshake may have changed that: whoever begins now
- * must not get a session of before, least of all one whose broker leg would go out as plain text. */
+/* Whether the legs speak what the policy asks for, and whoever has to log in has. A reload in mid-handshake may have
+ * changed that: whoever begins now must not get a session of before, least of all one whose broker leg would go out as
+ * plain text. */
 static bool as_agreed(const struct hr_policy *policy, const struct hr_policy_listener *listener,
-                      const struct hr_join_leg *client, const struct hr_join_leg *broker)
+                      const struct hr_join_leg *client, const struct hr_join_leg *broker,
+                      const struct hr_session_login *login)
 {
-    bool broker_tls = broker->conn && broker->secrets;
+    bool broker_tls = broker->conn && broker->secrets, broker_login = broker->conn && login && login->broker_mechanism;
+    if ((listener->login != 0) != (login && login->terminates) || (listener->broker_login != 0) != broker_login)
+        return false;
     return listener->mode == HR_LISTENER_KAFKA && (client->secrets != NULL) == (listener->tls != 0) &&
            broker_tls == (policy->cluster_tls != 0);
 }
@@ -52,7 +56,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
         (broker->conn && broker->skip > hr_tcp_rcvq(broker->conn)->bytes) || (client->unread && !client->secrets))
         return HR_E_INVALID;
     const struct hr_policy_listener *listener = &proxy->policy->listeners[listener_index];
-    if (!as_agreed(proxy->policy, listener, client, broker))
+    if (!as_agreed(proxy->policy, listener, client, broker, login))
         return HR_E_INVALID;
     enum hr_drop refusal = hr_proxy_over_limit(proxy, listener);
     if (refusal != HR_DROP_MAX) {
