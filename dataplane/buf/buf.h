@@ -155,6 +155,11 @@ void hr_pieceq_wipe(struct hr_pieceq *q, uint32_t len);
 /* Releases everything. */
 void hr_pieceq_clear(struct hr_buf_ctx *ctx, struct hr_pieceq *q);
 
+/* Appends a reference to every piece of src's bytes [off, off + len) to dst, which is never sent: for who has to reach
+ * the bytes once more when they have gone on. NOMEM: dst holds some of them. */
+HR_MUST_CHECK int hr_pieceq_refer(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, const struct hr_pieceq *src,
+                                  uint32_t off, uint32_t len);
+
 /* Copies len bytes at byte offset off to dst, without consuming. For headers and held frames, not payload.
  * off + len <= q->bytes. */
 void hr_pieceq_peek(const struct hr_pieceq *q, uint32_t off, void *dst, uint32_t len);

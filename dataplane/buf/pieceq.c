@@ -377,6 +377,30 @@ int hr_pieceq_move(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_piec
     return 0;
 }
 
+/* Every piece has a place of its own in dst: what is merged by copying would not be referred to. */
+int hr_pieceq_refer(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, const struct hr_pieceq *src, uint32_t off,
+                    uint32_t len)
+{
+    for (const struct hr_piece_chunk *c = src->first; c != NULL && len > 0; c = c->next)
+        for (uint32_t i = c->head; i < c->tail && len > 0; i++) {
+            struct hr_piece p = c->piece[i];
+            if (off >= p.len) {
+                off -= p.len;
+                continue;
+            }
+            p.off = (uint16_t)(p.off + off);
+            p.len = (uint16_t)(p.len - off < len ? p.len - off : len);
+            off = 0;
+            len -= p.len;
+            if (needs_chunk(dst) && !add_chunk(ctx, dst))
+                return HR_E_NOMEM;
+            rte_mbuf_refcnt_update(p.mbuf, 1);
+            append(dst, &p);
+            held_add(ctx, 1);
+        }
+    return 0;
+}
+
 void hr_buf_bin_empty(struct hr_buf_bin *bin)
 {
     if (bin->n > 0)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dataplane/control/impl.h"
+#include "shared/base/wipe.h"
 
 int hr_control_create(const struct hr_control_config *cfg, struct hr_control **ret_control)
 {
@@ -314,6 +315,44 @@ static void do_data(struct hr_control *control, const struct hr_msg *msg)
         HR_DROP(control->cfg.stats, ipc_invalid);
 }
 
+/* The bytes are copied out first: what was checked is what is used, and nothing of it stays in the slot. */
+static void do_auth(struct hr_control *control, const struct hr_msg *msg)
+{
+    uint8_t copy[HR_SLOT_SIZE];
+    const uint8_t *data;
+    uint32_t len = msg->u.auth.len;
+
+    if (len > 0) {
+        if (hr_link_slot_read(&control->link, msg->u.auth.slot, len, &data) != 0) {
+            HR_DROP(control->cfg.stats, ipc_invalid);
+            return;
+        }
+        memcpy(copy, data, len);
+        if (hr_link_slot_done(&control->link, msg->u.auth.slot, HR_EV_SLOT_FREE) != 0)
+            HR_DROP(control->cfg.stats, ipc_invalid);
+    }
+    if (hr_proxy_auth(control->cfg.proxy, msg, copy, control->now_us) != 0)
+        HR_DROP(control->cfg.stats, ipc_invalid);
+    hr_wipe(copy, len);
+}
+
+uint8_t *hr_control_slot_take(struct hr_control *control, uint32_t *ret_slot)
+{
+    uint8_t *data;
+
+    return control->linked && hr_link_slot_alloc(&control->link, ret_slot, &data) == 0 ? data : NULL;
+}
+
+bool hr_control_slot_send(struct hr_control *control, struct hr_msg *msg)
+{
+    if (!send_msg(control, msg)) {
+        hr_link_slot_cancel(&control->link, msg->u.data.slot);
+        return false;
+    }
+    hr_link_slot_sent(&control->link, msg->u.data.slot);
+    return true;
+}
+
 /* Session records go up while slots and ring have room; the rest follows on later turns. True when it stopped for
  * the sake of the turn alone. */
 static bool continue_list(struct hr_control *control)
@@ -389,6 +428,9 @@ static void handle(struct hr_control *control, const struct hr_msg *msg)
         control->list_request = msg->id;
         control->list_from = msg->u.list.from;
         control->list_left = msg->u.list.max;
+        return;
+    case HR_CMD_SESSION_AUTH:
+        do_auth(control, msg);
         return;
     case HR_CMD_SESSION_KILL:
         answer.type = HR_EV_SESSION_KILLED;
@@ -480,6 +522,7 @@ static void end_known(struct hr_control *control)
 void hr_control_relink(struct hr_control *control, uint32_t session)
 {
     end_known(control);
+    hr_proxy_auth_restart(control->cfg.proxy);
     control->listing = false;
     control->linked = hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id, session,
                                           control->cfg.doorbell_fd, control->cfg.stats) == 0;

@@ -76,5 +76,10 @@ void hr_control_event(struct hr_control *control, struct hr_leg *leg, uint32_t e
 /* Rings the control plane's doorbell if something was sent. */
 void hr_control_flush(struct hr_control *control);
 
+/* A slot for bytes that go up, NULL: none is free, or nobody is there; and the message that goes with it, its slot in
+ * u.data. False: no room in the ring, the slot has been given back. */
+uint8_t *hr_control_slot_take(struct hr_control *control, uint32_t *ret_slot);
+bool hr_control_slot_send(struct hr_control *control, struct hr_msg *msg);
+
 /* A message that may be lost: log events, hints. */
 void hr_control_report(struct hr_control *control, struct hr_msg *msg);

@@ -17,6 +17,8 @@ enum hr_inflight_kind {
     HR_INFLIGHT_BROKER,      /* the broker answers */
     HR_INFLIGHT_UNSUPPORTED, /* own: ApiVersions in a version that Headrace does not know */
     HR_INFLIGHT_REBOOTSTRAP, /* own: ApiVersions that names another cluster */
+    HR_INFLIGHT_LOGIN,       /* own: the client logs in anew, and the control plane answers (reauth.h) */
+    HR_INFLIGHT_OWN,         /* the broker answers us, who log in anew: nothing for the client */
     HR_INFLIGHT_MAX
 };
 

@@ -18,6 +18,7 @@
 struct hr_policy;          /* shared/ipc/policy.h: the worker's private copy */
 struct hr_policy_listener;
 
+struct hr_reauth;    /* reauth.h */
 struct hr_relay;     /* one session's state */
 struct hr_relay_ctx; /* one worker's pools and scratch */
 
@@ -50,16 +51,16 @@ struct hr_relay_result {
 };
 
 /* Client to broker: consumes from in (the client leg's receive queue), appends to out, at most room bytes
- * (more only to finish a small edit). */
-void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
-                       const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
-                       uint32_t room, struct hr_relay_result *ret);
+ * (more only to finish a small edit). reauth: logins in mid-session, NULL where nobody logs in. */
+void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct hr_reauth *reauth,
+                       const struct hr_policy *policy, const struct hr_policy_listener *listener,
+                       struct hr_pieceq *in, struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret);
 
 /* Broker to client: consumes from in (the broker leg's receive queue), appends to out. Call it with an empty
  * in too: own replies may be due. */
-void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
-                        const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
-                        uint32_t room, struct hr_relay_result *ret);
+void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct hr_reauth *reauth,
+                        const struct hr_policy *policy, const struct hr_policy_listener *listener,
+                        struct hr_pieceq *in, struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret);
 
 /* For drain and for the end of a leg. */
 struct hr_relay_state {

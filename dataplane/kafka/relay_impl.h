@@ -5,6 +5,7 @@
 #include "dataplane/kafka/framewalk.h"
 #include "dataplane/kafka/inflight.h"
 #include "dataplane/kafka/plan.h"
+#include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
 #include "shared/ipc/policy.h"
 
@@ -100,6 +101,7 @@ struct hr_relay_call {
     struct hr_pieceq *in, *out;
     uint32_t room; /* what is left of it */
     struct hr_relay_result *ret;
+    struct hr_reauth *reauth;   /* NULL: nobody has logged in */
     uint32_t *passed;           /* the relay's, of this direction */
     struct hr_frame_cursor at;  /* the input's first byte that has not passed */
     uint32_t avail;             /* bytes from there on */
@@ -220,3 +222,13 @@ static inline void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay
 /* Frames of Headrace's own; each returns its length. buf has HR_OWN_REPLY_MAX bytes. */
 #define HR_OWN_REPLY_MAX 64
 uint32_t hr_own_reply(const struct hr_inflight *record, uint8_t *buf);
+
+/* reauth.c. May the next request be looked at? False: the call is over. */
+bool hr_reauth_before_request(struct hr_relay_call *c);
+/* May a request of this API go on? False: the call is over. */
+bool hr_reauth_may_pass(struct hr_relay_call *c, int16_t api_key);
+/* Is it a frame that goes up? hr_reauth_take_frame() then, which ends the call. */
+bool hr_reauth_takes(const struct hr_reauth *reauth, int16_t api_key);
+bool hr_reauth_take_frame(struct hr_relay_call *c, uint32_t total, int32_t correlation_id);
+/* The turn of a record of LOGIN or OWN. */
+bool hr_reauth_turn(struct hr_relay_call *c, const struct hr_inflight *record);

@@ -217,6 +217,8 @@ static bool start(struct hr_relay_call *c)
     const struct hr_kwalk *w = &c->ctx->scratch_walk;
     struct head h;
 
+    if (c->reauth && !hr_reauth_before_request(c))
+        return false;
     if (c->avail == 0)
         return false;
     if (c->avail < c->relay->rq_left) {
@@ -230,6 +232,14 @@ static bool start(struct hr_relay_call *c)
     if (!read_head(c, &h))
         return false;
     read_client_id(c);
+    if (c->reauth) {
+        if (!hr_reauth_may_pass(c, h.api_key))
+            return false;
+        if (hr_reauth_takes(c->reauth, h.api_key)) {
+            note_last(c->relay, &h);
+            return hr_reauth_take_frame(c, h.total, h.correlation_id);
+        }
+    }
     /* Produce is walked to its acks: 0 means that there will be no response. */
     if (h.plan->request_kind == HR_REQUEST_ACKS)
         return forward(c, &h, w->value != 0);
@@ -275,11 +285,11 @@ static bool step(struct hr_relay_call *c)
     return false;
 }
 
-void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
-                       const struct hr_policy_listener *listener, struct hr_pieceq *in, struct hr_pieceq *out,
-                       uint32_t room, struct hr_relay_result *ret)
+void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct hr_reauth *reauth,
+                       const struct hr_policy *policy, const struct hr_policy_listener *listener,
+                       struct hr_pieceq *in, struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret)
 {
-    struct hr_relay_call c = {ctx, relay, policy, listener, in, out, room, ret, &relay->rq_passed};
+    struct hr_relay_call c = {ctx, relay, policy, listener, in, out, room, ret, reauth, &relay->rq_passed};
 
     hr_relay_begin(&c);
     while (step(&c))

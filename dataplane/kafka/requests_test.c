@@ -179,7 +179,7 @@ static void no_memory_to_move(void **state)
     rf_feed(&f, &f.client_in, b.p, b.len - 100, 1448);
     take_all_chunks(chunks, &n);
     for (int i = 0; i < 3; i++) {
-        hr_relay_requests(f.ctx, f.relay, f.policy, f.listener, &f.client_in, &f.broker_out, f.room, &f.request);
+        hr_relay_requests(f.ctx, f.relay, NULL, f.policy, f.listener, &f.client_in, &f.broker_out, f.room, &f.request);
         assert_true(f.request.blocked && f.request.again);
         assert_int_equal(f.request.taken, 0);
         assert_int_equal(f.client_in.bytes, b.len - 100);

@@ -77,7 +77,7 @@ static bool start(struct hr_relay_call *c)
     uint8_t buf[HEADER_FIXED];
 
     if (head && head->kind != HR_INFLIGHT_BROKER)
-        return own_reply(c, head);
+        return head->kind < HR_INFLIGHT_LOGIN ? own_reply(c, head) : hr_reauth_turn(c, head);
     if (c->avail == 0)
         return false;
     if (!head)
@@ -325,11 +325,11 @@ static bool step(struct hr_relay_call *c)
     return false;
 }
 
-void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_policy *policy,
-                        const struct hr_policy_listener *listener, struct hr_pieceq *in,
-                        struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret)
+void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct hr_reauth *reauth,
+                        const struct hr_policy *policy, const struct hr_policy_listener *listener,
+                        struct hr_pieceq *in, struct hr_pieceq *out, uint32_t room, struct hr_relay_result *ret)
 {
-    struct hr_relay_call c = {ctx, relay, policy, listener, in, out, room, ret, &relay->rs_passed};
+    struct hr_relay_call c = {ctx, relay, policy, listener, in, out, room, ret, reauth, &relay->rs_passed};
 
     hr_relay_begin(&c);
     while (step(&c))

@@ -327,7 +327,7 @@ static void forty_megabytes(void **state)
     rf_responses(&f);
     for (uint32_t sent = 0; sent < records; sent += 1u << 20) {
         rf_feed_zeros(&f, &f.broker_in, 1u << 20);
-        hr_relay_responses(f.ctx, f.relay, f.policy, f.listener, &f.broker_in, &f.client_out, f.room,
+        hr_relay_responses(f.ctx, f.relay, NULL, f.policy, f.listener, &f.broker_in, &f.client_out, f.room,
                            &f.response);
         assert_int_equal(f.response.verdict, HR_DROP_MAX);
         assert_int_equal(f.response.taken, 1u << 20);

@@ -6,11 +6,13 @@
  *   ports.c    source ports
  *   relay.c    moving bytes, ends of legs
  *   tls.c      legs that speak TLS: around the relay, and their last word
+ *   auth.c     logins in mid-session
  *   join.c     sessions made of connections that the control plane had
  *   logins.c   who their clients are, where somebody has asked
  *   sweep.c    timeouts and drain */
 #pragma once
 
+#include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/proxy/session.h"
@@ -31,6 +33,19 @@
 /* Opens towards brokers are limited in all and by client address, hashed; so much time's worth may come at once. */
 #define HR_RATE_CLIENTS 256
 #define HR_RATE_BURST_NS 100000000u
+
+/* What is kept of a session with a login (logins.c). */
+struct hr_login_place {
+    struct hr_session_login login;
+    struct hr_reauth reauth;
+    union {
+        uint32_t session;   /* its index */
+        uint32_t next_free; /* not used: 0: the last */
+    };
+    uint32_t client_told, broker_told; /* bytes of a frame that have gone up */
+    bool used;
+    bool client_begun, broker_begun;   /* the control plane knows of the login */
+};
 
 struct hr_suspect {
     int32_t node_id;
@@ -133,9 +148,11 @@ void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg);
 void hr_leg_goodbye(struct hr_proxy *proxy, const struct hr_leg *leg);
 /* logins.c: the table; a place in it, 0 when none is free; giving one back (0: nothing). */
 HR_MUST_CHECK int hr_logins_create(struct hr_proxy *proxy);
-uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session_login *login);
+uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session *s, const struct hr_session_login *login);
 void hr_logins_give_back(struct hr_proxy *proxy, uint32_t place);
 /* NULL: nobody has logged in. */
+/* place: not 0. */
+struct hr_login_place *hr_logins_place(const struct hr_proxy *proxy, uint32_t place);
 struct hr_session_login *hr_logins_at(const struct hr_proxy *proxy, uint32_t place);
 
 /* enum hr_tls_version and enum hr_tls_suite, both 0 for plain text. */
@@ -143,6 +160,12 @@ void hr_leg_get_protocol(const struct hr_proxy *proxy, const struct hr_leg *leg,
                          uint8_t *ret_suite);
 /* Gives its record layer back. */
 void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
+
+/* auth.c, of sessions with a login. Before the relay is called: what time it is. After it: what is due to go up. */
+void hr_session_auth_clock(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us);
+void hr_session_auth_up(struct hr_proxy *proxy, struct hr_session *s);
+/* Wipes what is left; before the legs end. */
+void hr_session_auth_end(struct hr_proxy *proxy, struct hr_session *s);
 
 /* Bytes that a leg has received and that have not been relayed. */
 static inline uint32_t hr_leg_unread(const struct hr_proxy *proxy, const struct hr_leg *leg)

@@ -74,7 +74,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     int err = open_tls(proxy, &s->client, client);
     if (err == 0 && broker->conn)
         err = open_tls(proxy, &s->broker, broker);
-    if (err == 0 && login && (s->login = hr_logins_take(proxy, login)) == 0)
+    if (err == 0 && login && (s->login = hr_logins_take(proxy, s, login)) == 0)
         err = HR_E_FULL;
     if (err == 0 && s->mode == HR_LISTENER_KAFKA)
         err = hr_relay_open(proxy->cfg.relays, node_id, &s->relay);

@@ -5,13 +5,6 @@
 
 #include "dataplane/proxy/impl.h"
 
-struct hr_login_place {
-    union {
-        struct hr_session_login login;
-        uint32_t next_free; /* 0: the last */
-    };
-};
-
 int hr_logins_create(struct hr_proxy *proxy)
 {
     uint32_t n = proxy->cfg.max_logins;
@@ -28,14 +21,15 @@ int hr_logins_create(struct hr_proxy *proxy)
     return 0;
 }
 
-uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session_login *login)
+uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session *s, const struct hr_session_login *login)
 {
     uint32_t place = proxy->free_login;
 
     if (place == 0)
         return 0;
     proxy->free_login = proxy->logins[place].next_free;
-    proxy->logins[place].login = *login;
+    proxy->logins[place] = (struct hr_login_place){.login = *login, .session = s->index, .used = true};
+    hr_reauth_init(&proxy->logins[place].reauth, login->terminates);
     return place;
 }
 
@@ -46,6 +40,11 @@ void hr_logins_give_back(struct hr_proxy *proxy, uint32_t place)
     memset(&proxy->logins[place], 0, sizeof(proxy->logins[place]));
     proxy->logins[place].next_free = proxy->free_login;
     proxy->free_login = place;
+}
+
+struct hr_login_place *hr_logins_place(const struct hr_proxy *proxy, uint32_t place)
+{
+    return &proxy->logins[place];
 }
 
 struct hr_session_login *hr_logins_at(const struct hr_proxy *proxy, uint32_t place)

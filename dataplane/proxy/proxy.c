@@ -216,6 +216,8 @@ void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop r
         hr_proxy_log(proxy, HR_LOGEV_SESSION_CLOSED, s, reason, 0, 0);
     }
     leave_run_list(proxy, s);
+    if (s->login)
+        hr_session_auth_end(proxy, s);
     end_leg(proxy, &s->client, client_end);
     end_leg(proxy, &s->broker, broker_end);
     if (s->relay)
@@ -327,7 +329,7 @@ int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id, struct h
     struct hr_session *s = hr_session_find(proxy, session_id);
     if (!s || !s->client.conn)
         return HR_E_NOT_FOUND;
-    if (s->client.tls || s->client_fin || s->client_shut || !hr_session_at_boundary(s))
+    if (s->client.tls || s->login || s->client_fin || s->client_shut || !hr_session_at_boundary(s))
         return HR_E_BUSY;
     struct hr_tcp_conn *conn = s->client.conn;
     s->client.conn = NULL;

@@ -53,6 +53,10 @@ struct hr_proxy_config {
      * no room, it is the caller's again. */
     struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
                               uint32_t timeout_ms);
+    /* A slot for bytes that go up with a message, NULL: none is free; and that message, which has the slot in u.data.
+     * False: no room, the slot has been given back. */
+    uint8_t *(*slot_take)(void *owner, uint32_t *ret_slot);
+    bool (*slot_send)(void *owner, struct hr_msg *msg);
     /* An event for the log; msg->u.log is filled, the rest is the callee's. */
     void (*log)(void *owner, struct hr_msg *msg);
 };
@@ -118,6 +122,11 @@ struct hr_session_login;
 HR_MUST_CHECK int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener, int32_t node_id,
                                 const struct hr_join_leg *client, const struct hr_join_leg *broker,
                                 const struct hr_session_login *login, uint64_t now_us, uint64_t *ret_session_id);
+
+/* A command SESSION_AUTH with its bytes, which are borrowed. INVALID: it makes no sense. */
+HR_MUST_CHECK int hr_proxy_auth(struct hr_proxy *proxy, const struct hr_msg *msg, const uint8_t *data, uint64_t now_us);
+/* Another control plane will be there: what the last one had begun is over, what is due is said again. */
+void hr_proxy_auth_restart(struct hr_proxy *proxy);
 
 /* Takes the client leg out of a session and closes the rest of it. NOT_FOUND, or BUSY when a request is
  * partly forwarded or unanswered. The connection's user pointer is NULL afterwards. */

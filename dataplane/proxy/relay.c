@@ -71,14 +71,17 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
 {
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
     struct hr_relay_result result = {.verdict = HR_DROP_MAX};
+    struct hr_reauth *reauth = s->login ? &hr_logins_place(proxy, s->login)->reauth : NULL;
 
     /* Where the leg to write to has failed, the session ends by that: the event is on its way. */
     struct hr_pieceq *out = d->discard ? NULL : hr_leg_out(proxy, d->to), *waste = out ? NULL : &proxy->waste;
     uint32_t before = out ? out->bytes : 0;
     if (d->up)
-        hr_relay_requests(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out ? out : waste, room, &result);
+        hr_relay_requests(proxy->cfg.relays, s->relay, reauth, proxy->policy, listener, in, out ? out : waste, room,
+                          &result);
     else
-        hr_relay_responses(proxy->cfg.relays, s->relay, proxy->policy, listener, in, out ? out : waste, room, &result);
+        hr_relay_responses(proxy->cfg.relays, s->relay, reauth, proxy->policy, listener, in, out ? out : waste, room,
+                           &result);
     ret->taken += result.taken;
     ret->made += (out ? out : waste)->bytes - before;
     ret->want = result.want;
@@ -338,6 +341,8 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
         return;
     }
     note_buffers(proxy, s);
+    if (s->login)
+        hr_session_auth_clock(proxy, s, now_us);
     bool hold_up = false;
     for (unsigned round = 0;; round++, dirs = BOTH) {
         /* A draining session finishes the frame under way and starts no other. */
@@ -357,6 +362,8 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
             hr_session_end(proxy, s, down.verdict, response_end(s), HR_END_RST);
             return;
         }
+        if (s->login && s->relay)
+            hr_session_auth_up(proxy, s);
         /* Responses free in-flight records, which lets requests go on. */
         if (!(up.blocked && down.made) && !up.own_reply)
             break;

@@ -200,6 +200,16 @@ static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t list
     return hr_control_accepted(w->control, conn, listener, source, timeout_ms, w->now_us);
 }
 
+static uint8_t *slot_take(void *arg, uint32_t *ret_slot)
+{
+    return hr_control_slot_take(((struct hr_worker *)arg)->control, ret_slot);
+}
+
+static bool slot_send(void *arg, struct hr_msg *msg)
+{
+    return hr_control_slot_send(((struct hr_worker *)arg)->control, msg);
+}
+
 /* ---- creation --------------------------------------------------------------------------------------- */
 
 /* Receive buffers: what the configuration says, or 60 % of the memory shared by the workers. */
@@ -377,6 +387,8 @@ static int build_proxy(struct hr_worker *w)
         .hint = hint,
         .log = log_event,
         .hand_up = hand_up,
+        .slot_take = slot_take,
+        .slot_send = slot_send,
     };
     memcpy(cfg.port_key, w->group->isn_key, sizeof(cfg.port_key));
     hr_steer_ports(&w->group->steer, w->id, &cfg.source_port_min, &cfg.source_port_max);

@@ -75,6 +75,9 @@
     X(kafka_request_bytes, "bytes of Kafka request frames received from clients")                            \
     X(kafka_response_bytes, "bytes of Kafka response frames received from brokers")                          \
     X(kafka_own_replies, "Kafka responses made by Headrace itself")                                          \
+    X(kafka_own_requests, "Kafka requests made by Headrace itself, in sessions of clients: logins")          \
+    X(auth_clients, "logins of clients in mid-session that succeeded (KIP-368)")                             \
+    X(auth_brokers, "logins to brokers in mid-session that succeeded (KIP-368)")                             \
     X(kafka_edits_held, "frames held and rewritten in length")                                               \
     X(kafka_edits_tail, "response tails rewritten at their old length")                                      \
     X(kafka_tails_hidden, "response tails whose endpoints were hidden because they did not fit")             \
@@ -198,6 +201,10 @@
     X(kafka_hold_max, "session closed: a frame that must be rewritten exceeds hold_max", "raise limits.hold_max_bytes") \
     X(kafka_partial_frame, "session closed: a leg ended in the middle of a frame", "broker or client crash") \
     X(kafka_request_stall, "session closed: a request frame did not complete in time", "byte-drip client; listener request_timeout_ms") \
+    X(auth_expired, "session closed: the client's login has expired, and it sent something else than a new one", "client without re-authentication (KIP-368), or a lifetime that is too short for it") \
+    X(auth_sequence, "session closed: another request in the middle of the client's login", "client bug")     \
+    X(auth_failed, "session closed: a login in mid-session failed", "see the control plane's log for who and why") \
+    X(auth_interrupted, "session closed: a login in mid-session was under way when the control plane went away", "see the control plane's log") \
     X(tls_record_overflow, "session closed: TLS record longer than the protocol or the negotiated limit allows", "broken or hostile peer") \
     X(tls_bad_record_mac, "session closed: TLS record that was not sealed with its key: altered, repeated, lost or forged", "look at the path; hostile peer") \
     X(tls_unexpected, "session closed: TLS record or message that has no place after the handshake", "peer that wants post-handshake authentication or ignores the protocol") \

@@ -45,6 +45,8 @@
                      "hr_session_start; what the client has sent behind its login and the control plane has decrypted, in " \
                      "u.start.unread. Answered SESSION_STARTED or CONN_FAILED")                              \
     X(SESSION_KILL, "end session `id`; answered SESSION_KILLED")                                             \
+    X(SESSION_AUTH, "for a login in mid-session of leg u.auth.leg of session `id`: u.auth.len bytes of the answer to the " \
+                    "client's frame, or of the next frame to the broker, are in command slot u.auth.slot; wiped")               \
     X(PING, "answered PONG with the same `id`")
 
 /* Events, worker -> control plane. X(name, meaning) */
@@ -60,6 +62,10 @@
     X(SESSION_LIST_END, "no more for request `id`; u.list.from is where to continue, 0 = complete")          \
     X(SESSION_STARTED, "connection `id`, and the broker's with it, have become a session")                   \
     X(SESSION_KILLED, "session `id` ended, u.failed.failure 0, or was not found, 1")                         \
+    X(SESSION_AUTH_BEGIN, "leg u.auth.leg of session `id` has to log in again: the client has begun to, or the "  \
+                          "broker wants it; event slot u.auth.slot holds struct hr_session_auth_begin")      \
+    X(SESSION_AUTH, "u.auth.len bytes of the client's SASL frame, or of the broker's answer to ours, are in "  \
+                    "event slot u.auth.slot; u.auth.more: they go on")                                      \
     X(HINT, "metadata looks stale: a broker answered NOT_LEADER, or a node id is unknown")                   \
     X(LOG, "a worker's log event: u.log")                                                                    \
     X(PONG, "answer to PING `id`")
@@ -75,6 +81,29 @@ enum hr_msg_type {
     HR_EVENTS(X)
 #undef X
     HR_EV_MAX
+};
+
+/* X(name): the legs of a session, in messages about logins in mid-session */
+#define HR_AUTH_LEGS(X) X(CLIENT) X(BROKER)
+
+enum hr_auth_leg {
+#define X(name) HR_AUTH_LEG_##name,
+    HR_AUTH_LEGS(X)
+#undef X
+    HR_AUTH_LEG_MAX
+};
+
+/* What a command of type SESSION_AUTH means for the login. X(name, meaning) */
+#define HR_AUTH_OVERS(X)                                                                                     \
+    X(NEXT, "it goes on: with the client's next frame, with the broker's answer to this one")                \
+    X(DONE, "it has succeeded; for the client with this answer, for the broker without a frame")             \
+    X(FAILED, "the session ends, for the client behind this answer if there is one")
+
+enum hr_auth_over {
+#define X(name, meaning) HR_AUTH_##name,
+    HR_AUTH_OVERS(X)
+#undef X
+    HR_AUTH_OVER_MAX
 };
 
 /* What workers log; formatted by the control plane. X(name, level, format) with arguments as %u/%s
@@ -133,6 +162,14 @@ struct hr_msg {
             uint32_t len; /* <= HR_SLOT_SIZE */
         } data;
         struct {
+            uint32_t slot, len; /* as in data */
+            uint8_t leg;        /* enum hr_auth_leg */
+            uint8_t more;       /* 0 or 1: the frame goes on in the next message */
+            uint8_t over;       /* commands: enum hr_auth_over */
+            uint8_t reserved[5];
+            uint64_t due_us, expires_us; /* of a login that is DONE, as in struct hr_session_login */
+        } auth;
+        struct {
             uint32_t from;
             uint32_t max;
         } list;
@@ -179,6 +216,15 @@ struct hr_session_info {
     char client_id[48];
     char vpc_endpoint[HR_VPC_ENDPOINT_MAX]; /* AWS PrivateLink's, through which the client came; "": none */
     struct hr_session_login login;
+};
+
+/* What the slot of a SESSION_AUTH_BEGIN event holds. */
+struct hr_session_auth_begin {
+    struct hr_session_login login;
+    struct hr_addr client;
+    int32_t node_id;
+    uint16_t client_port;
+    uint16_t listener; /* index in the policy */
 };
 
 /* Whether the reader of a ring sleeps, so that its writer must ring; on cache lines of their own. Set by the

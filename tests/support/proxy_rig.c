@@ -268,6 +268,16 @@ static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t li
     return rig->control ? hr_control_accepted(rig->control, conn, listener, source, timeout_ms, rig->now_us) : NULL;
 }
 
+static uint8_t *slot_take(void *owner, uint32_t *ret_slot)
+{
+    return rig->control ? hr_control_slot_take(rig->control, ret_slot) : NULL;
+}
+
+static bool slot_send(void *owner, struct hr_msg *msg)
+{
+    return hr_control_slot_send(rig->control, msg);
+}
+
 /* As a worker does it. */
 static void proxy_events(struct pr *r)
 {
@@ -418,7 +428,9 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .source_addrs = source_addrs,
                                         .hint = hint,
                                         .log = log_event,
-                                        .hand_up = hand_up};
+                                        .hand_up = hand_up,
+                                        .slot_take = slot_take,
+                                        .slot_send = slot_send};
     if (hr_proxy_create(&cfg, r->now_us, &r->proxy) != 0)
         die("no proxy");
     hr_proxy_set_policy(r->proxy, r->policy);

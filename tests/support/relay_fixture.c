@@ -212,14 +212,14 @@ static void drain(struct rf *f, struct hr_pieceq *q, struct rf_bytes *to)
 
 void rf_requests(struct rf *f)
 {
-    hr_relay_requests(f->ctx, f->relay, f->policy, f->listener, &f->client_in, &f->broker_out, f->room,
+    hr_relay_requests(f->ctx, f->relay, NULL, f->policy, f->listener, &f->client_in, &f->broker_out, f->room,
                       &f->request);
     drain(f, &f->broker_out, &f->to_broker);
 }
 
 void rf_responses(struct rf *f)
 {
-    hr_relay_responses(f->ctx, f->relay, f->policy, f->listener, &f->broker_in, &f->client_out, f->room,
+    hr_relay_responses(f->ctx, f->relay, NULL, f->policy, f->listener, &f->broker_in, &f->client_out, f->room,
                        &f->response);
     f->leader_hint |= f->response.leader_hint;
     if (f->broker_in.bytes > f->most_held)
