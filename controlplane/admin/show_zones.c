@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controlplane/admin/commands.h"
+#include "controlplane/admin/zones_json.h"
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
@@ -123,7 +124,7 @@ void hr_command_zones(struct hr_daemon *d, struct hr_admin_request *request, con
 {
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
     const char *ip = json_string_value(json_object_get(args, "explain"));
-    json_t *zones = json_array();
+    json_t *zones = json_array(), *result;
 
     if (!policy) {
         json_decref(zones);
@@ -137,6 +138,8 @@ void hr_command_zones(struct hr_daemon *d, struct hr_admin_request *request, con
     }
     for (uint8_t i = 1; i < policy->zones.n; i++)
         json_array_append_new(zones, zone_name(&policy->zones, i));
-    hr_admin_reply(request, json_pack("{s:o, s:o, s:o, s:i}", "own", own_json(d, &policy->zones), "zones", zones,
-                                      "brokers", brokers_at(d, policy, NULL), "networks", policy->zones.n_nets));
+    result = json_pack("{s:o, s:o, s:o, s:i}", "own", own_json(d, &policy->zones), "zones", zones, "brokers",
+                       brokers_at(d, policy, NULL), "networks", policy->zones.n_nets);
+    hr_zones_add_bytes(d, &policy->zones, result);
+    hr_admin_reply(request, result);
 }

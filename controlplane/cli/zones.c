@@ -1,4 +1,4 @@
-/* Zones: who is where, and why. */
+/* Zones: who is where and why, the bytes between them, and what they cost. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -60,6 +60,88 @@ out:
     return CLI_OK;
 }
 
+static const char *dollars(char buf[CLI_NUM_MAX], double d)
+{
+    snprintf(buf, CLI_NUM_MAX, d != 0 && d < 0.01 ? "$%.6f" : "$%.2f", d);
+    return buf;
+}
+
+static void print_matrix(const struct cli *cli, const json_t *matrix)
+{
+    struct cli_table table = {0};
+    json_t *item;
+    size_t i;
+
+    cli_table_columns(&table, "CLIENT IN", "BROKER IN", "CLASS", "UP>", "DOWN>", "UP/S>", "DOWN/S>", NULL);
+    json_array_foreach(matrix, i, item)
+    {
+        char up[CLI_NUM_MAX], down[CLI_NUM_MAX], up_s[CLI_NUM_MAX], down_s[CLI_NUM_MAX];
+
+        cli_table_row(&table, or_unknown(item, "client"), or_unknown(item, "broker"), cli_text(item, "class"),
+                      cli_bytes(up, cli_real(item, "up")), cli_bytes(down, cli_real(item, "down")),
+                      cli_bytes(up_s, cli_real(item, "up_per_s")), cli_bytes(down_s, cli_real(item, "down_per_s")),
+                      NULL);
+    }
+    cli_table_print(&table, cli->out);
+}
+
+static void print_links(const struct cli *cli, const json_t *links)
+{
+    struct cli_table table = {0};
+    json_t *item;
+    size_t i;
+
+    fputs("\nconnections, as IP packets: headers, acknowledgements and what was sent again are in it\n", cli->out);
+    cli_table_columns(&table, "WITH", "IN", "RECEIVED>", "PACKETS>", "SENT>", "PACKETS>", "AGAIN>", NULL);
+    json_array_foreach(links, i, item)
+    {
+        char t[5][CLI_NUM_MAX];
+
+        cli_table_row(&table, cli_text(item, "peer"), or_unknown(item, "zone"),
+                      cli_bytes(t[0], cli_real(item, "rx_bytes")), cli_count(t[1], cli_real(item, "rx_packets")),
+                      cli_bytes(t[2], cli_real(item, "tx_bytes")), cli_count(t[3], cli_real(item, "tx_packets")),
+                      cli_bytes(t[4], cli_real(item, "again_bytes")), NULL);
+    }
+    cli_table_print(&table, cli->out);
+}
+
+static void print_cost(const struct cli *cli, const json_t *since, const json_t *now)
+{
+    char a[CLI_NUM_MAX], b[CLI_NUM_MAX], c[CLI_NUM_MAX], d[CLI_NUM_MAX];
+
+    fprintf(cli->out, "\nsince the dataplane started: %s (%s of it for headers and the like); direct it would be %s\n",
+            dollars(a, cli_real(since, "dollars")), dollars(b, cli_real(since, "overhead_dollars")),
+            dollars(c, cli_real(since, "direct_dollars")));
+    fprintf(cli->out, "%s of frames, %s left a zone on their way, %s had an end in no known zone\n",
+            cli_bytes(a, cli_real(since, "bytes")), cli_bytes(b, cli_real(since, "crossing_bytes")),
+            cli_bytes(c, cli_real(since, "unknown_bytes")));
+    if (cli_real(now, "seconds") > 0)
+        fprintf(cli->out, "at the rate of the last %.0f s: %s an hour, %s a month; direct %s an hour, %s a month\n",
+                cli_real(now, "seconds"), dollars(a, cli_real(now, "per_hour")), dollars(b, cli_real(now, "per_month")),
+                dollars(c, cli_real(now, "direct_per_hour")), dollars(d, cli_real(now, "direct_per_month")));
+}
+
+static void print_worst(const struct cli *cli, const json_t *list, const char *what, const char *up, const char *down)
+{
+    struct cli_table table = {0};
+    json_t *item;
+    size_t i;
+
+    if (json_array_size(list) == 0)
+        return;
+    fputc('\n', cli->out);
+    cli_table_columns(&table, what, "DOLLARS>", "BETWEEN ZONES>", up, down, NULL);
+    json_array_foreach(list, i, item)
+    {
+        char t[4][CLI_NUM_MAX];
+
+        cli_table_row(&table, *cli_text(item, "name") ? cli_text(item, "name") : "(none)",
+                      dollars(t[0], cli_real(item, "dollars")), cli_bytes(t[1], cli_real(item, "crossing")),
+                      cli_bytes(t[2], cli_real(item, "up")), cli_bytes(t[3], cli_real(item, "down")), NULL);
+    }
+    cli_table_print(&table, cli->out);
+}
+
 int cli_zones(const struct cli *cli)
 {
     json_t *result;
@@ -83,6 +165,15 @@ int cli_zones(const struct cli *cli)
             or_unknown(own, "zone"), cli_text(own, "by"), *cli_text(own, "error") ? ": " : "", cli_text(own, "error"),
             cli_int(result, "networks"));
     print_brokers(cli, json_object_get(result, "brokers"));
+    if (json_object_get(result, "matrix")) {
+        fputc('\n', cli->out);
+        print_matrix(cli, json_object_get(result, "matrix"));
+        print_links(cli, json_object_get(result, "links"));
+        print_cost(cli, json_object_get(result, "since_start"), json_object_get(result, "now"));
+        print_worst(cli, json_object_get(result, "topics"), "TOPIC (ABOUT)", "PRODUCED>", "FETCHED>");
+        print_worst(cli, json_object_get(result, "clients"), "CLIENT ID (ABOUT)", "UP>", "DOWN>");
+        print_worst(cli, json_object_get(result, "principals"), "PRINCIPAL (ABOUT)", "UP>", "DOWN>");
+    }
 out:
     json_decref(result);
     return CLI_OK;

@@ -28,6 +28,7 @@
 #include "controlplane/sessions/sessions.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
+#include "controlplane/zones/totals.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
@@ -79,6 +80,7 @@ static void on_attached(void *owner)
     hr_publisher_attached(d->publisher, hr_daemon_adopted(d), read_adopted(d, adopted) ? adopted : NULL);
     free(adopted);
     hr_metadata_start(d->metadata);
+    hr_zone_totals_keeper_restart(d->zone_totals);
     hr_daemon_take_events(d);
 }
 
@@ -172,6 +174,15 @@ const char *hr_daemon_zone(const struct hr_daemon *d)
     const char *own = d->config->zones.own;
 
     return strcmp(own, HR_CONFIG_ZONE_INSTANCE) == 0 ? hr_instance_zone_get(d->instance_zone) : own;
+}
+
+static bool read_zone_totals(void *owner, struct hr_zone_totals *ret_totals)
+{
+    struct hr_daemon *d = owner;
+
+    for (uint32_t w = 0; d->attached_us && w < hr_daemon_workers(d); w++)
+        hr_zone_totals_add(ret_totals, hr_region_zone_stats(hr_attach_client_region(d->attach), w));
+    return d->attached_us != 0;
 }
 
 static void on_instance_zone(void *owner)
@@ -440,6 +451,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_dns_create(d->loop, d->resolver, on_dns_changed, d, &d->dns)) ||
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
         (err = hr_http_create(d->loop, &d->http)) ||
+        (err = hr_zone_totals_keeper_create(d->loop, read_zone_totals, d, &d->zone_totals)) ||
         (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
         (err = hr_realms_create(d->loop, d->http, &d->realms)) ||
         (err = hr_handshakes_create(d->loop, d->conns, d->tls, d->realms, &handshake_ops, d, &d->handshakes)) ||
@@ -480,6 +492,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_realms_destroy(d->realms);
     hr_identity_destroy(d->identity);
     hr_instance_zone_destroy(d->instance_zone);
+    hr_zone_totals_keeper_destroy(d->zone_totals);
     hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);
     hr_drain_destroy(d->drain);

@@ -36,6 +36,8 @@ struct hr_realms;
 struct hr_resolver;
 struct hr_sessions;
 struct hr_tls_store;
+struct hr_zone_totals;
+struct hr_zone_totals_keeper;
 
 struct hr_daemon {
     struct hr_loop *loop;
@@ -60,6 +62,7 @@ struct hr_daemon {
     struct hr_identity *identity;                    /* to the brokers; NULL: no login */
     struct hr_config_broker_auth identity_as;        /* what it was made of */
     struct hr_instance_zone *instance_zone;          /* asked where zones.own says so */
+    struct hr_zone_totals_keeper *zone_totals;
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;

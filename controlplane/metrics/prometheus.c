@@ -11,6 +11,8 @@
 #include "controlplane/metrics/text.h"
 #include "controlplane/policy/publisher.h"
 #include "controlplane/tls/store.h"
+#include "controlplane/zones/cost.h"
+#include "controlplane/zones/totals.h"
 #include "shared/base/clock.h"
 #include "shared/ipc/build_id.h"
 
@@ -154,6 +156,71 @@ static void write_tls(struct hr_daemon *d, struct hr_text *t)
     }
 }
 
+static void zone_labels(struct hr_text *t, const char *metric, const struct hr_zone_map *map, const char *a_name, uint8_t a,
+                        const char *b_name, uint8_t b)
+{
+    hr_text_add(t, "headrace_%s{", metric);
+    hr_text_label(t, a_name, map->name[a]);
+    if (b_name) {
+        hr_text_add(t, ",");
+        hr_text_label(t, b_name, map->name[b]);
+    }
+}
+
+static void write_zone_bytes(struct hr_text *t, const struct hr_zone_map *map, const struct hr_zone_totals *now)
+{
+    static const char *const dirs[HR_ZONE_DIRS] = {[HR_ZONE_UP] = "up", [HR_ZONE_DOWN] = "down"};
+
+    head(t, "zone_bytes_total", "counter", "bytes of frames between clients and brokers, by their zones; \"\" is not known");
+    for (uint8_t c = 0; c < map->n; c++)
+        for (uint8_t b = 0; b < map->n; b++)
+            for (int dir = 0; dir < HR_ZONE_DIRS; dir++)
+                for (int k = 0; k < HR_ZONE_CLASS_MAX; k++) {
+                    if (now->bytes[c][b][dir][k] == 0)
+                        continue;
+                    zone_labels(t, "zone_bytes_total", map, "client", c, "broker", b);
+                    hr_text_add(t, ",direction=\"%s\",class=\"%s\"} %" PRIu64 "\n", dirs[dir],
+                                hr_zone_class_name((enum hr_zone_class)k), now->bytes[c][b][dir][k]);
+                }
+}
+
+static void write_zone_links(struct hr_text *t, const struct hr_zone_map *map, const struct hr_zone_totals *now)
+{
+    static const char *const peers[HR_ZONE_PEER_MAX] = {"control", "clients", "brokers"};
+
+    head(t, "zone_link_bytes_total", "counter", "IP packets of connections with peers in a zone, bytes with all headers");
+    for (int peer = 0; peer < HR_ZONE_PEER_MAX; peer++)
+        for (uint8_t z = 0; z < map->n; z++) {
+            uint64_t rx = hr_zone_link_rx(now, (enum hr_zone_peer)peer, z);
+            uint64_t tx = hr_zone_link_tx(now, (enum hr_zone_peer)peer, z);
+
+            if (rx + tx == 0)
+                continue;
+            zone_labels(t, "zone_link_bytes_total", map, "zone", z, NULL, 0);
+            hr_text_add(t, ",peer=\"%s\",direction=\"received\"} %" PRIu64 "\n", peers[peer], rx);
+            zone_labels(t, "zone_link_bytes_total", map, "zone", z, NULL, 0);
+            hr_text_add(t, ",peer=\"%s\",direction=\"sent\"} %" PRIu64 "\n", peers[peer], tx);
+        }
+}
+
+static void write_zones(struct hr_daemon *d, struct hr_text *t)
+{
+    static struct hr_zone_totals now, added;
+    const struct hr_policy *policy = hr_publisher_policy(d->publisher);
+    struct hr_zone_cost cost;
+    double seconds;
+
+    if (!policy || !hr_zone_totals_get(d->zone_totals, &now, &added, &seconds))
+        return;
+    write_zone_bytes(t, &policy->zones, &now);
+    write_zone_links(t, &policy->zones, &now);
+    hr_zone_cost(d->config, &policy->zones, &now, &cost);
+    one(t, "zone_dollars_total", "counter", "what traffic between zones has cost, at the configured prices",
+        cost.payload + cost.overhead);
+    one(t, "zone_direct_dollars_total", "counter", "what the same frames would have cost between clients and brokers",
+        cost.direct);
+}
+
 void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
 {
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
@@ -190,5 +257,6 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
     write_cluster(d, t);
     write_listeners(d, t);
     write_tls(d, t);
+    write_zones(d, t);
     write_workers(d, t);
 }

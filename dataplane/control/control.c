@@ -274,6 +274,7 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
         return;
     }
     hr_tcp_set_user(c->leg.conn, &c->leg);
+    hr_tcp_set_peer(c->leg.conn, HR_ZONE_PEER_CONTROL, hr_proxy_zone_of(control->cfg.proxy, &msg->u.open.addr));
 }
 
 static void do_adopt(struct hr_control *control, const struct hr_msg *msg)

@@ -140,6 +140,27 @@ static int response_walk(const struct hr_plans *plans, struct hr_plan *plan)
     return err;
 }
 
+/* Of the message that carries records. */
+static int topics_walk(struct hr_plan *plan)
+{
+    bool produce = plan->api_key == HR_KAPI_PRODUCE;
+    struct hr_kprogram_spec spec = {
+        .header = produce ? &hr_krequest_header : &hr_kresponse_header,
+        .header_version = produce ? hr_krequest_header_version(plan->api_key, plan->version)
+                                  : hr_kresponse_header_version(plan->api_key, plan->version),
+        .body = produce ? plan->request : plan->response,
+        .version = plan->version,
+        .roles = HR_KPROGRAM_ROLE(TOPIC),
+    };
+    struct hr_kprogram *own = NULL;
+
+    if (!produce && plan->api_key != HR_KAPI_FETCH)
+        return 0;
+    int err = hr_kprogram_create(&spec, &own);
+    plan->topics_walk = own;
+    return err;
+}
+
 static int plan_one(struct hr_plans *plans, int16_t key, int16_t version)
 {
     struct hr_plan *plan = &plans->plan[plans->n];
@@ -160,7 +181,9 @@ static int plan_one(struct hr_plans *plans, int16_t key, int16_t version)
         plan->request_kind = HR_REQUEST_STREAM;
     plan_response(plan, version);
     int err = request_walk(plans, plan);
-    return err != 0 ? err : response_walk(plans, plan);
+    if (err == 0)
+        err = response_walk(plans, plan);
+    return err != 0 ? err : topics_walk(plan);
 }
 
 static uint32_t versions_of_all(void)
@@ -221,6 +244,7 @@ void hr_plans_destroy(struct hr_plans *plans)
     for (uint16_t i = 1; i < plans->n; i++) {
         destroy_own(plans->plan[i].request_walk, plans->request_header);
         destroy_own(plans->plan[i].response_walk, plans->response_header);
+        destroy_own(plans->plan[i].topics_walk, plans->response_header);
     }
     for (int v = 0; v < HEADER_VERSIONS; v++) {
         hr_kprogram_destroy(plans->request_header[v]);

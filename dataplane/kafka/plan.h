@@ -11,6 +11,7 @@
 
 /* API keys that need a word of their own. */
 #define HR_KAPI_PRODUCE 0
+#define HR_KAPI_FETCH 1
 #define HR_KAPI_FIND_COORDINATOR 10
 #define HR_KAPI_SASL_HANDSHAKE 17
 #define HR_KAPI_API_VERSIONS 18
@@ -46,6 +47,7 @@ struct hr_plan {
     /* From a frame's first byte: what has to be read of a request before it may go (ACKS is told of Produce), and
      * of a response; WATCH, PREFIX and TAIL are told what they are about, of others the header alone is walked. */
     const struct hr_kprogram *request_walk, *response_walk;
+    const struct hr_kprogram *topics_walk; /* Produce requests, Fetch responses: tells topics; else NULL */
 };
 
 struct hr_plans;

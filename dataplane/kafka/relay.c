@@ -28,6 +28,10 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
         return HR_E_NOMEM;
     ctx->bufs = cfg->bufs;
     ctx->stats = cfg->stats;
+    ctx->zones = cfg->zones;
+    ctx->topics[HR_ZONE_DOWN].dir = HR_ZONE_DOWN;
+    ctx->client_zone = UINT8_MAX; /* none as yet */
+    hr_relay_between(ctx, HR_ZONE_NONE, HR_ZONE_NONE);
     ctx->hold_max = cfg->hold_max;
     /* Longer names make frames longer; twice and some is ample for names of up to 253 bytes. */
     ctx->out_cap = 2 * cfg->hold_max + 64 * 1024;
@@ -95,8 +99,26 @@ int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **r
     return 0;
 }
 
+void hr_relay_between(struct hr_relay_ctx *ctx, uint8_t client, uint8_t broker)
+{
+    if (ctx->client_zone == client && ctx->broker_zone == broker)
+        return;
+    ctx->client_zone = client;
+    ctx->broker_zone = broker;
+    ctx->cells[HR_ZONE_UP] = ctx->zones->bytes[client][broker][HR_ZONE_UP];
+    ctx->cells[HR_ZONE_DOWN] = ctx->zones->bytes[client][broker][HR_ZONE_DOWN];
+}
+
+const char *hr_relay_client_id(const struct hr_relay *relay)
+{
+    return relay->client_id;
+}
+
 void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
 {
+    for (int dir = 0; dir < HR_ZONE_DIRS; dir++)
+        if (ctx->topics[dir].of == relay)
+            hr_topics_end(&ctx->topics[dir], ctx->zones, false);
     hr_inflight_clear(&ctx->inflight, &relay->in_flight);
     hr_relay_walker_put(ctx, relay);
     relay->next_free = ctx->free;

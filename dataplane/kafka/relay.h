@@ -19,6 +19,8 @@ struct hr_policy;          /* shared/ipc/policy.h: the worker's private copy */
 struct hr_policy_listener;
 
 struct hr_reauth;    /* reauth.h */
+struct hr_zone_stats;      /* shared/ipc/zone_stats.h */
+
 struct hr_relay;     /* one session's state */
 struct hr_relay_ctx; /* one worker's pools and scratch */
 
@@ -29,6 +31,7 @@ struct hr_relay_config {
     uint32_t hold_max;      /* bytes of a held frame; scratch is sized by it */
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
+    struct hr_zone_stats *zones;
 };
 
 HR_MUST_CHECK int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx **ret_ctx);
@@ -38,6 +41,11 @@ void hr_relay_ctx_destroy(struct hr_relay_ctx *ctx);
  * for each call, because a new policy may be adopted between calls. NOMEM when max_relays are open. */
 HR_MUST_CHECK int hr_relay_open(struct hr_relay_ctx *ctx, int32_t node_id, struct hr_relay **ret_relay);
 void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay);
+
+/* Between which zones the bytes of the next calls move; numbers of the policy's. */
+void hr_relay_between(struct hr_relay_ctx *ctx, uint8_t client, uint8_t broker);
+/* As the client says it, with everything odd escaped. */
+const char *hr_relay_client_id(const struct hr_relay *relay);
 
 /* What one call did and what it needs next. */
 struct hr_relay_result {

@@ -7,6 +7,7 @@
 #include "dataplane/kafka/plan.h"
 #include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
+#include "dataplane/kafka/topics.h"
 #include "shared/ipc/policy.h"
 
 /* A request's header (client id, tagged fields) and a Produce's fields in front of acks must fit this, because
@@ -90,6 +91,10 @@ struct hr_relay_ctx {
     uint8_t *tail_scratch; /* hold_max bytes */
     uint32_t out_cap;
     struct hr_edit edit;
+    struct hr_zone_stats *zones;
+    uint8_t client_zone, broker_zone; /* of the calls now */
+    uint64_t *cells[HR_ZONE_DIRS];    /* their bytes by class */
+    struct hr_topics topics[HR_ZONE_DIRS];
 };
 
 /* One call of hr_relay_requests() or hr_relay_responses(). */
@@ -105,12 +110,14 @@ struct hr_relay_call {
     uint32_t *passed;           /* the relay's, of this direction */
     struct hr_frame_cursor at;  /* the input's first byte that has not passed */
     uint32_t avail;             /* bytes from there on */
+    uint32_t counted;           /* of those that have passed or left: counted in a cell */
 };
 
 static inline void hr_relay_begin(struct hr_relay_call *c)
 {
     *c->ret = (struct hr_relay_result){.verdict = HR_DROP_MAX};
     c->avail = c->in->bytes - *c->passed;
+    c->counted = *c->passed;
     c->room -= *c->passed < c->room ? *c->passed : c->room;
     hr_frame_cursor_at(&c->at, c->in, *c->passed);
 }
@@ -121,6 +128,15 @@ static inline void hr_relay_pass(struct hr_relay_call *c, uint32_t n)
     *c->passed += n;
     c->avail -= n;
     c->room -= n < c->room ? n : c->room;
+}
+
+/* What has passed or left since the last time belongs to the frame of this API. */
+static inline void hr_relay_count_bytes(struct hr_relay_call *c, uint64_t *cells, int32_t api_key)
+{
+    uint32_t n = c->ret->taken + *c->passed - c->counted;
+
+    c->counted += n;
+    cells[hr_zone_class_of(api_key)] += n;
 }
 
 /* For the two sides: each returns true to go on with the next step, false when this call is over. */
@@ -173,6 +189,29 @@ static inline bool hr_relay_stream(struct hr_relay_call *c, uint32_t *left)
     if (*left == 0)
         return true;
     return c->avail > 0 ? hr_relay_block(c) : false;
+}
+
+/* The n bytes at at, just passed, are of a frame that may be looked at for its topics. */
+static inline void hr_relay_topics(struct hr_relay_call *c, enum hr_zone_dir dir, struct hr_frame_cursor at, uint32_t n)
+{
+    if (c->ctx->topics[dir].of == c->relay && n > 0)
+        hr_topics_pass(&c->ctx->topics[dir], c->ctx->zones, at, n);
+}
+
+/* A frame of this plan begins, or one has ended. */
+static inline void hr_relay_topics_begin(struct hr_relay_call *c, enum hr_zone_dir dir, const struct hr_plan *plan,
+                                         uint32_t total)
+{
+    struct hr_topics *t = &c->ctx->topics[dir];
+
+    if (hr_topics_due(t, total))
+        hr_topics_begin(t, c->relay, plan->topics_walk, total, c->ctx->client_zone, c->ctx->broker_zone);
+}
+
+static inline void hr_relay_topics_end(struct hr_relay_call *c, enum hr_zone_dir dir)
+{
+    if (c->ctx->topics[dir].of == c->relay)
+        hr_topics_end(&c->ctx->topics[dir], c->ctx->zones, true);
 }
 
 /* Drops the next n bytes, which are there. */

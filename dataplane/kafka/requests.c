@@ -74,8 +74,12 @@ static bool record(struct hr_relay_call *c, const struct head *h, enum hr_inflig
     return hr_inflight_push(&c->ctx->inflight, &c->relay->in_flight, r) == 0;
 }
 
-static void note_last(struct hr_relay *relay, const struct head *h)
+/* What comes next is of this request. */
+static void note_last(struct hr_relay_call *c, const struct head *h)
 {
+    struct hr_relay *relay = c->relay;
+
+    hr_relay_count_bytes(c, c->ctx->cells[HR_ZONE_UP], (int32_t)relay->last_api_key);
     relay->last_api_key = h->api_key;
     relay->last_version = h->version;
 }
@@ -83,7 +87,7 @@ static void note_last(struct hr_relay *relay, const struct head *h)
 static void counted(struct hr_relay_call *c, const struct head *h)
 {
     c->relay->requests++;
-    note_last(c->relay, h);
+    note_last(c, h);
 }
 
 /* The frame may go to the broker. */
@@ -93,6 +97,8 @@ static bool forward(struct hr_relay_call *c, const struct head *h, bool answered
         return hr_relay_block(c);
     HR_COUNT(c->ctx->stats, kafka_requests);
     counted(c, h);
+    if (h->plan->request_kind == HR_REQUEST_ACKS)
+        hr_relay_topics_begin(c, HR_ZONE_UP, h->plan, h->total);
     c->relay->rq_left = h->total;
     c->relay->rq_state = HR_RQ_STREAM;
     return true;
@@ -148,7 +154,7 @@ static bool read_fixed(struct hr_relay_call *c, struct head *h)
     h->plan = hr_plans_find(c->ctx->plans, h->api_key, h->version, &api_known);
     if (h->plan)
         return true;
-    note_last(c->relay, h);
+    note_last(c, h);
     if (!api_known)
         return hr_relay_close_for(c, HR_DROP_kafka_unknown_api);
     return h->api_key == HR_KAPI_API_VERSIONS || hr_relay_close_for(c, HR_DROP_kafka_version);
@@ -185,6 +191,7 @@ static bool identity(struct hr_relay_call *c, const struct head *h, uint32_t bod
 
     if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
         return hr_relay_block(c);
+    note_last(c, h);
     memcpy(ctx->out_scratch, ctx->in_scratch, body_at);
     hr_kput32(ctx->out_scratch, body_at + n - HR_KPROGRAM_FRAME_SIZE);
     if (!hr_relay_replace(c, h->total, ctx->out_scratch, body_at + n) || !record(c, h, HR_INFLIGHT_BROKER))
@@ -236,7 +243,7 @@ static bool start(struct hr_relay_call *c)
         if (!hr_reauth_may_pass(c, h.api_key))
             return false;
         if (hr_reauth_takes(c->reauth, h.api_key)) {
-            note_last(c->relay, &h);
+            note_last(c, &h);
             return hr_reauth_take_frame(c, h.total, h.correlation_id);
         }
     }
@@ -264,8 +271,14 @@ static bool discard(struct hr_relay_call *c)
 
 static bool stream(struct hr_relay_call *c)
 {
-    if (!hr_relay_stream(c, &c->relay->rq_left))
+    struct hr_frame_cursor at = c->at;
+    uint32_t left = c->relay->rq_left;
+    bool whole = hr_relay_stream(c, &c->relay->rq_left);
+
+    hr_relay_topics(c, HR_ZONE_UP, at, left - c->relay->rq_left);
+    if (!whole)
         return false;
+    hr_relay_topics_end(c, HR_ZONE_UP);
     c->relay->rq_state = HR_RQ_START;
     return true;
 }
@@ -295,5 +308,6 @@ void hr_relay_requests(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct 
     while (step(&c))
         ;
     hr_relay_flush(&c);
+    hr_relay_count_bytes(&c, ctx->cells[HR_ZONE_UP], (int32_t)relay->last_api_key);
     HR_COUNT_N(ctx->stats, kafka_request_bytes, ret->taken);
 }

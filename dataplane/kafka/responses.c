@@ -11,19 +11,21 @@
 #define KERR_UNSUPPORTED_VERSION    35
 #define WANT_STEP                   (64u * 1024) /* asked for at a time where a held prefix's end is not known yet */
 
+/* How the response under way is read. */
+static const struct hr_plan *plan_of(const struct hr_relay_call *c)
+{
+    return hr_plans_at(c->ctx->plans, c->relay->in_flight.head.plan);
+}
+
 static bool finish(struct hr_relay_call *c)
 {
+    hr_relay_count_bytes(c, c->ctx->cells[HR_ZONE_DOWN], plan_of(c)->api_key);
+    hr_relay_topics_end(c, HR_ZONE_DOWN);
     hr_inflight_pop(&c->ctx->inflight, &c->relay->in_flight);
     HR_COUNT(c->ctx->stats, kafka_responses);
     c->relay->responses++;
     c->relay->rs_state = HR_RS_START;
     return true;
-}
-
-/* How the response under way is read. */
-static const struct hr_plan *plan_of(const struct hr_relay_call *c)
-{
-    return hr_plans_at(c->ctx->plans, c->relay->in_flight.head.plan);
 }
 
 static bool own_reply(struct hr_relay_call *c, const struct hr_inflight *record)
@@ -71,6 +73,25 @@ static bool start_whole(struct hr_relay_call *c, const struct hr_plan *plan, uin
     return true;
 }
 
+/* Its first bytes are there. */
+static bool start_frame(struct hr_relay_call *c, const struct hr_plan *plan, uint32_t total)
+{
+    switch ((enum hr_response_kind)plan->response_kind) {
+    case HR_RESPONSE_WHOLE:
+        return start_whole(c, plan, total);
+    case HR_RESPONSE_PREFIX:
+        return start_walk(c, plan, total, HR_RS_PREFIX);
+    case HR_RESPONSE_WATCH:
+    case HR_RESPONSE_TAIL:
+        return start_walk(c, plan, total, HR_RS_WALK);
+    case HR_RESPONSE_STREAM:
+    case HR_RESPONSE_NONE:
+    case HR_RESPONSE_MAX:
+        break;
+    }
+    return start_stream(c, total);
+}
+
 static bool start(struct hr_relay_call *c)
 {
     const struct hr_inflight *head = hr_inflight_head(&c->relay->in_flight);
@@ -96,25 +117,21 @@ static bool start(struct hr_relay_call *c)
         return hr_relay_close_for(c, HR_DROP_kafka_correlation);
     const struct hr_plan *plan = plan_of(c);
     uint32_t total = size + HR_KPROGRAM_FRAME_SIZE;
-    switch ((enum hr_response_kind)plan->response_kind) {
-    case HR_RESPONSE_WHOLE:
-        return start_whole(c, plan, total);
-    case HR_RESPONSE_PREFIX:
-        return start_walk(c, plan, total, HR_RS_PREFIX);
-    case HR_RESPONSE_WATCH:
-    case HR_RESPONSE_TAIL:
-        return start_walk(c, plan, total, HR_RS_WALK);
-    case HR_RESPONSE_STREAM:
-    case HR_RESPONSE_NONE:
-    case HR_RESPONSE_MAX:
-        break;
-    }
-    return start_stream(c, total);
+    if (!start_frame(c, plan, total))
+        return false;
+    if (plan->api_key == HR_KAPI_FETCH)
+        hr_relay_topics_begin(c, HR_ZONE_DOWN, plan, total);
+    return true;
 }
 
 static bool stream(struct hr_relay_call *c)
 {
-    return hr_relay_stream(c, &c->relay->rs_left) && finish(c);
+    struct hr_frame_cursor at = c->at;
+    uint32_t left = c->relay->rs_left;
+    bool whole = hr_relay_stream(c, &c->relay->rs_left);
+
+    hr_relay_topics(c, HR_ZONE_DOWN, at, left - c->relay->rs_left);
+    return whole && finish(c);
 }
 
 static enum hr_drop drop_of(int err)
@@ -243,6 +260,7 @@ static bool walk(struct hr_relay_call *c)
     const struct hr_relay_walker *walker = c->relay->walker;
     struct hr_kwalk *w = &c->relay->walker->walk;
     uint32_t most = c->avail < c->room ? c->avail : c->room, left = most;
+    struct hr_frame_cursor from = c->at;
     enum hr_kwalk_event ev;
 
     /* All that is told on the way is errors of partitions. */
@@ -250,6 +268,7 @@ static bool walk(struct hr_relay_call *c)
         if (w->value == KERR_NOT_LEADER_OR_FOLLOWER)
             c->ret->leader_hint = true;
     hr_relay_pass(c, most - left);
+    hr_relay_topics(c, HR_ZONE_DOWN, from, most - left);
     switch (ev) {
     case HR_KWALK_TAGS:
     case HR_KWALK_ARRAY:
@@ -335,5 +354,6 @@ void hr_relay_responses(struct hr_relay_ctx *ctx, struct hr_relay *relay, struct
     while (step(&c))
         ;
     hr_relay_flush(&c);
+    hr_relay_count_bytes(&c, ctx->cells[HR_ZONE_DOWN], plan_of(&c)->api_key);
     HR_COUNT_N(ctx->stats, kafka_response_bytes, ret->taken);
 }

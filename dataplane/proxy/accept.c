@@ -133,6 +133,9 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
     /* The listener may have gone away, or a burst of handshakes completes at the limit. */
     enum hr_drop refusal = listener ? hr_proxy_over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
+    uint32_t index = listener ? (uint32_t)(listener - proxy->policy->listeners) : 0;
+    uint8_t zone = hr_zone_of_client(&proxy->policy->zones, index, &flow->remote);
+    hr_tcp_set_peer(conn, HR_ZONE_PEER_CLIENT, zone);
     if (refusal == HR_DROP_MAX && needs_handshake(proxy->policy, listener))
         return hand_up(proxy, conn, listener, now_us);
     struct hr_session *s = refusal == HR_DROP_MAX ? hr_session_take(proxy) : NULL;
@@ -144,13 +147,13 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     }
     s->client.conn = conn;
     hr_tcp_set_user(conn, &s->client);
-    s->listener = (uint16_t)(listener - proxy->policy->listeners);
+    hr_leg_set_zone(&s->client, zone);
+    s->listener = (uint16_t)index;
     s->mode = listener->mode;
     s->asked_node_id = node_id;
     s->opened_us = s->last_active_us = now_us;
     s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
     s->state = HR_SESSION_CONNECTING;
-    s->client.zone = hr_zone_of_client(&proxy->policy->zones, s->listener, &flow->remote);
     hr_proxy_count_open(proxy, s->listener, 1);
     if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
         s->relay = NULL;

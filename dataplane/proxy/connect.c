@@ -98,13 +98,6 @@ static uint64_t time_for_try(struct hr_proxy *proxy, const struct hr_session *s,
     return others ? left_us / (HR_SESSION_MAX_TRIES + 1u - s->tries) + 1 : left_us;
 }
 
-/* Of what is no broker: as its network says, if one does. */
-static uint8_t zone_of_target(const struct hr_policy *policy, const struct hr_addr *addr)
-{
-    const struct hr_zone_net *net = hr_zone_find_net(&policy->zones, HR_ZONE_GLOBAL, addr);
-    return net ? net->zone : HR_ZONE_NONE;
-}
-
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
 {
     const struct hr_policy_listener *listener = hr_session_listener(proxy, s);
@@ -117,7 +110,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
     if (s->mode == HR_LISTENER_TCP) {
         addr = listener->target;
         port = listener->target_port;
-        s->broker.zone = zone_of_target(proxy->policy, &addr);
+        s->broker.zone = hr_proxy_zone_of(proxy, &addr);
     } else {
         const struct hr_policy_broker *broker = s->asked_node_id >= 0
                                                     ? hr_policy_find_broker(proxy->policy, s->asked_node_id)
@@ -140,6 +133,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
     int err = hr_proxy_connect(proxy, &addr, port, (uint32_t)time_for_try(proxy, s, now_us), &s->broker.conn);
     if (err == 0) {
         hr_tcp_set_user(s->broker.conn, &s->broker);
+        hr_leg_set_zone(&s->broker, s->broker.zone);
         return;
     }
     s->broker.conn = NULL;

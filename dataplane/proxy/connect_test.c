@@ -94,6 +94,8 @@ static void open_stack(int end, uint8_t key)
     assert_int_equal(hr_tcp_create(&cfg[end], now, &stack[end]), 0);
 }
 
+static struct hr_zone_stats zones;
+
 static void open_proxy(uint16_t first, uint16_t last, uint8_t key)
 {
     struct hr_proxy_config pc = {.n_workers = 1,
@@ -105,6 +107,7 @@ static void open_proxy(uint16_t first, uint16_t last, uint8_t key)
                                  .tcp = stack[0],
                                  .bufs = &bufs,
                                  .stats = &stats[0],
+                                 .zones = &zones,
                                  .source_addrs = source_addrs,
                                  .hint = hint,
                                  .log = log_event};

@@ -9,6 +9,7 @@
  *   auth.c     logins in mid-session
  *   join.c     sessions made of connections that the control plane had
  *   logins.c   who their clients are, where somebody has asked
+ *   zones.c    who is where, and who moves bytes between zones
  *   sweep.c    timeouts and drain */
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/proxy/session.h"
 #include "dataplane/tls/record.h"
+#include "shared/ipc/zone_stats.h"
 
 /* A broker that refused or did not answer is not chosen for bootstrap connections for this long. */
 #define HR_SUSPECT_US (5 * 1000 * 1000ULL)
@@ -77,6 +79,7 @@ struct hr_proxy {
     bool drain_told;       /* the log knows that the last session has ended */
     uint64_t drain_deadline_us;
     uint64_t drain_resets; /* sessions that the deadline ended */
+    uint32_t unnoted, note_at; /* bytes since it was noted who moves them, and when that is due */
     struct hr_pieceq waste; /* what a relay makes for a leg that takes no more; empty between calls */
 };
 
@@ -95,6 +98,14 @@ static inline const struct hr_policy_listener *hr_session_listener(const struct 
 
 uint64_t hr_session_id(const struct hr_proxy *proxy, const struct hr_session *s);
 struct hr_session *hr_session_find(const struct hr_proxy *proxy, uint64_t id);
+
+/* Notes whose connection the leg has, where it has one. */
+static inline void hr_leg_set_zone(struct hr_leg *leg, uint8_t zone)
+{
+    leg->zone = zone;
+    if (leg->conn)
+        hr_tcp_set_peer(leg->conn, leg->kind == HR_LEG_CLIENT ? HR_ZONE_PEER_CLIENT : HR_ZONE_PEER_BROKER, zone);
+}
 
 /* Takes a session from the free list, NULL if none. */
 struct hr_session *hr_session_take(struct hr_proxy *proxy);
@@ -118,6 +129,17 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
 /* The broker leg could not be opened: tries another broker or ends the session. */
 void hr_session_connect_failed(struct hr_proxy *proxy, struct hr_session *s, enum hr_tcp_failure failure,
                                uint64_t now_us);
+
+/* Notes whose bytes those are that have moved since the last time: the session's, with a broker in this zone. */
+void hr_session_note(struct hr_proxy *proxy, const struct hr_session *s, uint8_t broker_zone, enum hr_zone_dir dir);
+/* n bytes have moved; now and then it is noted whose. */
+static inline void hr_session_moved(struct hr_proxy *proxy, const struct hr_session *s, uint8_t broker_zone,
+                                    enum hr_zone_dir dir, uint32_t n)
+{
+    proxy->unnoted += n;
+    if (proxy->unnoted >= proxy->note_at)
+        hr_session_note(proxy, s, broker_zone, dir);
+}
 
 /* Moves what can be moved in both directions; may end the session. */
 void hr_session_run(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);

@@ -69,7 +69,6 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     s->asked_node_id = node_id;
     s->opened_us = s->last_active_us = now_us;
     s->state = HR_SESSION_CONNECTING;
-    s->client.zone = hr_zone_of_client(&proxy->policy->zones, s->listener, &hr_tcp_flow(client->conn)->remote);
     hr_proxy_count_open(proxy, s->listener, 1);
     int err = open_tls(proxy, &s->client, client);
     if (err == 0 && broker->conn)
@@ -88,6 +87,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
         return HR_E_FULL;
     }
     take_over(proxy, &s->client, client);
+    hr_leg_set_zone(&s->client, hr_zone_of_client(&proxy->policy->zones, s->listener, &hr_tcp_flow(client->conn)->remote));
     s->client_fin = client->fin;
     *ret_session_id = hr_session_id(proxy, s);
     if (!broker->conn) {
@@ -97,8 +97,8 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     }
     const struct hr_policy_broker *known = hr_policy_find_broker(proxy->policy, node_id);
     s->node_id = node_id;
-    s->broker.zone = known ? known->zone : HR_ZONE_NONE;
     take_over(proxy, &s->broker, broker);
+    hr_leg_set_zone(&s->broker, known ? known->zone : HR_ZONE_NONE);
     s->broker_fin = broker->fin;
     s->request_begun_us = 0;
     s->requests_seen = 0;

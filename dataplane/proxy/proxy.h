@@ -17,6 +17,7 @@ struct hr_leg;
 struct hr_relay_ctx;
 struct hr_rec;
 struct hr_tls_secrets;
+struct hr_zone_stats;
 
 /* Sessions that one worker has open, for the others to read: limits hold over all workers. Written by its worker
  * alone. Relaxed, because a limit may be off by what happens elsewhere in the same moment. */
@@ -39,6 +40,7 @@ struct hr_proxy_config {
     struct hr_tcp *tcp;
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
+    struct hr_zone_stats *zones;
     struct hr_relay_ctx *relays;
     struct hr_rec *rec; /* NULL: no leg speaks TLS */
     void *owner;
@@ -92,6 +94,9 @@ void hr_proxy_handshake_over(struct hr_proxy *proxy, uint32_t source);
 void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n);
 /* The listener of a client's connection in the policy of now; HR_POLICY_MAX_LISTENERS: none any more. */
 uint32_t hr_proxy_listener_of(const struct hr_proxy *proxy, const struct hr_tcp_conn *conn);
+
+/* The zone of a host that is no client: a broker's, or its network's. */
+uint8_t hr_proxy_zone_of(const struct hr_proxy *proxy, const struct hr_addr *addr);
 
 /* Opens a connection from one of this worker's source ports. NOT_FOUND: no route; FULL: ports exhausted; NOMEM:
  * the connection table is full. */

@@ -49,7 +49,7 @@ bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *
     return broker && (broker->flags & HR_BROKER_DRAINING);
 }
 
-static void move_opaque(struct hr_proxy *proxy, const struct direction *d, struct hr_pieceq *in, uint32_t room,
+static void move_opaque(struct hr_proxy *proxy, const struct hr_session *s, const struct direction *d, struct hr_pieceq *in, uint32_t room,
                         struct moved *ret)
 {
     uint32_t n = in->bytes < room ? in->bytes : room;
@@ -60,6 +60,7 @@ static void move_opaque(struct hr_proxy *proxy, const struct direction *d, struc
         n = 0;
         ret->again = true;
     }
+    proxy->cfg.zones->bytes[s->client.zone][s->broker.zone][d->up ? HR_ZONE_UP : HR_ZONE_DOWN][HR_ZONE_OPAQUE] += n;
     ret->taken += n;
     ret->made += d->discard ? 0 : n;
     ret->appended |= ret->made > 0;
@@ -76,6 +77,7 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     /* Where the leg to write to has failed, the session ends by that: the event is on its way. */
     struct hr_pieceq *out = d->discard ? NULL : hr_leg_out(proxy, d->to), *waste = out ? NULL : &proxy->waste;
     uint32_t before = out ? out->bytes : 0;
+    hr_relay_between(proxy->cfg.relays, s->client.zone, s->broker.zone);
     if (d->up)
         hr_relay_requests(proxy->cfg.relays, s->relay, reauth, proxy->policy, listener, in, out ? out : waste, room,
                           &result);
@@ -103,7 +105,7 @@ static void relay(struct hr_proxy *proxy, struct hr_session *s, const struct dir
     if (s->relay)
         move_kafka(proxy, s, d, in, room, ret);
     else
-        move_opaque(proxy, d, in, room, ret);
+        move_opaque(proxy, s, d, in, room, ret);
 }
 
 /* The same from a leg that speaks TLS: records are opened as far as the relay has use for them. What has been opened
@@ -168,6 +170,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
     hr_tcp_relayed(tcp, d->from->conn, left, d->to->conn);
     if (moved.taken) {
         s->last_active_us = now_us;
+        hr_session_moved(proxy, s, s->broker.zone, d->up ? HR_ZONE_UP : HR_ZONE_DOWN, moved.taken);
         if (d->up) {
             s->bytes_up += moved.taken;
             HR_COUNT_N(proxy->cfg.stats, relay_bytes_up, moved.taken);

@@ -202,10 +202,20 @@ static inline uint32_t expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c,
     return n;
 }
 
+/* Of a row's segments, all have headers of one length. */
+static inline void count_received(struct hr_tcp *tcp, const struct hr_tcp_conn *c, bool v6, uint32_t n, uint32_t bytes)
+{
+    struct hr_zone_link *link = hr_tcp_link(tcp, c, v6);
+    link->rx_packets += n;
+    link->rx_bytes += bytes;
+}
+
 /* row: the one that looked up the connection. */
 static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **segs, uint32_t n, uint32_t bytes,
                       uint32_t bufs)
 {
+    if (likely(row->conn != NULL && row->changes == tcp->flow_changes))
+        count_received(tcp, row->conn, segs[0]->packet_type != RTE_PTYPE_L3_IPV4, n, n * header_len(segs[0]) + bytes);
     while (n > 0) {
         struct hr_tcp_seg seg;
         uint32_t hdr_len = header_len(segs[0]), taken = 1, its_bufs = segs[0]->nb_segs;

@@ -407,6 +407,12 @@ void hr_tcp_set_user(struct hr_tcp_conn *c, void *user)
     c->user = user;
 }
 
+void hr_tcp_set_peer(struct hr_tcp_conn *c, enum hr_zone_peer peer, uint8_t zone)
+{
+    c->peer = (uint8_t)peer & 15;
+    c->zone = zone & (HR_ZONES_MAX - 1);
+}
+
 void *hr_tcp_user(const struct hr_tcp_conn *c)
 {
     return c->user;

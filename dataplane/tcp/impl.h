@@ -190,7 +190,8 @@ struct hr_tcp_fifo {
 struct hr_tcp_conn {
     struct hr_flow flow;
     uint8_t state;       /* enum hr_tcp_state */
-    uint8_t recovery;    /* enum hr_tcp_recovery */
+    uint8_t recovery : 4; /* enum hr_tcp_recovery */
+    uint8_t peer : 4;    /* enum hr_zone_peer, and its zone below: whose link counts the segments */
     uint8_t rcv_wscale : 4, snd_wscale : 4;
     uint8_t mtu_probe_min : 6; /* when to try mss_full again: minutes, modulo 64 */
 
@@ -224,6 +225,7 @@ struct hr_tcp_conn {
     bool syn_lost : 1;       /* the handshake needed retransmission: RFC 6298 5.7 */
     bool in_use : 1;
     bool acked_asked : 1;    /* the owner is to hear when SND.UNA has reached acked_mark */
+    uint8_t zone : 4;
 
     uint32_t rcv_nxt;
     uint32_t rcv_adv;        /* right edge offered; never moves back */
@@ -301,6 +303,7 @@ struct hr_tcp_conn {
 } __attribute__((aligned(64)));
 
 /* There is one for each leg, idle or not; a field more is a decision. */
+_Static_assert(HR_ZONES_MAX <= 16 && (int)HR_ZONE_PEER_MAX <= 16, "bits of a connection");
 _Static_assert(sizeof(struct hr_tcp_conn) <= 384, "a connection block is six cache lines");
 _Static_assert(offsetof(struct hr_tcp_conn, snd_nxt) == 64 && offsetof(struct hr_tcp_conn, cwnd) == 128,
                "lookup, acceptance and ACK in two lines");
@@ -368,7 +371,8 @@ struct hr_tcp_run {
     uint32_t len;               /* payload bytes for which lengths and checksum in the block hold */
     uint16_t head_len, tcp_len; /* headers that are written, and TCP's part of them */
     bool ready;                 /* the rest is filled in */
-    uint32_t n, budget;         /* segments sent in this turn, and what they may come to */
+    uint32_t n, budget;         /* segments sent in this flush, and what they may come to */
+    uint32_t bytes;             /* of those of this turn, with their TCP headers */
     uint8_t block[HR_BUF_FRONT - sizeof(struct rte_tcp_hdr) + HR_TCP_RUN_TCP_MAX];
 };
 
@@ -389,6 +393,7 @@ struct hr_tcp {
     struct hr_tcp_config cfg;
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
+    struct hr_zone_link (*links)[HR_ZONES_MAX][2];
     const struct hr_tcp_cong_ops *cong;
     uint64_t now_us;
     uint32_t now_ms;
@@ -401,6 +406,8 @@ struct hr_tcp {
     uint32_t n_buckets;
     uint64_t flow_key[HR_TCP_FLOW_KEYS];
     uint32_t flow_changes; /* counts what was put into the table or taken out */
+
+    struct hr_zone_link unread_links[HR_ZONE_PEER_MAX][HR_ZONES_MAX][2]; /* of who does not ask for them */
 
     struct hr_buf_bin bin; /* of the burst that is being taken in: what it brought or acknowledged is given back with it */
 
@@ -666,6 +673,11 @@ static inline uint64_t hr_tcp_ack_at(const struct hr_tcp *tcp, const struct hr_t
 }
 void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* A segment left, and with it the acknowledgement of all that came. */
+/* What counts the segments of this connection. */
+static inline struct hr_zone_link *hr_tcp_link(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, bool v6)
+{
+    return &tcp->links[c->peer][c->zone][v6];
+}
 void hr_tcp_ack_sent(struct hr_tcp_conn *c);
 
 /* window.c */

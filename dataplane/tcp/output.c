@@ -109,6 +109,9 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     c->retransmits++;
     HR_COUNT(tcp->stats, tcp_retransmit_segs);
     HR_COUNT_N(tcp->stats, tcp_retransmit_bytes, sent);
+    struct hr_zone_link *link = hr_tcp_link(tcp, c, !hr_addr_is_v4(&c->flow.remote));
+    link->again_packets++;
+    link->again_bytes += sent;
     if (f->rto_at == 0 || c->persist)
         hr_tcp_rtx_restart(tcp, c);
     return true;
@@ -380,7 +383,14 @@ bool hr_tcp_flush(struct hr_tcp *tcp, uint32_t max_segments)
             return false;
         }
         run->ready = false;
+        run->bytes = 0;
+        uint32_t before = run->n;
         output(tcp, c, &more);
+        if (run->n != before) {
+            struct hr_zone_link *link = hr_tcp_link(tcp, c, !hr_addr_is_v4(&c->flow.remote));
+            link->tx_packets += run->n - before;
+            link->tx_bytes += run->bytes;
+        }
         if (tcp->no_mbuf) { /* the port will give buffers back: first in line then */
             c->dirty = c->dirty_queued = true;
             hr_tcp_fifo_push_front(tcp, &tcp->fifo[HR_TCP_FIFO_DIRTY], HR_TCP_FIFO_DIRTY, c);

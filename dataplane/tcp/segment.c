@@ -89,6 +89,7 @@ bool hr_tcp_send_options(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq
     if (m == NULL)
         return false;
     tcp->run.n++;
+    tcp->run.bytes += m->pkt_len;
     if (tcp->pace.limited != 0)
         hr_tcp_pace_charge(tcp, c, m->pkt_len);
     emit(tcp, &c->flow, m);
@@ -212,6 +213,7 @@ bool hr_tcp_send_bare(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, u
     hr_tcp_ack_sent(c);
     r->n++;
     HR_COUNT(tcp->stats, tcp_segs_tx);
+    r->bytes += r->tcp_len;
     if (unlikely(tcp->pace.limited != 0))
         hr_tcp_pace_charge(tcp, c, r->tcp_len);
     if (likely(r->way != NULL))
@@ -291,5 +293,6 @@ uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
     c->last_tx_us = tcp->now_us;
     r->n += n;
     HR_COUNT_N(tcp->stats, tcp_segs_tx, n);
+    r->bytes += n * r->tcp_len + (at - seq);
     return at - seq + (fin && at == end);
 }

@@ -115,6 +115,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     tcp->cfg = *cfg;
     tcp->bufs = cfg->bufs;
     tcp->stats = cfg->stats;
+    tcp->links = cfg->links != NULL ? cfg->links : tcp->unread_links;
     tcp->cong = hr_tcp_cong_find(cfg->cong);
     if (HR_MUTANT(ACK_LATE))
         tcp->cfg.delayed_ack_us = 40000;

@@ -21,6 +21,7 @@
 #include "shared/base/addr.h"
 #include "shared/base/counters.h"
 #include "shared/base/error.h"
+#include "shared/ipc/zone_stats.h"
 
 struct hr_net_way;
 struct hr_tcp;
@@ -126,6 +127,7 @@ struct hr_tcp_config {
 
     struct hr_buf_ctx *bufs;
     struct hr_stats *stats;
+    struct hr_zone_link (*links)[HR_ZONES_MAX][2]; /* by peer: where segments are counted; NULL: nowhere */
     void *owner; /* passed to the callbacks */
 
     /* Asks about a SYN to flow->local:local_port. */
@@ -258,6 +260,9 @@ struct hr_tcp_conn_info {
 };
 void hr_tcp_conn_get_info(const struct hr_tcp *tcp, const struct hr_tcp_conn *conn,
                           struct hr_tcp_conn_info *ret_info);
+
+/* Whose connection it is, and where they are: what it sends and receives from now on is counted for them. */
+void hr_tcp_set_peer(struct hr_tcp_conn *conn, enum hr_zone_peer peer, uint8_t zone);
 
 /* Does this flow exist here? Used by hand-off and by source port choice. */
 bool hr_tcp_flow_exists(const struct hr_tcp *tcp, const struct hr_flow *flow);

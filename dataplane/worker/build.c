@@ -247,6 +247,7 @@ int hr_worker_create(struct hr_worker_group *group, uint32_t id, uint32_t data_r
     w->arena = arena;
     w->socket_id = socket_id;
     w->stats = hr_region_stats(group->region, id);
+    w->zones = hr_region_zone_stats(group->region, id);
     uint32_t n = rx_mbufs(group->config, data_room);
     const struct hr_buf_config cfg = {
         .worker_id = id,
@@ -325,6 +326,7 @@ static int build_tcp(struct hr_worker *w)
     memcpy(cfg.isn_key, w->group->isn_key, sizeof(cfg.isn_key));
     cfg.bufs = &w->bufs;
     cfg.stats = w->stats;
+    cfg.links = w->zones->link;
     cfg.owner = w;
     cfg.on_syn = on_syn;
     cfg.path_mss = path_mss;
@@ -364,6 +366,7 @@ static int build_proxy(struct hr_worker *w)
         .hold_max = config->limits.hold_max_bytes,
         .bufs = &w->bufs,
         .stats = w->stats,
+        .zones = w->zones,
     };
     int err = hr_relay_ctx_create(&relay_cfg, &w->relays);
     if (err)
@@ -379,6 +382,7 @@ static int build_proxy(struct hr_worker *w)
         .tcp = w->tcp,
         .bufs = &w->bufs,
         .stats = w->stats,
+        .zones = w->zones,
         .relays = w->relays,
         .rec = w->rec,
         .owner = w,

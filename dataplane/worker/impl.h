@@ -25,6 +25,7 @@ struct hr_worker {
     struct hr_arena arena;
     int socket_id; /* the arena's: everything of this worker is allocated there */
     struct hr_stats *stats;
+    struct hr_zone_stats *zones;
     struct hr_buf_ctx bufs;
     struct hr_rss_learner queues[HR_CONFIG_MAX_PORTS]; /* by port index */
     struct hr_net *net;

@@ -194,6 +194,8 @@ struct hr_config_broker_auth {
 
 #define HR_CONFIG_ZONE_ALIASES 32
 #define HR_CONFIG_ZONE_BROKERS 128
+#define HR_CONFIG_ZONE_PRICES  64
+#define HR_CONFIG_ZONE_PRICE    0.01 /* dollars, AWS between zones of a region */
 #define HR_CONFIG_ZONE_INSTANCE "instance-metadata" /* zones.own: as EC2 says */
 
 /* Zones are numbers in hr_config_zones.names, 0: none. */
@@ -214,11 +216,18 @@ struct hr_config_zone_net {
     uint32_t line;
 };
 
+struct hr_config_zone_price {
+    uint8_t a, b; /* between these, in both directions */
+    double per_gb;
+};
+
 struct hr_config_zones {
     char own[HR_ZONE_NAME_MAX]; /* "": not known; or HR_CONFIG_ZONE_INSTANCE */
     uint32_t n_names;           /* with number 0 */
     char names[HR_ZONES_MAX][HR_ZONE_NAME_MAX];
-    uint32_t n_aliases, n_brokers, n_nets;
+    double price_per_gb;        /* dollars, for who sends and again for who receives */
+    uint32_t n_aliases, n_brokers, n_nets, n_prices;
+    struct hr_config_zone_price prices[HR_CONFIG_ZONE_PRICES];
     struct hr_config_zone_alias aliases[HR_CONFIG_ZONE_ALIASES];
     struct hr_config_zone_broker brokers[HR_CONFIG_ZONE_BROKERS]; /* the first that fits counts */
     struct hr_config_zone_net nets[HR_ZONE_NETS_MAX];

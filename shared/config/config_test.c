@@ -358,6 +358,8 @@ static void zones(void **s)
     assert_int_equal(config.zones.nets[2].zone, 2); /* by its alias */
     assert_int_equal(config.zones.nets[2].scope, HR_ZONE_GLOBAL);
     assert_int_equal(config.zones.nets[3].scope, 0);
+    assert_true(config.zones.price_per_gb > 0.0099 && config.zones.price_per_gb < 0.0101);
+    assert_int_equal(config.zones.n_prices, 1);
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.1/24\"", "10.0.2.0/24");
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.0/33\"", "prefix");
     wrong("cidr = \"2600:1f14:0:20::/64\"; zone = \"us-east-1b\"", "cidr = \"10.0.2.0/24\"; zone = \"us-east-1b\"",
@@ -368,6 +370,9 @@ static void zones(void **s)
           "another alias already");
     wrong("{ name = \"us-east-1b\"; zone = \"use1-az2\"; }", "{ name = \"use1-az1\"; zone = \"use1-az2\"; }",
           "the name of a zone");
+    wrong("price_per_gb = 0.01", "price_per_gb = -0.01", "0.0..100.0");
+    wrong("price_per_gb = 0.01", "price_per_gb = \"0.01\"", "0.0..100.0");
+    wrong("other = \"use1-az2\"; per_gb", "other = \"use1-az1\"; per_gb", "one zone twice");
     wrong("node = 7; zone", "node = -7; zone", "0");
     wrong("{ node = 7; zone = \"use1-az1\"; }", "{ node = 7; host = \"b\"; zone = \"use1-az1\"; }", "needs one of");
     wrong("clients = (\n    {", "clients = ( 5, {", "must be a group");
@@ -718,6 +723,8 @@ static void differences(void **s)
                         "10.0.1.0/24 use1-az1, 10.0.2.0/25 use1-az1, 2600:1f14:0:20::/64 use1-az2\n");
     assert_string_equal(diff_of("cidr = \"10.9.0.0/16\"", "cidr = \"10.8.0.0/16\""),
                         "listeners[kafka].client_zones: 10.9.0.0/16 use1-az2 -> 10.8.0.0/16 use1-az2\n");
+    assert_string_equal(diff_of("price_per_gb = 0.01", "price_per_gb = 0.02"),
+                        "zones.price_per_gb: 0.01, use1-az1-use1-az2 0.01 -> 0.02, use1-az1-use1-az2 0.01\n");
     assert_string_equal(diff_of("node = 7", "node = 6"),
                         "zones.brokers: node 7 use1-az1, b-8.* use1-az2 -> node 6 use1-az1, b-8.* use1-az2\n");
     assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),

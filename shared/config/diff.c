@@ -192,6 +192,15 @@ static void zone_brokers_text(const struct hr_config *c, struct text *t)
     }
 }
 
+static void zone_prices_text(const struct hr_config *c, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    add(t, "%g", z->price_per_gb);
+    for (uint32_t i = 0; i < z->n_prices; i++)
+        add(t, ", %s-%s %g", z->names[z->prices[i].a], z->names[z->prices[i].b], z->prices[i].per_gb);
+}
+
 static void zone_aliases_text(const struct hr_config *c, struct text *t)
 {
     const struct hr_config_zones *z = &c->zones;
@@ -313,6 +322,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "zones.brokers", &a, &b, false);
     zone_nets_text(from, HR_ZONE_GLOBAL, &a), zone_nets_text(to, HR_ZONE_GLOBAL, &b);
     diff_text(&d, "zones.clients", &a, &b, false);
+    zone_prices_text(from, &a), zone_prices_text(to, &b);
+    diff_text(&d, "zones.price_per_gb", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
     add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);

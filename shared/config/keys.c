@@ -121,7 +121,7 @@ static const char *const dataplane_others[] = {"workers", "source_ports", "ports
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
 static const char *const broker_auth_others[] = {"secret", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
-static const char *const zones_others[] = {"aliases", "brokers", "clients", NULL};
+static const char *const zones_others[] = {"aliases", "brokers", "clients", "price_per_gb", "prices", NULL};
 static const char *const none[] = {NULL};
 
 const struct hr_cfg_section hr_cfg_sections[] = {

@@ -42,11 +42,12 @@ const char *hr_config_zone_name(const struct hr_config *config, const char *name
     return name;
 }
 
-/* The number of the zone that group's member "zone" names; 0 after an error. */
-static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+/* The number of the zone that a member of group names; 0 after an error. */
+static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                         struct hr_config *config)
 {
     struct hr_config_zones *zones = &config->zones;
-    const char *name = read_name(reader, group, "zone");
+    const char *name = read_name(reader, group, key);
     if (name == NULL)
         return 0;
     name = hr_config_zone_name(config, name);
@@ -73,7 +74,7 @@ static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *g
     for (uint32_t i = 0; i < n; i++) {
         config_setting_t *one = member(reader, list, i, &section, "{ name = \"us-east-1a\"; zone = \"use1-az1\"; }");
         const char *name = one != NULL ? read_name(reader, one, "name") : NULL;
-        uint8_t zone = one != NULL ? read_zone(reader, one, config) : 0;
+        uint8_t zone = one != NULL ? read_zone(reader, one, "zone", config) : 0;
         if (name == NULL || zone == 0)
             continue;
         bool taken = strcmp(hr_config_zone_name(config, name), name) != 0;
@@ -104,7 +105,7 @@ static void read_brokers(struct hr_cfg_reader *reader, const config_setting_t *g
             continue;
         config_setting_t *node = hr_cfg_member(reader, one, "node", false);
         config_setting_t *host = hr_cfg_member(reader, one, "host", false);
-        struct hr_config_zone_broker rule = {.node_id = -1, .zone = read_zone(reader, one, config)};
+        struct hr_config_zone_broker rule = {.node_id = -1, .zone = read_zone(reader, one, "zone", config)};
         int64_t id;
         if ((node == NULL) == (host == NULL)) {
             hr_cfg_error(reader, one, "needs one of node = 1 and host = \"b-1.*\"");
@@ -152,7 +153,7 @@ static void read_nets(struct hr_cfg_reader *reader, const config_setting_t *grou
         struct hr_config_addr prefix;
         if (one == NULL)
             continue;
-        struct hr_config_zone_net net = {.zone = read_zone(reader, one, config), .scope = scope};
+        struct hr_config_zone_net net = {.zone = read_zone(reader, one, "zone", config), .scope = scope};
         if (cidr == NULL || !hr_cfg_prefix(reader, cidr, true, &prefix) || net.zone == 0)
             continue;
         net.addr = prefix.addr;
@@ -168,16 +169,60 @@ static void read_nets(struct hr_cfg_reader *reader, const config_setting_t *grou
     }
 }
 
+/* Dollars; a price may be written without a point. */
+static bool read_price(struct hr_cfg_reader *reader, const config_setting_t *setting, double *ret_price)
+{
+    int type = config_setting_type(setting);
+    double price = type == CONFIG_TYPE_FLOAT ? config_setting_get_float(setting)
+                   : type == CONFIG_TYPE_INT ? (double)config_setting_get_int(setting)
+                                             : -1;
+    if (!(price >= 0 && price <= 100)) {
+        hr_cfg_error(reader, setting, "must be dollars for a gigabyte, 0.0..100.0, like 0.01");
+        return false;
+    }
+    *ret_price = price;
+    return true;
+}
+
+static void read_prices(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    static const char *const keys[] = {"zone", "other", "per_gb", NULL};
+    static const struct hr_cfg_section section = {"zones.prices", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n;
+    config_setting_t *per_gb = hr_cfg_member(reader, group, "price_per_gb", false);
+    config_setting_t *list = hr_cfg_list(reader, group, "prices", false, HR_CONFIG_ZONE_PRICES, &n);
+
+    if (per_gb != NULL)
+        read_price(reader, per_gb, &zones->price_per_gb);
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one =
+            member(reader, list, i, &section, "{ zone = \"use1-az1\"; other = \"use1-az4\"; per_gb = 0.02; }");
+        config_setting_t *price = one != NULL ? hr_cfg_member(reader, one, "per_gb", true) : NULL;
+        struct hr_config_zone_price *to = &zones->prices[zones->n_prices];
+        if (one == NULL || price == NULL || !read_price(reader, price, &to->per_gb))
+            continue;
+        to->a = read_zone(reader, one, "zone", config);
+        to->b = read_zone(reader, one, "other", config);
+        if (to->a != 0 && to->a == to->b)
+            hr_cfg_error(reader, one, "names one zone twice: within a zone nothing is paid");
+        else if (to->a != 0 && to->b != 0)
+            zones->n_prices++;
+    }
+}
+
 void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
 {
     config_setting_t *group = config_setting_get_member(root, "zones");
     config_setting_t *listeners = config_setting_get_member(root, "listeners");
 
     config->zones.n_names = 1; /* number 0 is none */
+    config->zones.price_per_gb = HR_CONFIG_ZONE_PRICE;
     if (group != NULL && config_setting_is_group(group)) {
         read_aliases(reader, group, config);
         read_brokers(reader, group, config);
         read_nets(reader, group, "clients", HR_ZONE_GLOBAL, config);
+        read_prices(reader, group, config);
     }
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         config_setting_t *listener = config_setting_get_elem(listeners, i);

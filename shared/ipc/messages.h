@@ -4,6 +4,7 @@
  *   region (sealed-size memfd, owned by the dataplane)
  *     struct hr_region             head: magic, ABI, geometry
  *     per worker: struct hr_stats  counters, written by the worker
+ *     per worker: struct hr_zone_stats  bytes by zone, likewise
  *     per worker: struct hr_sleep  which reader waits for its doorbell
  *     per worker: commands ring    control plane -> worker, struct hr_msg elements
  *     per worker: events ring      worker -> control plane
@@ -243,7 +244,7 @@ struct hr_region {
     char build_id[HR_BUILD_ID_MAX];
     struct {
         /* Byte offsets from the region's start. For people and debuggers: each side computes its own. */
-        uint32_t stats, sleeping, commands, events, command_slots, event_slots;
+        uint32_t stats, zones, sleeping, commands, events, command_slots, event_slots;
         uint32_t lcore;
     } worker[HR_MAX_WORKERS];
     uint32_t policy[HR_POLICY_SLOTS]; /* byte offsets */

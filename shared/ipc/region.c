@@ -29,6 +29,11 @@ struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker)
     return &hr_region_channel(region, worker)->stats;
 }
 
+struct hr_zone_stats *hr_region_zone_stats(struct hr_region *region, uint32_t worker)
+{
+    return &hr_region_channel(region, worker)->zones;
+}
+
 struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t n_workers, uint32_t slot)
 {
     uint8_t *policies = (uint8_t *)hr_region_channel(region, n_workers);
@@ -51,6 +56,7 @@ static void fill_head(struct hr_region *region, uint32_t n_workers, const uint32
     for (uint32_t i = 0; i < n_workers; i++) {
         struct hr_region_channel *channel = hr_region_channel(region, i);
         region->worker[i].stats = offset_of(region, &channel->stats);
+        region->worker[i].zones = offset_of(region, &channel->zones);
         region->worker[i].sleeping = offset_of(region, &channel->sleep);
         region->worker[i].commands = offset_of(region, &channel->commands);
         region->worker[i].events = offset_of(region, &channel->events);
@@ -114,6 +120,7 @@ int hr_region_map(int memfd, struct hr_region **ret_region, uint32_t *ret_size)
     for (uint32_t i = 0; err == 0 && i < n_workers; i++) {
         struct hr_region_channel *channel = hr_region_channel(region, i);
         if (region->worker[i].stats != offset_of(region, &channel->stats) ||
+            region->worker[i].zones != offset_of(region, &channel->zones) ||
             region->worker[i].sleeping != offset_of(region, &channel->sleep) ||
             region->worker[i].commands != offset_of(region, &channel->commands) ||
             region->worker[i].events != offset_of(region, &channel->events) ||

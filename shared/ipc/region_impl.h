@@ -8,6 +8,7 @@
 #include "shared/base/counters.h"
 #include "shared/ipc/messages.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/zone_stats.h"
 
 #define HR_ALIGN_UP(n, to) (((n) + (to) - 1) / (to) * (to))
 
@@ -15,6 +16,7 @@
 struct hr_region_channel {
     struct hr_stats stats;
     struct hr_sleep sleep;
+    struct hr_zone_stats zones __attribute__((aligned(64)));
     struct {
         struct rte_ring ring;
         struct hr_msg msgs[HR_RING_SIZE]; /* where rte_ring keeps its elements: right behind its head */

@@ -102,6 +102,8 @@ static void primitive(struct builder *b, const struct hr_kfield *f)
                     .unless_zero = f->role == HR_KR_PARTITION_ERROR,
                     .field = f,
                 });
+    } else if (told(b, f)) {
+        emit(b, (struct hr_kstep){.code = HR_KS_VALUE, .n = (uint16_t)width, .field = f});
     } else {
         skip(b, width);
     }

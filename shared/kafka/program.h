@@ -22,6 +22,7 @@ enum hr_kstep_code {
     HR_KS_SKIP = 0,  /* pass over n bytes */
     HR_KS_INT,       /* tell an integer, and pass over the n bytes behind it */
     HR_KS_STRING,    /* tell a string */
+    HR_KS_VALUE,     /* tell n bytes, whatever they mean */
     HR_KS_LENGTH,    /* of a string, bytes or records: pass over them, and the n bytes behind them */
     HR_KS_LENGTH_FIXED,
     HR_KS_ARRAY,     /* tell that an array begins */

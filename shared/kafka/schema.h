@@ -45,6 +45,7 @@ enum hr_ktype {
     X(PARTITION_ERROR, "a partition's error code: NOT_LEADER_OR_FOLLOWER makes a metadata hint")             \
     X(ERROR, "the message's own error code")                                                                 \
     X(ACKS, "Produce: 0 means that no response will come")                                                   \
+    X(TOPIC, "a topic's name, or its id")                                                                    \
     X(API_KEYS, "ApiVersions: the array of ranges")                                                          \
     X(API_KEY, "ApiVersions: a range's key")                                                                 \
     X(API_MIN, "ApiVersions: a range's minimum")                                                             \

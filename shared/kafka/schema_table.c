@@ -24,8 +24,8 @@ static const struct hr_kfield produce_request__partition_produce_data[] = {
     FIELD("Records", RECORDS, V(0, UP), V(0, UP), NEVER),
 };
 static const struct hr_kfield produce_request__topic_produce_data[] = {
-    FIELD("Name", STRING, V(0, 12), NEVER, NEVER, .ignorable = true),
-    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .ignorable = true),
+    FIELD("Name", STRING, V(0, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
+    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
     FIELD("PartitionData", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(produce_request__partition_produce_data)),
 };
 static const struct hr_kfield produce_request__fields[] = {
@@ -45,7 +45,7 @@ static const struct hr_kfield produce_request_v0_2__partition_produce_data[] = {
     FIELD("Records", RECORDS, V(0, UP), V(0, UP), NEVER),
 };
 static const struct hr_kfield produce_request_v0_2__topic_produce_data[] = {
-    FIELD("Name", STRING, V(0, UP), NEVER, NEVER),
+    FIELD("Name", STRING, V(0, UP), NEVER, NEVER, .role = HR_KR_TOPIC),
     FIELD("PartitionData", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(produce_request_v0_2__partition_produce_data)),
 };
 static const struct hr_kfield produce_request_v0_2__fields[] = {
@@ -215,8 +215,8 @@ static const struct hr_kfield fetch_response__partition_data[] = {
     FIELD("Records", RECORDS, V(0, UP), V(0, UP), NEVER),
 };
 static const struct hr_kfield fetch_response__fetchable_topic_response[] = {
-    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .ignorable = true),
-    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .ignorable = true),
+    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
+    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
     FIELD("Partitions", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_response__partition_data)),
 };
 static const struct hr_kfield fetch_response__node_endpoint[] = {
@@ -245,7 +245,7 @@ static const struct hr_kfield fetch_response_v0_3__partition_data[] = {
     FIELD("Records", RECORDS, V(0, UP), V(0, UP), NEVER),
 };
 static const struct hr_kfield fetch_response_v0_3__fetchable_topic_response[] = {
-    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .ignorable = true),
+    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
     FIELD("Partitions", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_response_v0_3__partition_data)),
 };
 static const struct hr_kfield fetch_response_v0_3__fields[] = {

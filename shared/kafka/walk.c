@@ -227,6 +227,18 @@ ALWAYS_INLINE enum hr_kwalk_event step_string(struct hr_kwalk *w, struct run *r,
     return HR_KWALK_VALUE;
 }
 
+ALWAYS_INLINE enum hr_kwalk_event step_value(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s)
+{
+    if (s->n > room(w, r))
+        return bad(r);
+    r->step = s + 1;
+    w->field = s->field;
+    w->offset = pos(w, r);
+    w->length = s->n;
+    w->skip = s->n;
+    return HR_KWALK_VALUE;
+}
+
 ALWAYS_INLINE enum hr_kwalk_event step_length(struct hr_kwalk *w, struct run *r, const struct hr_kstep *s,
                                               uint32_t width)
 {
@@ -384,6 +396,8 @@ ALWAYS_INLINE enum hr_kwalk_event step(struct hr_kwalk *w, struct run *r)
         return step_int(w, r, s);
     case HR_KS_STRING:
         return step_string(w, r, s);
+    case HR_KS_VALUE:
+        return step_value(w, r, s);
     case HR_KS_LENGTH:
         return step_length(w, r, s, 0);
     case HR_KS_LENGTH_FIXED:

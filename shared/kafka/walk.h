@@ -19,7 +19,7 @@
 
 enum hr_kwalk_event {
     HR_KWALK_MORE = 0,  /* the run is consumed, the message is not complete */
-    HR_KWALK_VALUE,     /* an integer with a role: value; or a string with one: its bytes are at
+    HR_KWALK_VALUE,     /* an integer with a role: value; or a string or id with one: its bytes are at
                            [offset, offset + length) and come next; length -1: null */
     HR_KWALK_ARRAY,     /* an array with a role begins: its count is the next byte to be read */
     HR_KWALK_ARRAY_END, /* an array with a role has been passed completely */

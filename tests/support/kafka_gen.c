@@ -65,11 +65,11 @@ static void an_int(struct kgen *g, const struct hr_kfield *f)
     if (kgen_random(g, 3) == 0)
         raw = kgen_random(g, 40);
     uint64_t v = width < 8 ? raw & ((1ull << (8 * width)) - 1) : raw;
-    bool told = f->role != HR_KR_NONE && width <= 8 && (f->role != HR_KR_PARTITION_ERROR || v != 0);
+    bool told = f->role != HR_KR_NONE && (f->role != HR_KR_PARTITION_ERROR || v != 0);
     if (told) {
         struct kgen_event *e = event(g, HR_KWALK_VALUE, f);
         e->length = width;
-        e->value = (int64_t)v;
+        e->value = (int64_t)v; /* of an id: none */
         if (is_signed(f->type) && width < 8 && (v >> (8 * width - 1)))
             e->value = (int64_t)(v | ~((1ull << (8 * width)) - 1));
     }

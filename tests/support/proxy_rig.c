@@ -28,6 +28,7 @@ struct packet {
 
 static struct hr_buf_ctx pools[2];
 static struct hr_stats pool_stats[2];
+static struct hr_zone_stats zone_stats;
 static struct hr_open_counts counts[4];
 static struct packet *wire; /* a ring: the delay is the same for all */
 static uint32_t wire_head, wire_tail;
@@ -360,6 +361,7 @@ static void open_tcp(struct pr *r, struct pr_end *end, bool proxy, void (*tweak)
     cfg.msl_us = 1000;
     cfg.bufs = &end->bufs;
     cfg.stats = &end->stats;
+    cfg.links = proxy ? zone_stats.link : NULL;
     cfg.owner = end;
     cfg.on_syn = proxy ? proxy_on_syn : world_on_syn;
     cfg.path_mss = path_mss;
@@ -379,6 +381,8 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
     memset(r, 0, sizeof(*r));
     r->rekey_records = rekey_records;
     memset(counts, 0, sizeof(counts));
+    memset(&zone_stats, 0, sizeof(zone_stats));
+    r->zones = &zone_stats;
     r->counts = counts;
     rig = r;
     r->now_us = 1000 * PR_S;
@@ -402,7 +406,8 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                               .max_relays = PR_SESSIONS,
                                               .hold_max = PR_HOLD_MAX,
                                               .bufs = &r->in.bufs,
-                                              .stats = &r->in.stats};
+                                              .stats = &r->in.stats,
+                                              .zones = &zone_stats};
     if (hr_relay_ctx_create(&relay_cfg, &r->relays) != 0)
         die("no relays");
     const struct hr_rec_config rec_cfg = {.max_legs = 2 * PR_SESSIONS,
@@ -423,6 +428,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .tcp = r->in.tcp,
                                         .bufs = &r->in.bufs,
                                         .stats = &r->in.stats,
+                                        .zones = &zone_stats,
                                         .relays = r->relays,
                                         .rec = r->rec,
                                         .source_addrs = source_addrs,

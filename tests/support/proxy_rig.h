@@ -45,6 +45,7 @@ struct pr_end {
 };
 
 struct pr {
+    struct hr_zone_stats *zones; /* what the proxy counts by zone */
     uint64_t now_us;
     struct pr_end in, out; /* the proxy's end, the world's */
     struct hr_policy *policy, *spare;

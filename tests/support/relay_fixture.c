@@ -85,7 +85,7 @@ void rf_init(struct rf *f, int32_t node_id, uint32_t hold_max)
     if (hr_buf_ctx_init(&f->bufs, &bc, &f->stats) != 0)
         die("no pools");
     make_policy(f, hold_max);
-    struct hr_relay_config rc = {.max_relays = RF_MAX_RELAYS, .hold_max = hold_max, .bufs = &f->bufs, .stats = &f->stats};
+    struct hr_relay_config rc = {.max_relays = RF_MAX_RELAYS, .hold_max = hold_max, .bufs = &f->bufs, .stats = &f->stats, .zones = &f->zones};
     if (hr_relay_ctx_create(&rc, &f->ctx) != 0)
         die("no relay context");
     f->rx_free = rte_mempool_avail_count(f->bufs.rx_pool);

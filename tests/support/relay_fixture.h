@@ -7,6 +7,7 @@
 
 #include "dataplane/buf/buf.h"
 #include "dataplane/kafka/relay.h"
+#include "shared/ipc/zone_stats.h"
 #include "shared/ipc/policy.h"
 #include "shared/kafka/schema.h"
 
@@ -23,6 +24,7 @@ void rf_free(struct rf_bytes *b);
 struct rf {
     struct hr_buf_ctx bufs;
     struct hr_stats stats;
+    struct hr_zone_stats zones;
     struct hr_policy *policy;
     struct hr_policy_listener *listener; /* the policy's first */
     struct hr_relay_ctx *ctx;

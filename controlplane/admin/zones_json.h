@@ -1,0 +1,14 @@
+/* The parts of what `headracectl zones` shows. Private to controlplane/admin. */
+#pragma once
+
+#include <jansson.h>
+
+#include "controlplane/zones/tops.h"
+#include "shared/ipc/zones.h"
+
+struct hr_daemon;
+
+/* Adds bytes, costs and who moves most; nothing while no dataplane is attached. */
+void hr_zones_add_bytes(struct hr_daemon *daemon, const struct hr_zone_map *map, json_t *obj);
+/* Topics of all workers; the caller frees. Not while no dataplane is attached. */
+void hr_zones_read_topics(struct hr_daemon *daemon, struct hr_zone_whos *ret_whos);

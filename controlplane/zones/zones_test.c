@@ -1,0 +1,260 @@
+/* Dollars against sums by hand, rates over a minute, names of topics, and the zone that an instance's metadata tells. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controlplane/auth/http.h"
+#include "controlplane/auth/mock_http.h"
+#include "controlplane/loop/loop.h"
+#include "controlplane/zones/cost.h"
+#include "controlplane/zones/instance.h"
+#include "controlplane/zones/tops.h"
+#include "controlplane/zones/totals.h"
+#include "shared/base/clock.h"
+
+static struct hr_config config;
+static struct hr_zone_map map;
+static struct hr_zone_totals totals;
+static struct hr_zone_stats stats;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&config, 0, sizeof(config));
+    memset(&map, 0, sizeof(map));
+    memset(&totals, 0, sizeof(totals));
+    memset(&stats, 0, sizeof(stats));
+    config.zones.n_names = 4;
+    config.zones.price_per_gb = 0.01;
+    map.n = 4;
+    map.own = 1;
+    for (int i = 1; i < 4; i++) {
+        snprintf(map.name[i], sizeof(map.name[i]), "z%d", i);
+        snprintf(config.zones.names[4 - i], sizeof(config.zones.names[0]), "z%d", i); /* in another order */
+    }
+    return 0;
+}
+
+#define GB 1000000000ull
+#define assert_dollars(is, want) assert_true((is) > (want) - 1e-9 && (is) < (want) + 1e-9)
+
+static void each_side_pays_for_what_leaves_a_zone(void **state)
+{
+    struct hr_zone_cost cost;
+
+    (void)state;
+    stats.bytes[1][1][HR_ZONE_UP][HR_ZONE_PRODUCE] = 7 * GB; /* stays */
+    stats.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE] = 3 * GB; /* to the broker's zone: one step */
+    stats.bytes[3][2][HR_ZONE_DOWN][HR_ZONE_FETCH] = 5 * GB; /* through ours: two; direct: one */
+    stats.bytes[0][2][HR_ZONE_DOWN][HR_ZONE_FETCH] = 1 * GB; /* from nobody knows where */
+    hr_zone_totals_add(&totals, &stats);
+    hr_zone_cost(&config, &map, &totals, &cost);
+    assert_dollars(cost.payload, 0.02 * (3 + 5 + 5 + 1));
+    assert_dollars(cost.direct, 0.02 * (3 + 5));
+    assert_int_equal(cost.bytes, 16 * GB);
+    assert_int_equal(cost.crossing, 8 * GB);
+    assert_int_equal(cost.unknown, 1 * GB);
+    assert_dollars(cost.overhead, 0);
+}
+
+static void what_another_broker_answered_would_have_come_from_its_leader(void **state)
+{
+    struct hr_zone_cost cost;
+
+    (void)state;
+    stats.bytes[1][1][HR_ZONE_DOWN][HR_ZONE_FETCH] = 9 * GB;
+    stats.steered[1][3][1][HR_ZONE_DOWN] = 9 * GB;
+    hr_zone_totals_add(&totals, &stats);
+    hr_zone_cost(&config, &map, &totals, &cost);
+    assert_dollars(cost.payload, 0);
+    assert_dollars(cost.direct, 0.18);
+}
+
+static void prices_may_differ_between_zones(void **state)
+{
+    (void)state;
+    config.zones.n_prices = 1;
+    config.zones.prices[0] = (struct hr_config_zone_price){.a = 3, .b = 2, .per_gb = 0.05}; /* z1 and z2 */
+    assert_dollars(hr_zone_price(&config, &map, 1, 2) * GB, 0.10);
+    assert_dollars(hr_zone_price(&config, &map, 2, 1) * GB, 0.10);
+    assert_dollars(hr_zone_price(&config, &map, 1, 3) * GB, 0.02);
+    assert_dollars(hr_zone_price(&config, &map, 3, 3) * GB, 0);
+    assert_dollars(hr_zone_path_price(&config, &map, 3, 2) * GB, 0.12);
+}
+
+static void headers_are_paid_for_too(void **state)
+{
+    struct hr_zone_cost cost;
+
+    (void)state;
+    stats.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE] = 1 * GB;
+    stats.link[HR_ZONE_PEER_BROKER][2][0].tx_packets = 1000;
+    stats.link[HR_ZONE_PEER_BROKER][2][0].tx_bytes = 1 * GB + 32000;
+    stats.link[HR_ZONE_PEER_BROKER][2][1].rx_packets = 500; /* IPv6 */
+    stats.link[HR_ZONE_PEER_BROKER][2][1].rx_bytes = 16000;
+    stats.link[HR_ZONE_PEER_CLIENT][1][0].rx_bytes = 1 * GB; /* within the zone */
+    hr_zone_totals_add(&totals, &stats);
+    assert_int_equal(hr_zone_link_tx(&totals, HR_ZONE_PEER_BROKER, 2), 1 * GB + 52000);
+    assert_int_equal(hr_zone_link_rx(&totals, HR_ZONE_PEER_BROKER, 2), 36000);
+    hr_zone_cost(&config, &map, &totals, &cost);
+    assert_dollars(cost.overhead * 1e6, 0.02 * 88000 / GB * 1e6);
+}
+
+/* -- rates ------------------------------------------------------------------------------------------------- */
+
+static struct hr_loop *loop;
+static uint64_t fake_now = HR_US_PER_S;
+static bool attached;
+
+static uint64_t fake_clock(void)
+{
+    return fake_now;
+}
+
+static bool read_totals(void *owner, struct hr_zone_totals *ret)
+{
+    (void)owner;
+    hr_zone_totals_add(ret, &stats);
+    return attached;
+}
+
+static void rates_are_of_the_last_minute(void **state)
+{
+    static struct hr_zone_totals now, added;
+    struct hr_zone_totals_keeper *keeper;
+    uint64_t *cell = &stats.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE];
+    double seconds;
+
+    (void)state;
+    assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
+    assert_int_equal(hr_zone_totals_keeper_create(loop, read_totals, NULL, &keeper), 0);
+    attached = false;
+    assert_false(hr_zone_totals_get(keeper, &now, &added, &seconds));
+    attached = true;
+    hr_zone_totals_keeper_restart(keeper);
+    for (int s = 0; s <= 600; s++) {
+        hr_loop_turn(loop, 0);
+        *cell += s < 300 ? 1000 : 10;
+        fake_now += HR_US_PER_S;
+    }
+    assert_true(hr_zone_totals_get(keeper, &now, &added, &seconds));
+    assert_int_equal(now.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE], *cell);
+    assert_true(seconds >= 59 && seconds <= 71);
+    assert_int_equal(added.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE], (uint64_t)(10 * seconds + 0.5));
+    /* Another dataplane counts from 0. */
+    *cell = 5;
+    hr_zone_totals_keeper_restart(keeper);
+    hr_loop_turn(loop, 0);
+    assert_true(hr_zone_totals_get(keeper, &now, &added, &seconds));
+    assert_int_equal(added.bytes[1][2][HR_ZONE_UP][HR_ZONE_PRODUCE], 0);
+    hr_zone_totals_keeper_destroy(keeper);
+    hr_loop_destroy(loop);
+}
+
+/* -- names ------------------------------------------------------------------------------------------------- */
+
+static void topics_are_found_by_name_and_by_id(void **state)
+{
+    struct hr_cluster_topic topic = {.name = "orders", .id = "00000000-0000-0000-0000-0000000000ff"};
+    struct hr_cluster cluster = {.n_topics = 1, .topics = &topic};
+    char id[16] = {[15] = (char)0xff}, other[16] = {[0] = 1};
+    struct hr_zone_moved by_name = {.key = "orders", .len = 6, .client = 1, .broker = 2, .bytes = 10};
+    struct hr_zone_moved by_id = {.key = id, .len = 16, .is_id = true, .client = 1, .broker = 2, .bytes = 5};
+    struct hr_zone_moved unknown = {.key = other, .len = 16, .is_id = true, .client = 3, .broker = 2, .dir = HR_ZONE_DOWN, .bytes = 1};
+    struct hr_zone_moved odd = {.key = "a\nb", .len = 3, .client = 1, .broker = 1, .bytes = 2};
+    struct hr_zone_whos whos = {0};
+    uint32_t seen = 0;
+
+    (void)state;
+    hr_zone_top_add(stats.topics, HR_ZONE_TOPICS, &by_name);
+    hr_zone_top_add(stats.topics, HR_ZONE_TOPICS, &by_id);
+    hr_zone_top_add(stats.topics, HR_ZONE_TOPICS, &unknown);
+    hr_zone_top_add(stats.topics, HR_ZONE_TOPICS, &odd);
+    hr_zone_whos_add(&whos, stats.topics, HR_ZONE_TOPICS, &cluster);
+    hr_zone_whos_add(&whos, stats.topics, HR_ZONE_TOPICS, &cluster); /* another worker's */
+    assert_int_equal(whos.n, 3);
+    for (uint32_t i = 0; i < whos.n; i++) {
+        const struct hr_zone_who *who = &whos.who[i];
+
+        if (strcmp(who->name, "orders") == 0 && who->bytes[1][2][HR_ZONE_UP] == 30)
+            seen |= 1;
+        if (strcmp(who->name, "01000000-0000-0000-0000-000000000000") == 0 && who->bytes[3][2][HR_ZONE_DOWN] == 2)
+            seen |= 2;
+        if (strcmp(who->name, "a\\x0ab") == 0 && who->bytes[1][1][HR_ZONE_UP] == 4)
+            seen |= 4;
+    }
+    assert_int_equal(seen, 7);
+    hr_zone_whos_free(&whos);
+}
+
+/* -- instance metadata --------------------------------------------------------------------------------------- */
+
+static int n_denied, n_changed;
+
+static void answer(const struct mock_request *request, struct mock_reply *reply)
+{
+    const char *token = mock_header(request, "X-aws-ec2-metadata-token");
+
+    reply->status = 404;
+    if (strcmp(request->path, "/latest/api/token") == 0 && strcmp(request->method, "PUT") == 0 &&
+        mock_header(request, "X-aws-ec2-metadata-token-ttl-seconds")) {
+        reply->status = n_denied-- > 0 ? 403 : 200;
+        strcpy(reply->body, "the-token");
+    } else if (strcmp(request->path, "/latest/meta-data/placement/availability-zone-id") == 0 && token) {
+        reply->status = strcmp(token, "the-token") == 0 ? 200 : 401;
+        strcpy(reply->body, "use1-az6\n");
+    }
+}
+
+static void on_changed(void *owner)
+{
+    (void)owner;
+    n_changed++;
+}
+
+static void the_instance_tells_its_zone(void **state)
+{
+    struct hr_instance_zone *instance;
+    struct hr_http *http;
+    char url[64];
+
+    (void)state;
+    n_denied = 1;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", mock_http_start(answer));
+    setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url, 1);
+    assert_int_equal(hr_loop_create(NULL, &loop), 0);
+    assert_int_equal(hr_http_create(loop, &http), 0);
+    assert_int_equal(hr_instance_zone_create(loop, http, on_changed, NULL, &instance), 0);
+    assert_null(hr_instance_zone_get(instance));
+    hr_instance_zone_start(instance);
+    while (!*hr_instance_zone_error(instance))
+        hr_loop_turn(loop, 100);
+    assert_non_null(strstr(hr_instance_zone_error(instance), "403"));
+    while (!hr_instance_zone_get(instance))
+        hr_loop_turn(loop, 100);
+    assert_string_equal(hr_instance_zone_get(instance), "use1-az6");
+    assert_string_equal(hr_instance_zone_error(instance), "");
+    assert_int_equal(n_changed, 1);
+    hr_instance_zone_destroy(instance);
+    hr_http_destroy(http);
+    hr_loop_destroy(loop);
+    mock_http_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(each_side_pays_for_what_leaves_a_zone, set_up),
+        cmocka_unit_test_setup(what_another_broker_answered_would_have_come_from_its_leader, set_up),
+        cmocka_unit_test_setup(prices_may_differ_between_zones, set_up),
+        cmocka_unit_test_setup(headers_are_paid_for_too, set_up),
+        cmocka_unit_test_setup(rates_are_of_the_last_minute, set_up),
+        cmocka_unit_test_setup(topics_are_found_by_name_and_by_id, set_up),
+        cmocka_unit_test(the_instance_tells_its_zone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
