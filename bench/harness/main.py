@@ -62,7 +62,7 @@ def measure(mode, parts, plan, folder, compare=None):
         for name in ("nginx", "envoy", "kroxylicious", "floor", "testpmd"):
             out.data["not_run"][name] = "not part of --quick"
     out.data["plan"] = plan
-    estimate = {"ring": 0, "mtu1500": 1500, "large": 1500, "real": 1200, "paths": 500}
+    estimate = {"ring": 0, "mtu1500": 1500, "large": 1500, "real": 1200, "paths": 700}
     try:
         for i, part in enumerate(parts):
             say("==> [%d/%d, %.0f min of %d] %s" % (i + 1, len(parts), budget.spent() / 60, plan["minutes"], ABOUT[part]))

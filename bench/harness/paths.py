@@ -16,9 +16,11 @@ from harness import e2e, rounds, stats, systems, topology
 from rig import env, net, netns
 from rig.env import HUB, LOGS, RigError, Step, run as command, zone_ns
 
-# CUBIC needs seconds from one loss to the next (the cube root of the path's segments, nearly): on a path of 86 segments
-# flows that began unequal have come together after some, on a larger one a short run shows who was lucky at the start.
-RATE_MBIT, QUEUE_MS, BURST_KB = 50, 20, 16
+# Name: Mbit/s, ms of queue. CUBIC needs seconds from one loss to the next (the cube root of the path's segments, nearly): on
+# a path of 86 segments flows that began unequal have come together after some, on one of 860 who began with less is seen for
+# half a minute.
+SHARED = {"share": (50, 20), "share_large": (200, 50)}
+BURST_KB = 16
 SHARE_OMIT_S = 5
 SHARE_PORT, KERNEL_PORT, FAR_PORT = 5201, 5202, 5203
 ONE_WAY_US, LOSS_PERCENT = 5000, 1.0
@@ -72,10 +74,11 @@ def _both(first, second, seconds):
     return _received(a, seconds + 30), _received(b, seconds + 30)
 
 
-def share(results, budget, plan, seconds, needed_after):
+def share(results, budget, plan, name, seconds, needed_after):
+    rate_mbit, queue_ms = SHARED[name]
     kernel = (topology.broker_addr(0), KERNEL_PORT)
-    command(env.in_ns(HUB, ["tc", "qdisc", "add", "dev", "z2b0", "root", "tbf", "rate", "%dmbit" % RATE_MBIT, "burst",
-                            "%dkb" % BURST_KB, "latency", "%dms" % QUEUE_MS]))
+    command(env.in_ns(HUB, ["tc", "qdisc", "add", "dev", "z2b0", "root", "tbf", "rate", "%dmbit" % rate_mbit, "burst",
+                            "%dkb" % BURST_KB, "latency", "%dms" % queue_ms]))
 
     def one_round(rng):
         got, order = {}, ["headrace", "kernel"]
@@ -86,14 +89,14 @@ def share(results, budget, plan, seconds, needed_after):
         return got
 
     try:
-        kept = rounds.run(results, budget, "share of a bottleneck", plan["rounds"], one_round, needed_after=needed_after)
+        kept = rounds.run(results, budget, "share of %d Mbit/s" % rate_mbit, plan["rounds"], one_round, needed_after=needed_after)
     finally:
         command(env.in_ns(HUB, ["tc", "qdisc", "del", "dev", "z2b0", "root"]), check=False)
-    how = "iperf3 received, two flows through tbf %d Mbit/s with %d ms of drop-tail queue" % (RATE_MBIT, QUEUE_MS)
+    how = "iperf3 received, two flows through tbf %d Mbit/s with %d ms of drop-tail queue" % (rate_mbit, queue_ms)
     for who in ("headrace", "kernel"):
-        results.add("paths/share/%s:kernel" % who, "ratio", how, stats.ratios([r[who][0] for r in kept], [r[who][1] for r in kept]),
+        results.add("paths/%s/%s:kernel" % (name, who), "ratio", how, stats.ratios([r[who][0] for r in kept], [r[who][1] for r in kept]),
                     part="paths", system=who, quantity="share")
-        results.add("paths/share/%s+kernel" % who, "Mbit/s", how + ": both together", [sum(r[who]) for r in kept], "higher",
+        results.add("paths/%s/%s+kernel" % (name, who), "Mbit/s", how + ": both together", [sum(r[who]) for r in kept], "higher",
                     part="paths", system=who, quantity="sum")
 
 
@@ -147,8 +150,10 @@ def run(results, budget, plan, needed_after=0):
                 relay.start(brokers)
                 started.append(relay)
             topology.apply("mtu1500")
-        share(results, budget, plan, seconds, needed_after + plan["rounds"] * 3 * seconds)
-        results.save()
+        for i, name in enumerate(SHARED):
+            left = (len(SHARED) - 1 - i) * 2 * (seconds + SHARE_OMIT_S) + 3 * seconds
+            share(results, budget, plan, name, seconds, needed_after + plan["rounds"] * left)
+            results.save()
         lossy(results, budget, plan, seconds, relay, needed_after)
     finally:
         for s in started:

@@ -35,4 +35,4 @@ def take(results, lines):
             continue
         m = json.loads(line)
         results.add("ring/" + m["name"], m["unit"], m["method"], m["raw"],
-                    "lower" if m["name"] in targets.RING else None, part="ring", quantity=m["name"])
+                    "lower" if m["name"] in targets.RING else "higher" if m["name"] in targets.RING_LEAST else None, part="ring", quantity=m["name"])

@@ -40,7 +40,7 @@ struct rb_card {
     uint64_t no_buffer; /* frames lost because no buffer was posted */
     /* What DPDK's table of burst functions points at. */
     void *queue[1], *callbacks[1];
-};
+} __attribute__((aligned(128))); /* two workers' queues are written by two cores */
 
 /* n_rx: receive descriptors, a power of two. cksum: received checksums count as verified. Takes over port_id in
  * DPDK's table; aborts when memory is short. */

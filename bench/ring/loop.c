@@ -46,6 +46,30 @@ static uint64_t tsc(void)
     return t;
 }
 
+uint64_t rb_turn_cycles(struct rb_loop *l, uint32_t worker, uint64_t now_us)
+{
+    uint64_t t0 = tsc();
+    rb_turn(rb_proxy_worker(&l->proxy, worker), now_us, &l->due[worker].us);
+    uint64_t cycles = tsc() - t0;
+    return cycles - RTE_MIN(cycles, l->rdtsc_cycles);
+}
+
+bool rb_is_gap(const struct rb_loop *l, uint64_t cycles)
+{
+    return cycles > l->tsc_hz / 1000000 * RB_GAP_US;
+}
+
+void rb_tally_turn(struct rb_tally *t, uint64_t cycles, bool gap)
+{
+    t->turns++;
+    if (gap) {
+        t->gaps++;
+        t->gap_cycles += cycles;
+    } else {
+        t->cycles += cycles;
+    }
+}
+
 static uint64_t tsc_cost(void)
 {
     uint64_t least = UINT64_MAX;
@@ -60,29 +84,19 @@ static void proxy_turn(struct rb_loop *l, uint32_t worker, uint64_t now_us)
 {
     struct hr_worker *w = rb_proxy_worker(&l->proxy, worker);
     if (l->measuring && l->counted) {
-        rb_turn_counted(w, now_us, &l->due_us[worker]);
+        rb_turn_counted(w, now_us, &l->due[worker].us);
         l->tally.turns++;
         return;
     }
-    uint64_t t0 = tsc();
-    rb_turn(w, now_us, &l->due_us[worker]);
-    uint64_t cycles = tsc() - t0;
-    cycles -= RTE_MIN(cycles, l->rdtsc_cycles);
+    uint64_t cycles = rb_turn_cycles(l, worker, now_us);
     l->last_cycles = cycles;
-    l->gap = cycles > l->tsc_hz / 1000000 * RB_GAP_US;
+    l->gap = rb_is_gap(l, cycles);
     if (!l->gap)
         l->calm_cycles = cycles;
     else if (l->smooth_gaps)
         l->last_cycles = l->calm_cycles;
-    if (!l->measuring)
-        return;
-    l->tally.turns++;
-    if (l->gap) {
-        l->tally.gaps++;
-        l->tally.gap_cycles += cycles;
-    } else {
-        l->tally.cycles += cycles;
-    }
+    if (l->measuring)
+        rb_tally_turn(&l->tally, cycles, l->gap);
 }
 
 /* ---- the wire --------------------------------------------------------------------------------------- */
@@ -143,8 +157,7 @@ static uint32_t queue_of(const struct rb_loop *l, const uint8_t *p, uint32_t *re
     return l->rss.table[*ret_hash & (l->rss.n_table - 1u)];
 }
 
-/* Several workers: sorts what the generator sent. */
-static void spread(struct rb_loop *l)
+void rb_loop_spread(struct rb_loop *l)
 {
     struct rb_queue *q = &l->peers.out;
     uint32_t hash;
@@ -158,7 +171,7 @@ static void spread(struct rb_loop *l)
     }
 }
 
-static uint32_t to_proxy(struct rb_loop *l, uint32_t worker)
+uint32_t rb_wire_in(struct rb_loop *l, uint32_t worker, struct rb_tally *tally)
 {
     struct rb_queue *q = l->held ? &l->held[worker] : &l->peers.out;
     struct rb_card *card = rb_proxy_card(&l->proxy, worker);
@@ -177,7 +190,7 @@ static uint32_t to_proxy(struct rb_loop *l, uint32_t worker)
             if (l->held)
                 queue_of(l, to, &hash);
             rb_card_rx_done(card, (uint16_t)frame->pkt_len, l->held ? hash : flow_hash(to));
-            rb_tally_in(&l->tally, to);
+            rb_tally_in(tally, to);
             n++;
         }
         bytes += frame->pkt_len;
@@ -186,9 +199,8 @@ static uint32_t to_proxy(struct rb_loop *l, uint32_t worker)
     return bytes;
 }
 
-static uint32_t from_proxy(struct rb_loop *l, uint32_t worker)
+uint32_t rb_wire_out(struct rb_loop *l, uint32_t worker, struct rb_queue *q, struct rb_tally *tally)
 {
-    struct rb_queue *q = &l->peers.in;
     struct rb_card *card = rb_proxy_card(&l->proxy, worker);
     const struct rb_card_desc *d;
     uint32_t bytes = 0;
@@ -203,7 +215,7 @@ static uint32_t from_proxy(struct rb_loop *l, uint32_t worker)
                 break;
         }
         m->ol_flags = l->cfg.proxy.cksum ? RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0;
-        rb_tally_out(&l->tally, rte_pktmbuf_mtod(m, const uint8_t *));
+        rb_tally_out(tally, rte_pktmbuf_mtod(m, const uint8_t *));
         bytes += m->pkt_len;
         q->frame[q->tail++ % RB_QUEUE] = m;
     }
@@ -216,7 +228,7 @@ static uint64_t jump(const struct rb_loop *l)
 {
     uint64_t due_us = l->peers.deadline_us;
     for (uint32_t i = 0; i < l->proxy.group.n_workers; i++)
-        due_us = RTE_MIN(due_us, l->due_us[i]);
+        due_us = RTE_MIN(due_us, l->due[i].us);
     uint64_t due_ns = due_us == UINT64_MAX ? UINT64_MAX : due_us * 1000;
     due_ns = RTE_MIN(due_ns, l->wake_ns);
     if (due_ns == UINT64_MAX)
@@ -229,15 +241,20 @@ uint64_t rb_wall_ns(const struct rb_loop *l)
     return RB_START_US * 1000 + (uint64_t)((double)(__rdtsc() - l->tsc_start) * 1e9 / (double)l->tsc_hz);
 }
 
+bool rb_loop_due(const struct rb_loop *l, uint32_t worker, uint64_t now_us)
+{
+    return rb_card_rx_waiting(rb_proxy_card((struct rb_proxy *)&l->proxy, worker)) > 0 || l->due[worker].us <= now_us ||
+           (l->held && hr_handoff_pending(l->proxy.group.handoff, worker));
+}
+
 /* One worker's frames in, its turn, its frames out; false: nothing to do. */
 static bool worker_step(struct rb_loop *l, uint32_t worker, uint64_t now_us, uint32_t *ret_bytes)
 {
     struct rb_card *card = rb_proxy_card(&l->proxy, worker);
-    uint32_t bytes_in = to_proxy(l, worker);
+    uint32_t bytes_in = rb_wire_in(l, worker, &l->tally);
 
     *ret_bytes = bytes_in;
-    if (rb_card_rx_waiting(card) == 0 && l->due_us[worker] > now_us &&
-        !(l->held && hr_handoff_pending(l->proxy.group.handoff, worker)))
+    if (!rb_loop_due(l, worker, now_us))
         return false;
     if (l->cfg.cold)
         rb_card_flush_caches(card);
@@ -247,7 +264,7 @@ static bool worker_step(struct rb_loop *l, uint32_t worker, uint64_t now_us, uin
     proxy_turn(l, worker, now_us);
     if (l->cfg.cycles_clock)
         l->now_ns += (uint64_t)((double)l->last_cycles * 1e9 / (double)l->tsc_hz);
-    *ret_bytes = RTE_MAX(bytes_in, from_proxy(l, worker));
+    *ret_bytes = RTE_MAX(bytes_in, rb_wire_out(l, worker, &l->peers.in, &l->tally));
     return true;
 }
 
@@ -263,11 +280,13 @@ void rb_loop_step(struct rb_loop *l)
     l->last_cycles = 0;
     l->gap = false;
     if (l->held)
-        spread(l);
-    for (uint32_t i = 0; i < l->proxy.group.n_workers; i++) {
+        rb_loop_spread(l);
+    for (uint32_t i = 0; i < l->proxy.group.n_workers && !l->cores; i++) {
         busy |= worker_step(l, i, now_us, &bytes);
         most = RTE_MAX(most, bytes);
     }
+    if (l->cores)
+        busy |= rb_cores_step(l, now_us, &most);
     if (!busy)
         l->now_ns = jump(l);
     else if (!l->cfg.cycles_clock && !l->still)
@@ -346,10 +365,14 @@ void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg)
     /* The worker's own thread goes by the real clock. */
     rb_proxy_open(&l->proxy, &proxy, cfg->proxy.two_cores ? hr_now_us() : RB_START_US);
     rb_peers_open(&l->peers, &cfg->peers, l->proxy.data_room, RB_START_US);
+    if (cfg->parallel)
+        rb_cores_open(l);
 }
 
 void rb_loop_close(struct rb_loop *l)
 {
+    if (l->cores)
+        rb_cores_close(l);
     for (uint32_t i = 0; i < l->proxy.group.n_workers; i++) {
         const struct rb_card *card = rb_proxy_card(&l->proxy, i);
         if (card->no_buffer > 0)

@@ -8,7 +8,8 @@
  * `cycles_clock` each turn's measured cycles advance the clock and the wire takes none, which is what latency is
  * measured by. When nobody has anything to do, the clock jumps to what is due next.
  *
- * With several workers the card spreads frames over their queues by a hash that they have learnt, and they take turns.
+ * With several workers the card spreads frames over their queues by a hash that they have learnt, and they take turns; or
+ * (parallel) each has a core of its own and they have their turns at the same time: see cores.c.
  *
  * With two cores (proxy.two_cores) the same scenarios run in real time: see rings.h. Cycles are not measured then. */
 #pragma once
@@ -39,7 +40,10 @@ struct rb_loop_config {
     bool cold;         /* flush frames and descriptors from the caches before each turn */
     bool evict;        /* drive everything out of the caches before each turn */
     bool cycles_clock;
+    bool parallel;     /* several workers, each on a core of its own */
 };
+
+struct rb_cores;
 
 struct rb_loop {
     struct rb_loop_config cfg;
@@ -47,9 +51,12 @@ struct rb_loop {
     struct rb_peers peers;
     struct rb_tally tally;
     uint64_t now_ns;
-    uint64_t due_us[RB_MAX_WORKERS]; /* the workers' deadlines */
+    struct {
+        uint64_t us;
+    } __attribute__((aligned(128))) due[RB_MAX_WORKERS]; /* the workers' deadlines */
     struct hr_rss rss;    /* how the card spreads flows over several workers */
     struct rb_queue *held; /* several workers: frames for each, which its queue had no room for */
+    struct rb_cores *cores; /* NULL: all on this one */
     uint64_t wake_ns;     /* the scenario's own next event, UINT64_MAX: none */
     uint64_t tsc_hz, tsc_start;
     uint64_t rdtsc_cycles; /* what taking the time costs */
@@ -82,12 +89,31 @@ void rb_loop_connect(struct rb_loop *l, uint32_t n);
 /* Steps until nothing is queued or in flight anywhere, at most so long. */
 void rb_loop_settle(struct rb_loop *l, uint64_t max_us);
 
-/* Counts a frame that starts at p. */
+/* Several workers: sorts what the generator sent. */
+void rb_loop_spread(struct rb_loop *l);
+/* Has a worker anything to do? */
+bool rb_loop_due(const struct rb_loop *l, uint32_t worker, uint64_t now_us);
+/* A worker's frames, to its queue of the card, and what it sent to q. Both return bytes. */
+uint32_t rb_wire_in(struct rb_loop *l, uint32_t worker, struct rb_tally *tally);
+uint32_t rb_wire_out(struct rb_loop *l, uint32_t worker, struct rb_queue *q, struct rb_tally *tally);
+
+/* The workers' turns of one step at the same time, and what is around them (cores.c). *ret_most: the bytes of the one that
+ * had most. */
+void rb_cores_open(struct rb_loop *l);
+void rb_cores_close(struct rb_loop *l);
+bool rb_cores_step(struct rb_loop *l, uint64_t now_us, uint32_t *ret_most);
+
+/* Counts a turn; a frame that starts at p. */
+void rb_tally_turn(struct rb_tally *t, uint64_t cycles, bool gap);
 void rb_tally_in(struct rb_tally *t, const uint8_t *p);
 void rb_tally_out(struct rb_tally *t, const uint8_t *p);
 
 /* Real time since the loop was opened, on the loop's scale. */
 uint64_t rb_wall_ns(const struct rb_loop *l);
+
+/* A worker's turn, and the cycles that it took; was it interrupted? */
+uint64_t rb_turn_cycles(struct rb_loop *l, uint32_t worker, uint64_t now_us);
+bool rb_is_gap(const struct rb_loop *l, uint64_t cycles);
 
 /* The worker's turn. Two functions with one body: callgrind collects in the second alone. */
 bool rb_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_due_us);

@@ -52,6 +52,7 @@ static void usage(FILE *to)
                 "  --soft-cksum          checksums in software on both ends\n"
                 "  --two-cores           in real time: the worker on --cpu, the generator on another\n"
                 "  --workers N           so many, in turns on one core (default 1)\n"
+                "  --parallel            two workers, each on a core of its own, at the same time\n"
                 "  --counted             for callgrind --toggle-collect=rb_turn_counted\n"
                 "  --cpu N               run on this CPU (default 1 where there is one)\n"
                 "  --memory MB           packet memory (default 1024)\n"
@@ -92,6 +93,7 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
         .burst = o->burst,
         .cold = o->cold,
         .evict = o->evict,
+        .parallel = o->parallel,
     };
 }
 
@@ -134,7 +136,7 @@ static void start_eal(uint32_t memory_mb, int cpu, bool two_cores, bool may_huge
 
 enum option_id {
     OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
-    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_WORKERS, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
+    OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_WORKERS, OPT_PARALLEL, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -154,6 +156,7 @@ static const struct option options[] = {
     {"soft-cksum", no_argument, NULL, OPT_SOFT_CKSUM},
     {"two-cores", no_argument, NULL, OPT_TWO_CORES},
     {"workers", required_argument, NULL, OPT_WORKERS},
+    {"parallel", no_argument, NULL, OPT_PARALLEL},
     {"counted", no_argument, NULL, OPT_COUNTED},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"memory", required_argument, NULL, OPT_MEMORY},
@@ -197,6 +200,7 @@ int main(int argc, char **argv)
         case OPT_SOFT_CKSUM: o.soft_cksum = true; break;
         case OPT_TWO_CORES: o.two_cores = true; break;
         case OPT_WORKERS: o.workers = number(optarg, 1, RB_MAX_WORKERS); break;
+        case OPT_PARALLEL: o.parallel = true; o.workers = 2; break;
         case OPT_COUNTED: o.counted = true; break;
         case OPT_CPU: cpu = (int)number(optarg, 0, 1023); break;
         case OPT_MEMORY: o.memory_mb = number(optarg, 64, 1u << 20); break;
@@ -208,7 +212,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (optind < argc && strcmp(argv[optind], scenarios[i].name) == 0) {
-            start_eal(o.memory_mb, cpu, o.two_cores, !o.counted); /* valgrind maps no hugepages */
+            start_eal(o.memory_mb, cpu, o.two_cores || o.parallel, !o.counted); /* valgrind maps no hugepages */
             scenarios[i].run(&o);
             rte_eal_cleanup();
             return 0;

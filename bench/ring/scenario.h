@@ -21,6 +21,7 @@ struct rb_options {
     uint32_t max_connections; /* sessions that the proxy has room for; 0: as many as conns, at least 1,000 */
     bool cold, evict, soft_cksum;
     uint32_t workers;      /* in turns on one core; 0: 1 */
+    bool parallel;         /* each on a core of its own, at the same time */
     bool two_cores;        /* in real time, the worker on a core of its own */
     bool counted;          /* under callgrind: one round, through rb_turn_counted() */
 };
