@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "controlplane/admin/commands.h"
+#include "controlplane/auth/realm.h"
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/daemon/drain.h"
+#include "controlplane/handshakes/handshakes.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
 #include "controlplane/sessions/sessions.h"
@@ -261,6 +263,63 @@ void hr_command_kill(struct hr_daemon *d, struct hr_admin_request *request, cons
         hr_admin_fail(request, HR_E_NOT_FOUND, "no such session (no worker %u)", (unsigned)(number >> 56));
     else if (err)
         hr_admin_fail(request, err, "%s", err == HR_E_CLOSED ? "no dataplane is attached" : hr_strerror(err));
+}
+
+/* Ends what a user has: whoever was removed is not let in again, so there are fewer in each round. */
+struct removal {
+    struct hr_daemon *daemon;
+    struct hr_admin_request *request;
+    uint32_t ended;
+    char principal[HR_PRINCIPAL_MAX];
+};
+
+#define ENDS_AT_ONCE 256 /* less than a ring holds */
+
+static void on_theirs(void *arg, int err, const struct hr_session_info *infos, uint32_t n, bool complete)
+{
+    struct removal *removal = arg;
+
+    (void)complete;
+    for (uint32_t i = 0; i < n && !err && hr_sessions_end(removal->daemon->sessions, infos[i].id) == 0; i++)
+        removal->ended++;
+    if (!err && n > 0)
+        err = hr_sessions_list_of(removal->daemon->sessions, removal->principal, ENDS_AT_ONCE, on_theirs, removal);
+    if (!err && n > 0)
+        return;
+    if (err) {
+        hr_admin_fail(removal->request, err, "%s", err == HR_E_TIMEOUT ? "a worker did not answer" : hr_strerror(err));
+    } else {
+        hr_log_info("ended %u connections of User:%s", removal->ended, removal->principal);
+        hr_admin_reply(removal->request, json_pack("{s:i}", "ended", (int)removal->ended));
+    }
+    free(removal);
+}
+
+/* The files of users are read first, so that nobody is let in again by what has just been removed. */
+void hr_command_kill_principal(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
+{
+    const char *principal = json_string_value(json_object_get(args, "principal"));
+    struct removal *removal;
+    int err;
+
+    if (!principal || !principal[0] || strlen(principal) >= HR_PRINCIPAL_MAX) {
+        hr_admin_fail(request, HR_E_INVALID, "a principal has 1 to %d characters", HR_PRINCIPAL_MAX - 1);
+        return;
+    }
+    if (!(removal = calloc(1, sizeof(*removal)))) {
+        hr_admin_fail(request, HR_E_NOMEM, "%s", hr_strerror(HR_E_NOMEM));
+        return;
+    }
+    removal->daemon = d;
+    removal->request = request;
+    snprintf(removal->principal, sizeof(removal->principal), "%s", principal);
+    hr_realms_look(d->realms);
+    removal->ended = hr_handshakes_end_principal(d->handshakes, principal);
+    err = hr_sessions_list_of(d->sessions, principal, ENDS_AT_ONCE, on_theirs, removal);
+    if (err) {
+        hr_admin_fail(request, err, "%s", err == HR_E_CLOSED ? "no dataplane is attached" : hr_strerror(err));
+        free(removal);
+    }
 }
 
 /* -- reload ------------------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ hr_command_fn hr_command_topics;
 /* show_connections.c */
 hr_command_fn hr_command_connections;
 /* show_auth.c */
-hr_command_fn hr_command_identities;
+hr_command_fn hr_command_identities, hr_command_logins;
 /* show_tls.c */
 hr_command_fn hr_command_certificates;
 hr_command_fn hr_command_tls;
@@ -34,4 +34,5 @@ hr_command_fn hr_command_set;
 hr_command_fn hr_command_drain;
 hr_command_fn hr_command_undrain;
 hr_command_fn hr_command_kill;
+hr_command_fn hr_command_kill_principal;
 hr_command_fn hr_command_reload;

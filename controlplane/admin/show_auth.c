@@ -1,10 +1,13 @@
-/* Command that shows who Headrace is to the brokers, and whether it has what it takes to prove it. */
+/* Commands that show who Headrace is to the brokers, and whether it has what it takes to prove it; and what became of
+ * logins. */
 #include <time.h>
 
 #include "controlplane/admin/commands.h"
 #include "controlplane/admin/server.h"
 #include "controlplane/auth/identity.h"
+#include "controlplane/auth/realm.h"
 #include "controlplane/daemon/daemon.h"
+#include "controlplane/handshakes/handshakes.h"
 
 void hr_command_identities(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
 {
@@ -22,4 +25,39 @@ void hr_command_identities(struct hr_daemon *d, struct hr_admin_request *request
                       (json_int_t)info.logins, "refused", (json_int_t)info.refused, "error", info.error));
     }
     hr_admin_reply(request, json_pack("{s:o}", "identities", identities));
+}
+
+static json_t *by_mechanism(const uint64_t counts[HR_MECHANISM_MAX])
+{
+    json_t *done = json_array();
+
+    for (int m = HR_MECHANISM_NONE + 1; m < HR_MECHANISM_MAX; m++) {
+        if (counts[m] > 0)
+            json_array_append_new(done, json_pack("{s:s, s:I}", "mechanism", hr_mechanism_name((enum hr_mechanism)m),
+                                                  "count", (json_int_t)counts[m]));
+    }
+    return done;
+}
+
+void hr_command_logins(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
+{
+    json_t *failed = json_array(), *troubles = json_array();
+    struct hr_handshakes_info info;
+
+    (void)args;
+    hr_handshakes_get_info(d->handshakes, &info);
+    for (unsigned r = 1; r < HR_LOGIN_REASON_MAX; r++) {
+        if (info.login_failed[r] > 0)
+            json_array_append_new(failed, json_pack("{s:s, s:I, s:s}", "reason", hr_login_reason_name(r), "count",
+                                                    (json_int_t)info.login_failed[r], "text", hr_login_reason_text(r)));
+    }
+    for (uint32_t i = 0; i < d->config->n_listeners; i++) {
+        const char *name = d->config->listeners[i].policy.name;
+        const struct hr_realm *realm = hr_realms_find(d->realms, name);
+
+        if (realm && hr_realm_trouble(realm)[0])
+            json_array_append_new(troubles, json_pack("{s:s, s:s}", "owner", name, "text", hr_realm_trouble(realm)));
+    }
+    hr_admin_reply(request, json_pack("{s:o, s:o, s:o, s:o}", "clients", by_mechanism(info.logins), "brokers",
+                                      by_mechanism(info.broker_logins), "failed", failed, "troubles", troubles));
 }

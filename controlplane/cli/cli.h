@@ -33,6 +33,7 @@ struct cli {
     int limit; /* --limit, 0: none given */
     const char *file; /* --file, NULL: none given */
     int iterations;   /* --iterations, 0: none given */
+    bool kill;        /* --kill */
     int n_args;
     const char *args[CLI_ARGS_MAX];
     FILE *out;
@@ -64,7 +65,7 @@ cli_command_fn cli_certificates, cli_tls;
 /* zones.c */
 cli_command_fn cli_zones;
 /* users.c, identities.c */
-cli_command_fn cli_users, cli_identities;
+cli_command_fn cli_users, cli_identities, cli_logins;
 
 /* Members of an answer, with a neutral value where they are missing: an older control plane may not have
  * them. */

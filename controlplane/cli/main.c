@@ -9,7 +9,7 @@ enum option_bit {
     OPT_ALL = 1 << 1,
     OPT_FRAMES = 1 << 2, /* --once, -n, --interval */
     OPT_LIMIT = 1 << 3,
-    OPT_USERS = 1 << 4, /* --file, --iterations */
+    OPT_USERS = 1 << 4, /* --file, --iterations, --kill */
     OPT_WIDE = 1 << 5,
 };
 
@@ -45,6 +45,8 @@ static const struct command {
     {"identities", "", 0, 0, 0, cli_identities, "who Headrace is to the brokers, and how it proves it",
      "EXPIRES is the end of temporary AWS credentials, which are renewed before it. REFUSED counts logins that\n"
      "brokers refused; ERROR is why there is nothing to log in with.\n"},
+    {"logins", "", 0, 0, 0, cli_logins, "logins of clients, and at brokers for them, and why some failed",
+     "Counts start with the control plane. Listeners with auth.mode = \"passthrough\" have none of their own.\n"},
     {"certificates", "", 0, 0, 0, cli_certificates, "certificates and CAs in use, and until when they are valid",
      "Lists what listeners and the cluster use, and what is wrong with files that could not be loaded.\n"
      "STATE is renew from 30 days before the end on, renew now from 7.\n"},
@@ -82,7 +84,7 @@ static const struct command {
      "the users whom Headrace itself authenticates; needs no running instance",
      "Changes the file of SCRAM verifiers (both SHA-256 and SHA-512; no password is stored), which a running\n"
      "control plane reads again within a second. A password is asked for, or is the first line of stdin.\n"
-     "`add` creates the file when it is not there.\n"},
+     "`add` creates the file when it is not there. `remove --kill` then ends that user's connections, too.\n"},
     {"explain", "", 0, 0, 0, cli_explain, NULL,
      "Prints all counters, gauges and drop reasons as Markdown: docs/counters.md.\n"},
 };
@@ -132,7 +134,8 @@ static void command_usage(FILE *to, const struct command *command)
     if (command->options & OPT_WIDE)
         fputs("      --wide          every column\n", to);
     if (command->options & OPT_USERS)
-        fputs("      --file FILE     the file (default " CLI_DEFAULT_USERS ")\n"
+        fputs("      --kill          with remove: ends the user's connections, by the control plane\n"
+              "      --file FILE     the file (default " CLI_DEFAULT_USERS ")\n"
               "      --iterations N  what trying a password costs, 4096 (default) to 16384\n",
               to);
 }
@@ -172,7 +175,7 @@ static const struct command *find_command(const char *name)
 
 int main(int argc, char **argv)
 {
-    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT, LONG_WIDE, LONG_FILE, LONG_ITERATIONS };
+    enum { LONG_ONCE = 256, LONG_INTERVAL, LONG_LIMIT, LONG_WIDE, LONG_FILE, LONG_ITERATIONS, LONG_KILL };
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'},
         {"json", no_argument, NULL, 'j'},
@@ -186,6 +189,7 @@ int main(int argc, char **argv)
         {"limit", required_argument, NULL, LONG_LIMIT},
         {"file", required_argument, NULL, LONG_FILE},
         {"iterations", required_argument, NULL, LONG_ITERATIONS},
+        {"kill", no_argument, NULL, LONG_KILL},
         {0},
     };
     const char *env = getenv("HEADRACE_SOCKET");
@@ -240,6 +244,10 @@ int main(int argc, char **argv)
             break;
         case LONG_FILE:
             cli.file = optarg;
+            given |= OPT_USERS;
+            break;
+        case LONG_KILL:
+            cli.kill = true;
             given |= OPT_USERS;
             break;
         case LONG_ITERATIONS:

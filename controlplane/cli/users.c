@@ -144,6 +144,20 @@ static int change(const struct cli *cli, const char *action, struct hr_users *us
     return CLI_FAILED;
 }
 
+/* Those who use the name now. */
+static int end_connections(const struct cli *cli)
+{
+    json_t *result;
+    int ret = cli_ask(cli, json_pack("{s:s, s:s}", "cmd", "kill_principal", "principal", cli->args[1]), &result);
+
+    if (ret != CLI_OK)
+        return ret;
+    if (!cli_print_json(cli, result))
+        fprintf(cli->out, "%d connections ended\n", (int)cli_int(result, "ended"));
+    json_decref(result);
+    return CLI_OK;
+}
+
 int cli_users(const struct cli *cli)
 {
     const char *action = cli->args[0], *path = cli->file ? cli->file : CLI_DEFAULT_USERS;
@@ -153,9 +167,9 @@ int cli_users(const struct cli *cli)
     int lock = -1, err, ret = CLI_FAILED;
 
     if ((wants_name && !add && strcmp(action, "remove") != 0 && strcmp(action, "passwd") != 0) ||
-        cli->n_args != (wants_name ? 2 : 1) ||
+        cli->n_args != (wants_name ? 2 : 1) || (cli->kill && strcmp(action, "remove") != 0) ||
         (cli->iterations && (cli->iterations < HR_SCRAM_ITERATIONS_MIN || cli->iterations > HR_SCRAM_ITERATIONS_MAX))) {
-        fputs("headracectl: usage: headracectl users list | add NAME | passwd NAME | remove NAME [--file FILE]"
+        fputs("headracectl: usage: headracectl users list | add NAME | passwd NAME | remove NAME [--kill] [--file FILE]"
               " [--iterations 4096..16384]\n", stderr);
         return CLI_USAGE;
     }
@@ -174,6 +188,8 @@ int cli_users(const struct cli *cli)
     ret = change(cli, action, users);
     if (ret == CLI_OK && hr_users_save(path, users, why) != 0)
         ret = CLI_FAILED;
+    if (ret == CLI_OK && cli->kill)
+        ret = end_connections(cli);
 out:
     if (why[0])
         fprintf(stderr, "headracectl: %s\n", why);

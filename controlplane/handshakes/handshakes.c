@@ -306,7 +306,10 @@ uint32_t hr_handshakes_end_principal(struct hr_handshakes *h, const char *princi
     uint32_t n = 0;
 
     for (struct shake *s = h->first; s; s = s->next) {
-        if (s->state >= SHAKE_REFUSING || strcmp(s->login.principal, principal) != 0)
+        /* What the worker has been given is a session when the worker hears of anything else. */
+        bool given = s->state == SHAKE_STARTING && !hr_timer_is_set(&s->timer);
+
+        if (given || s->state >= SHAKE_REFUSING || strcmp(s->login.principal, principal) != 0)
             continue;
         hr_shake_fail_login(s, HR_SASL_REASON_not_allowed, "the user was removed meanwhile");
         n++;

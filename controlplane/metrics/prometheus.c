@@ -6,6 +6,7 @@
 #include "controlplane/attach/attach.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/daemon.h"
+#include "controlplane/handshakes/handshakes.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/metrics/text.h"
@@ -221,6 +222,28 @@ static void write_zones(struct hr_daemon *d, struct hr_text *t)
         cost.direct);
 }
 
+static void write_logins(struct hr_daemon *d, struct hr_text *t)
+{
+    struct hr_handshakes_info info;
+
+    hr_handshakes_get_info(d->handshakes, &info);
+    head(t, "logins_total", "counter", "logins that succeeded: clients' here, and ours at brokers for their sessions");
+    for (int m = HR_MECHANISM_NONE + 1; m < HR_MECHANISM_MAX; m++) {
+        const char *name = hr_mechanism_name((enum hr_mechanism)m);
+
+        hr_text_add(t, "headrace_logins_total{leg=\"clients\",mechanism=\"%s\"} %llu\n", name,
+                    (unsigned long long)info.logins[m]);
+        hr_text_add(t, "headrace_logins_total{leg=\"brokers\",mechanism=\"%s\"} %llu\n", name,
+                    (unsigned long long)info.broker_logins[m]);
+    }
+    head(t, "logins_failed_total", "counter", "clients that did not become sessions for a login that failed, by reason");
+    for (unsigned r = 1; r < HR_LOGIN_REASON_MAX; r++) {
+        if (hr_login_reason_name(r)[0])
+            hr_text_add(t, "headrace_logins_failed_total{reason=\"%s\"} %llu\n", hr_login_reason_name(r),
+                        (unsigned long long)info.login_failed[r]);
+    }
+}
+
 void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
 {
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
@@ -258,5 +281,6 @@ void hr_metrics_write(struct hr_daemon *d, struct hr_text *t)
     write_listeners(d, t);
     write_tls(d, t);
     write_zones(d, t);
+    write_logins(d, t);
     write_workers(d, t);
 }

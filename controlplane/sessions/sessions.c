@@ -1,5 +1,6 @@
 #include "controlplane/sessions/sessions.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ struct question {
     } done;
     void *arg;
     uint32_t limit;
+    char principal[HR_PRINCIPAL_MAX]; /* LIST: of this one alone; "": of all */
     bool complete;
     struct hr_session_info *infos;
     uint32_t n_infos, cap_infos;
@@ -156,11 +158,20 @@ int hr_sessions_list(struct hr_sessions *sessions, uint32_t limit,
                                   bool complete),
                      void *arg)
 {
+    return hr_sessions_list_of(sessions, "", limit, done, arg);
+}
+
+int hr_sessions_list_of(struct hr_sessions *sessions, const char *principal, uint32_t limit,
+                        void (*done)(void *arg, int err, const struct hr_session_info *infos, uint32_t n,
+                                     bool complete),
+                        void *arg)
+{
     struct question *q;
     int err = begin(sessions, KIND_LIST, LIST_TIMEOUT_US, &q);
 
     if (err)
         return err;
+    snprintf(q->principal, sizeof(q->principal), "%s", principal);
     q->done.list = done;
     q->arg = arg;
     q->limit = limit < HR_SESSIONS_LIST_MAX ? limit : HR_SESSIONS_LIST_MAX;
@@ -236,36 +247,39 @@ static struct question *find(struct hr_sessions *sessions, enum kind kind, uint3
     return NULL;
 }
 
-static int add_infos(struct question *q, const uint8_t *data, uint32_t len)
+static int add_info(struct question *q, const struct hr_session_info *from)
 {
-    uint32_t n = len / sizeof(struct hr_session_info);
+    struct hr_session_info info = *from, *infos;
 
-    if (n > q->limit - q->n_infos) {
-        n = q->limit - q->n_infos;
+    info.client_id[sizeof(info.client_id) - 1] = '\0';
+    info.vpc_endpoint[sizeof(info.vpc_endpoint) - 1] = '\0';
+    info.login.principal[sizeof(info.login.principal) - 1] = '\0';
+    info.login.identity_name[sizeof(info.login.identity_name) - 1] = '\0';
+    if (q->principal[0] && strcmp(q->principal, info.login.principal) != 0)
+        return 0;
+    if (q->n_infos == q->limit) {
         q->complete = false;
+        return 0;
     }
-    if (q->n_infos + n > q->cap_infos) {
+    if (q->n_infos == q->cap_infos) {
         uint32_t cap = q->cap_infos ? q->cap_infos * 2 : 256;
-        struct hr_session_info *infos;
 
-        while (cap < q->n_infos + n)
-            cap *= 2;
-        infos = realloc(q->infos, cap * sizeof(*infos));
-        if (!infos)
+        if (!(infos = realloc(q->infos, cap * sizeof(*infos))))
             return HR_E_NOMEM;
         q->infos = infos;
         q->cap_infos = cap;
     }
-    memcpy(q->infos + q->n_infos, data, n * sizeof(struct hr_session_info));
-    for (uint32_t i = 0; i < n; i++) {
-        struct hr_session_info *info = &q->infos[q->n_infos++];
-
-        info->client_id[sizeof(info->client_id) - 1] = '\0';
-        info->vpc_endpoint[sizeof(info->vpc_endpoint) - 1] = '\0';
-        info->login.principal[sizeof(info->login.principal) - 1] = '\0';
-        info->login.identity_name[sizeof(info->login.identity_name) - 1] = '\0';
-    }
+    q->infos[q->n_infos++] = info;
     return 0;
+}
+
+static int add_infos(struct question *q, const uint8_t *data, uint32_t len)
+{
+    int err = 0;
+
+    for (uint32_t i = 0; i < len / sizeof(struct hr_session_info) && !err; i++)
+        err = add_info(q, (const struct hr_session_info *)(const void *)data + i);
+    return err;
 }
 
 static int on_info(struct hr_sessions *sessions, uint32_t worker, const struct hr_msg *msg)

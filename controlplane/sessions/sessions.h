@@ -33,6 +33,11 @@ HR_MUST_CHECK int hr_sessions_list(struct hr_sessions *sessions, uint32_t limit,
                                    void (*done)(void *arg, int err, const struct hr_session_info *infos,
                                                 uint32_t n, bool complete),
                                    void *arg);
+/* The same of those alone whose client is this principal. */
+HR_MUST_CHECK int hr_sessions_list_of(struct hr_sessions *sessions, const char *principal, uint32_t limit,
+                                      void (*done)(void *arg, int err, const struct hr_session_info *infos,
+                                                   uint32_t n, bool complete),
+                                      void *arg);
 /* err: 0 when it was ended, NOT_FOUND, TIMEOUT, CLOSED. INVALID: no worker has such ids. */
 HR_MUST_CHECK int hr_sessions_kill(struct hr_sessions *sessions, uint64_t id,
                                    void (*done)(void *arg, int err), void *arg);

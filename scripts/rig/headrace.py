@@ -11,6 +11,7 @@ A variant is a dictionary of the choices that tests make:
   broker_auth  mechanism by which the control plane logs in to the brokers' SASL listener, as user headrace
   tls        listeners for TLS beside the plain one: by port, by port with a client's certificate, by name
   listener_tls  further settings of their groups "tls", as text
+  auth       mechanisms by which clients log in to Headrace, as one of CLIENT_USERS; "none": they need not
   broker_tls "tls" or "mtls": brokers are spoken to over TLS, mtls with a certificate of our own
 """
 
@@ -32,12 +33,16 @@ MTLS_PORT, MTLS_PORT_BASE = 9094, 9600
 SNI_PORT = 9443
 BROKER_SECRET = RUN + "/broker.secret"
 AWS_FILE = RUN + "/aws.credentials"
+USERS_FILE = RUN + "/users"
+JWKS_FILE = RUN + "/jwks.json"
+# Who may log in to Headrace; mallory is not in the listeners' list. Brokers know none of them.
+CLIENT_USERS = {"carol": "c4rol-secret", "team-a-1": "t3am-secret", "mallory": "m4llory-secret"}
 TCP_PORT = 5201
 TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
             "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False,
-            "broker_auth": None, "tls": False, "listener_tls": "", "broker_tls": None}
+            "broker_auth": None, "auth": None, "tls": False, "listener_tls": "", "broker_tls": None}
 
 
 def default_workers():
@@ -58,6 +63,35 @@ def _broker_auth(mechanism):
     set_broker_secret(kafka.USERS["headrace"])
     return ('broker_auth: { mechanism = "%s"; username = "headrace"; secret = { file = "%s"; }; };'
             % (mechanism, BROKER_SECRET))
+
+
+def users(*args, password=None, check=True):
+    """headracectl users, on the file that the listeners name; the file stays the control plane's."""
+    res = env.run(env.in_ns(HUB, ctl_command() + ["users"] + list(args) + ["--file", USERS_FILE]), stdin=None,
+                  input=password + "\n" if password else "", check=check, timeout=30)
+    if os.path.exists(USERS_FILE):
+        shutil.chown(USERS_FILE, "nobody")
+    return res
+
+
+def _auth(mechanisms):
+    """The group auth of the listeners, and the files that it names."""
+    if not mechanisms:
+        return ""
+    if mechanisms == "none":
+        return 'auth: { mode = "none"; };'
+    for path in (USERS_FILE, USERS_FILE + ".lock"):
+        if os.path.exists(path):
+            os.unlink(path)
+    for name, password in CLIENT_USERS.items():
+        users("add", name, password=password)
+    oauth = ""
+    if "OAUTHBEARER" in mechanisms:
+        with open(kafka.DATA + "/jwks.json") as f:
+            _private(JWKS_FILE, f.read())
+        oauth = 'oauth: { jwks_file = "%s"; issuer = "rig"; audience = "kafka"; };' % JWKS_FILE
+    return ('auth: { mode = "terminate"; mechanisms = [%s]; users = "%s"; allow = ["User:carol", "User:team-*"]; %s };'
+            % (", ".join('"%s"' % m for m in mechanisms), USERS_FILE, oauth))
 
 
 def _private(path, text):
@@ -82,7 +116,7 @@ def _pair(name):
     return '{ chain = "%s"; key = "%s"; }' % (tls.path(name + ".crt"), tls.path(name + ".key"))
 
 
-def _tls_listeners(v, ids):
+def _tls_listeners(v, ids, auth):
     """TLS by port, the same for clients that show a certificate, and brokers told apart by name."""
     text = ""
     for name, port, how, more in (
@@ -95,7 +129,7 @@ def _tls_listeners(v, ids):
   { name = "%s"; mode = "kafka"; address = "%s"; bootstrap_port = %d; %s node_ids = [%s];
     advertised_host = "%s"; %s
     tls: { enabled = true; certificates = (%s, %s); %s %s }; },""" % (
-            name, net.HEADRACE6 if v["ipv6"] else net.HEADRACE, port, how, ids, v["advertise"], v["listener"],
+            name, net.HEADRACE6 if v["ipv6"] else net.HEADRACE, port, how, ids, v["advertise"], v["listener"] + auth,
             _pair("headrace"), _pair("headrace-rsa"), more, v["listener_tls"])
     return text
 
@@ -140,6 +174,7 @@ def render(variant=None):
     ids = "%d, %d" % (ids[0] - 1, ids[-1] + 97)
     if v["tls"] or v["broker_tls"]:
         kafka.certificates()
+    auth = _auth(v["auth"])
     return """# Written by the rig; config/headrace.cfg documents every key.
 zones = { own = "use1-az1"; };
 dataplane: {
@@ -177,11 +212,11 @@ log: { level = "info"; format = "text"; };
         "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), _broker_port(v)) for z in ZONES),
-        "tls": _tls_listeners(v, ids) if v["tls"] else "", "broker_tls": _broker_tls(v["broker_tls"]),
+        "tls": _tls_listeners(v, ids, auth) if v["tls"] else "", "broker_tls": _broker_tls(v["broker_tls"]),
         "broker_auth": _broker_auth(v["broker_auth"]),
         "addr": net.HEADRACE6 if v["ipv6"] else net.HEADRACE, "port": BOOTSTRAP_PORT, "base": NODE_PORT_BASE,
         "ids": ids, "advertise": v["advertise"],
-        "listener": v["listener"], "tcp_port": TCP_PORT, "runtime": RUNTIME,
+        "listener": v["listener"] + auth, "tcp_port": TCP_PORT, "runtime": RUNTIME,
         "target": "[%s]" % net.broker_addr6(TCP_ZONE) if v["ipv6"] else net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 
 
