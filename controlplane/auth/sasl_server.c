@@ -35,6 +35,8 @@ struct hr_sasl_server {
     enum state state;
     enum hr_sasl_verdict verdict;
     enum hr_sasl_reason reason;
+    enum hr_mechanism expected_mechanism; /* of a login in mid-session; NONE: the first */
+    const char *expected;                 /* its principal */
     bool raw; /* SaslHandshake 0: tokens without headers */
     uint64_t now_us;
     int64_t now_s;
@@ -168,6 +170,11 @@ static enum hr_sasl_verdict succeed(struct hr_sasl_server *s, const char *princi
         snprintf(text, sizeof(text), "Authentication failed: User:%s is not allowed on this listener", shown);
         s->reason = HR_SASL_REASON_not_allowed;
         return refuse(s, text, "its name is not in the listener's list");
+    }
+    if (s->expected && strcmp(s->expected, principal) != 0) {
+        s->reason = HR_SASL_REASON_changed_principal;
+        return refuse(s, "Authentication failed: Cannot change principals during re-authentication",
+                      "it is another principal than the session's");
     }
     snprintf(s->identity.principal, sizeof(s->identity.principal), "%s", principal);
     s->identity.lifetime_ms = lifetime_ms;
@@ -392,6 +399,8 @@ static enum hr_sasl_verdict on_handshake(struct hr_sasl_server *s, int16_t versi
     for (int m = HR_MECHANISM_NONE + 1; m < HR_MECHANISM_MAX; m++) {
         const char *known = hr_mechanism_name((enum hr_mechanism)m);
 
+        if (s->expected && m != (int)s->expected_mechanism)
+            continue;
         if ((s->realm->mechanisms & 1u << m) && strlen(known) == len && memcmp(known, name, len) == 0)
             s->identity.mechanism = (enum hr_mechanism)m;
     }
@@ -399,7 +408,7 @@ static enum hr_sasl_verdict on_handshake(struct hr_sasl_server *s, int16_t versi
         hr_log_escape(shown, sizeof(shown), (const char *)name, (uint32_t)len);
         snprintf(why, sizeof(why), "mechanism %s is not offered", shown);
         answer_handshake(s, HR_SASL_UNSUPPORTED_MECHANISM);
-        s->reason = HR_SASL_REASON_bad_mechanism;
+        s->reason = s->expected ? HR_SASL_REASON_changed_principal : HR_SASL_REASON_bad_mechanism;
         return end(s, HR_SASL_FAILED, why);
     }
     answer_handshake(s, 0);
@@ -531,6 +540,12 @@ int hr_sasl_server_create(const struct hr_sasl_realm *realm, const struct hr_add
     s->owner = owner;
     *ret_server = s;
     return 0;
+}
+
+void hr_sasl_server_expect(struct hr_sasl_server *s, enum hr_mechanism mechanism, const char *principal)
+{
+    s->expected_mechanism = mechanism;
+    s->expected = principal;
 }
 
 void hr_sasl_server_destroy(struct hr_sasl_server *s)

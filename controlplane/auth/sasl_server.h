@@ -58,6 +58,7 @@ struct hr_sasl_realm {
     X(too_many_attempts, "too many attempts from this address")                                                        \
     X(not_allowed, "the listener does not let this user in")                                                           \
     X(bad_mechanism, "a mechanism that the listener does not offer")                                                   \
+    X(changed_principal, "a login in mid-session as somebody else, or by another mechanism, than the first")           \
     X(bad_frame, "no login: malformed, out of turn, or something else altogether")
 
 enum hr_sasl_reason {
@@ -86,6 +87,9 @@ HR_MUST_CHECK int hr_sasl_server_create(const struct hr_sasl_realm *realm, const
                                         void (*resumed)(void *owner), void *owner,
                                         struct hr_sasl_server **ret_server);
 void hr_sasl_server_destroy(struct hr_sasl_server *server); /* NULL is allowed */
+
+/* A login in mid-session: who logged in before, and how; nobody else may (KIP-368). principal is borrowed. */
+void hr_sasl_server_expect(struct hr_sasl_server *server, enum hr_mechanism mechanism, const char *principal);
 
 /* now_us: of a steady clock; now_s: seconds since 1970. Takes whole frames one after the other, as long as no answer
  * waits to be sent. */

@@ -25,6 +25,7 @@
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/renewals/renewals.h"
 #include "controlplane/sessions/sessions.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
@@ -73,6 +74,7 @@ static void on_attached(void *owner)
     hr_notify_status("attached to a dataplane with %u worker%s", n_workers, n_workers == 1 ? "" : "s");
     hr_conns_attached(d->conns, n_workers, worker_link, d);
     hr_sessions_attached(d->sessions, n_workers, worker_link, d);
+    hr_renewals_attached(d->renewals, n_workers, worker_link, d);
     d->doorbell =
         (struct hr_watch){.fd = hr_attach_client_doorbell(d->attach), .fn = hr_daemon_on_doorbell, .arg = d};
     if (hr_loop_add(d->loop, &d->doorbell, EPOLLIN) != 0)
@@ -95,6 +97,7 @@ static void on_lost(void *owner, const char *why)
     hr_loop_remove(d->loop, &d->doorbell);
     hr_metadata_stop(d->metadata);
     hr_sessions_detached(d->sessions);
+    hr_renewals_detached(d->renewals);
     hr_conns_detached(d->conns);
 }
 
@@ -276,6 +279,26 @@ static struct hr_identity *handshake_identity(void *owner, const char *principal
 
 static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker, .identity = handshake_identity};
 
+static bool renewal_host(void *owner, int32_t node_id, char host[HR_POLICY_HOST_MAX])
+{
+    struct hr_daemon *d = owner;
+    const struct hr_cluster_broker *broker = hr_cluster_find_broker(hr_metadata_cluster(d->metadata), node_id);
+
+    if (broker)
+        snprintf(host, HR_POLICY_HOST_MAX, "%s", broker->host);
+    return broker != NULL;
+}
+
+static const char *renewal_listener(void *owner, uint16_t index)
+{
+    const struct hr_policy *policy = hr_publisher_policy(((struct hr_daemon *)owner)->publisher);
+
+    return policy && index < policy->n_listeners ? policy->listeners[index].name : NULL;
+}
+
+static const struct hr_renewal_ops renewal_ops = {
+    .host = renewal_host, .identity = handshake_identity, .listener = renewal_listener};
+
 /* -- signals ------------------------------------------------------------------------------------------ */
 
 static void on_signal(struct hr_watch *watch, uint32_t events)
@@ -455,6 +478,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
         (err = hr_realms_create(d->loop, d->http, &d->realms)) ||
         (err = hr_handshakes_create(d->loop, d->conns, d->tls, d->realms, &handshake_ops, d, &d->handshakes)) ||
+        (err = hr_renewals_create(d->loop, d->realms, &renewal_ops, d, &d->renewals)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
@@ -489,6 +513,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_metrics_destroy(d->metrics);
     hr_metadata_destroy(d->metadata);
     hr_handshakes_destroy(d->handshakes);
+    hr_renewals_destroy(d->renewals);
     hr_realms_destroy(d->realms);
     hr_identity_destroy(d->identity);
     hr_instance_zone_destroy(d->instance_zone);

@@ -33,6 +33,7 @@ struct hr_metadata;
 struct hr_metrics;
 struct hr_publisher;
 struct hr_realms;
+struct hr_renewals;
 struct hr_resolver;
 struct hr_sessions;
 struct hr_tls_store;
@@ -57,6 +58,7 @@ struct hr_daemon {
     struct hr_tls_store *tls;
     struct hr_realms *realms; /* of listeners that ask who their clients are */
     struct hr_handshakes *handshakes;
+    struct hr_renewals *renewals; /* logins in mid-session */
     struct hr_metadata *metadata;
     struct hr_http *http;
     struct hr_identity *identity;                    /* to the brokers; NULL: no login */

@@ -9,6 +9,7 @@
 #include "controlplane/logevents/logevents.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/renewals/renewals.h"
 #include "controlplane/sessions/sessions.h"
 #include "shared/base/log.h"
 #include "shared/ipc/doorbell.h"
@@ -79,6 +80,10 @@ static void dispatch(struct hr_daemon *d, uint32_t worker, const struct hr_msg *
     case HR_EV_SESSION_KILLED:
     case HR_EV_PONG:
         err = hr_sessions_event(d->sessions, worker, msg);
+        break;
+    case HR_EV_SESSION_AUTH_BEGIN:
+    case HR_EV_SESSION_AUTH:
+        err = hr_renewals_event(d->renewals, worker, msg);
         break;
     case HR_EV_HINT:
         on_hint(d, msg);
