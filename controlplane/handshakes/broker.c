@@ -8,6 +8,8 @@
 #include "shared/base/clock.h"
 
 #define PIECE      4096
+#define TRIES_MAX  3 /* brokers, for who asked for none in particular; as dataplane/proxy has it */
+#define CHOICES    8
 #define DUE_PERCENT 85 /* of a login's life: then it is renewed, as Kafka's clients do */
 
 /* -- our login ---------------------------------------------------------------------------------------------------- */
@@ -170,9 +172,20 @@ static void on_data(void *owner, const uint8_t *data, uint32_t len)
         read_answers(s);
 }
 
+/* Who asked for no broker in particular gets another one than that which did not accept. */
+static bool another(struct shake *s)
+{
+    if (s->node_id >= 0 || s->tries == TRIES_MAX || s->broker_session)
+        return false;
+    hr_conn_release(s->broker);
+    s->broker = NULL;
+    hr_shake_open_broker(s);
+    return true;
+}
+
 static void ended(struct shake *s, const char *why)
 {
-    if (s->state == SHAKE_BROKER)
+    if (s->state == SHAKE_BROKER && !another(s))
         hr_shake_fail_tls(s, HR_TLS_BROKERS, HR_TLS_REASON_closed, why);
     else if (s->state == SHAKE_BROKER_LOGIN)
         hr_shake_fail_login(s, HR_LOGIN_REASON_broker_broken, *why ? why : "it closed the connection");
@@ -195,11 +208,19 @@ void hr_shake_open_broker(struct shake *s)
 {
     uint64_t now = hr_loop_now(s->all->loop);
     uint64_t left_ms = s->deadline_us > now ? (s->deadline_us - now) / HR_US_PER_MS + 1 : 1;
+    int32_t last = s->tries > 0 ? s->to.node_id : -1;
+    bool found = false;
 
-    if (!s->all->ops->broker(s->all->owner, s->node_id, &s->to)) {
+    /* One is chosen at random; the last one again only if there is hardly another. */
+    for (int i = 0; i < CHOICES && (!found || s->to.node_id == last); i++)
+        found = s->all->ops->broker(s->all->owner, s->node_id, &s->to);
+    if (!found) {
         hr_shake_fail_tls(s, HR_TLS_BROKERS, HR_TLS_REASON_internal, "no broker serves that it could go to");
         return;
     }
+    s->tries++;
+    if (s->connect_timeout_ms && s->connect_timeout_ms < left_ms)
+        left_ms = s->connect_timeout_ms;
     if (hr_conn_open_beside(s->client, &s->to.addr, s->to.port, (uint32_t)left_ms, &broker_ops, s, &s->broker) != 0)
         hr_shake_fail_tls(s, HR_TLS_BROKERS, HR_TLS_REASON_internal, "no connection to the broker could be begun");
 }

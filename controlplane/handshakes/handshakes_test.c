@@ -782,6 +782,36 @@ static void a_login_at_the_broker(void **state)
     write_file(secret_file, "pencil\n");
 }
 
+/* Who asked for no node in particular is tried elsewhere. */
+static void a_broker_that_does_not_accept(void **state)
+{
+    struct hr_msg failed = {.type = HR_EV_CONN_FAILED};
+
+    (void)state;
+    config->cluster.tls.on = true;
+    config->listeners[0].policy.tls = 0;
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    for (int asks = 0; asks < 2; asks++) {
+        uint32_t opened = heard.n[HR_CMD_CONN_OPEN], ends = heard.n[HR_CMD_CONN_SHUTDOWN];
+        uint32_t tries = asks ? 1 : 3;
+
+        accepted(conn_id(5), asks ? 9203 : 9092);
+        worker_runs(0, NULL);
+        for (uint32_t i = 0; i < tries; i++) {
+            assert_int_equal(heard.n[HR_CMD_CONN_OPEN], opened + i + 1);
+            assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], ends);
+            failed.id = heard.last[HR_CMD_CONN_OPEN].id;
+            mock_event(&mock, WORKER, failed, NULL, 0);
+            control_plane_runs();
+            worker_runs(0, NULL);
+        }
+        assert_int_equal(heard.n[HR_CMD_CONN_OPEN], opened + tries);
+        assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], ends + 1);
+        event(HR_EV_CONN_CLOSED, conn_id(5));
+    }
+}
+
 static void a_removed_user_under_way(void **state)
 {
     struct hr_login *login = client_login(HR_MECH_PLAIN, "alice", "pencil");
@@ -828,7 +858,7 @@ int main(void)
         T(a_client_becomes_a_session), T(the_name_says_which_node), T(brokers_speak_tls),
         T(plaintext_clients_of_tls_brokers), T(no_broker_serves), T(ends_of_all_kinds), T(a_flood_of_half_handshakes),
         T(a_login_on_plain_text), T(logins_that_fail), T(a_login_inside_tls), T(a_login_at_the_broker),
-        T(a_removed_user_under_way),
+        T(a_broker_that_does_not_accept), T(a_removed_user_under_way),
     };
 
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);

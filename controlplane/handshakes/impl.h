@@ -49,6 +49,7 @@ struct shake {
     struct hr_conn *broker;
     struct hr_tls *broker_session;
     struct hr_handshake_broker to;
+    uint32_t tries, connect_timeout_ms; /* brokers tried; for each to accept */
     struct hr_identity *identity;   /* a reference, from BROKER_LOGIN on */
     struct hr_login *broker_sasl;   /* BROKER_LOGIN */
     uint32_t broker_used;           /* of a plaintext broker: bytes of our login's answers */
