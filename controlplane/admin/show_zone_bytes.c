@@ -199,6 +199,8 @@ static json_t *table_json(struct hr_daemon *d, const struct hr_zone_map *map, en
     }
     if (table == TOPICS)
         hr_zones_read_topics(d, &whos);
+    if (whos.nameless > 0) /* made since the last refresh, perhaps */
+        hr_metadata_hint(d->metadata);
     array = worst_json(d->config, map, &whos);
     hr_zone_whos_free(&whos);
     return array;

@@ -136,6 +136,13 @@ void hr_command_zones(struct hr_daemon *d, struct hr_admin_request *request, con
         explain(d, request, policy, ip);
         return;
     }
+    if (json_is_true(json_object_get(args, "advise"))) {
+        json_decref(zones);
+        result = hr_zones_advice(d, request, policy);
+        if (result)
+            hr_admin_reply(request, result);
+        return;
+    }
     for (uint8_t i = 1; i < policy->zones.n; i++)
         json_array_append_new(zones, zone_name(&policy->zones, i));
     result = json_pack("{s:o, s:o, s:o, s:i}", "own", own_json(d, &policy->zones), "zones", zones, "brokers",

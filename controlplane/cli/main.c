@@ -52,11 +52,13 @@ static const struct command {
      "STATE is renew from 30 days before the end on, renew now from 7.\n"},
     {"tls", "", 0, 0, 0, cli_tls, "handshakes with clients and brokers, and why some failed",
      "Counts start with the control plane.\n"},
-    {"zones", "[explain IP]", 0, 2, 0, cli_zones, "bytes and dollars between zones; who is where and why",
+    {"zones", "[explain IP|advise]", 0, 2, 0, cli_zones, "bytes and dollars between zones; who is where and why",
      "Lists how each broker's zone was found, the bytes of frames by the zones of clients and brokers, what\n"
      "they cost and would cost direct, and who moves most of them. UP is from clients. Counts begin with the\n"
      "dataplane; rates are of the last minute; topics and clients are estimates. `explain IP` says which zone a client with that\n"
-     "address is in, by which rule, for each listener.\n"},
+     "address is in, by which rule, for each listener. `advise` lists the partition leaders that would cost\n"
+     "least in another zone; `advise reassignment` and `advise election` print the files with which Kafka's own\n"
+     "tools move them. It changes nothing.\n"},
     {"counters", "", 0, 0, OPT_WORKER | OPT_ALL, cli_counters, "what workers counted, with what it means",
      "Sums over all workers; those that are 0 are left out. Counters start with the dataplane.\n"},
     {"drops", "", 0, 0, OPT_WORKER | OPT_ALL, cli_drops,

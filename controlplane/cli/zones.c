@@ -142,18 +142,69 @@ static void print_worst(const struct cli *cli, const json_t *list, const char *w
     cli_table_print(&table, cli->out);
 }
 
+/* file: "reassignment" or "election", as Kafka's tools read them; NULL: for people. */
+static int advise(const struct cli *cli, const char *file)
+{
+    struct cli_table table = {0};
+    char t[2][CLI_NUM_MAX];
+    json_t *result, *item;
+    size_t i;
+    int ret = cli_ask(cli, json_pack("{s:s, s:b}", "cmd", "zones", "advise", 1), &result);
+
+    if (ret != CLI_OK)
+        return ret;
+    if (file) {
+        json_dumpf(json_object_get(result, file), cli->out, JSON_INDENT(2));
+        fputc('\n', cli->out);
+        goto out;
+    }
+    if (cli_print_json(cli, result))
+        goto out;
+    if (json_array_size(json_object_get(result, "moves")) == 0) {
+        fputs("no leader would cost less in the zone of another replica in sync\n", cli->out);
+        goto out;
+    }
+    fprintf(cli->out, "as produced in the last %s, these leaders would save %s a month in other zones:\n\n",
+            cli_seconds(t[0], cli_real(result, "seconds")), dollars(t[1], cli_real(result, "per_month")));
+    cli_table_columns(&table, "TOPIC", "PARTITION>", "LEADER>", "IN", "BETTER>", "IN", "SAVES A MONTH>", NULL);
+    json_array_foreach(json_object_get(result, "moves"), i, item)
+    {
+        char n[4][CLI_NUM_MAX];
+
+        snprintf(n[0], CLI_NUM_MAX, "%" PRId64, cli_int(item, "partition"));
+        snprintf(n[1], CLI_NUM_MAX, "%" PRId64, cli_int(item, "leader"));
+        snprintf(n[2], CLI_NUM_MAX, "%" PRId64, cli_int(item, "to"));
+        cli_table_row(&table, cli_text(item, "topic"), n[0], n[1], cli_text(item, "zone"), n[2],
+                      cli_text(item, "to_zone"), dollars(n[3], cli_real(item, "per_month")), NULL);
+    }
+    cli_table_print(&table, cli->out);
+    fputs("\nNothing has been changed. To do it with Kafka's tools:\n"
+          "  headracectl zones advise reassignment > moves.json\n"
+          "  headracectl zones advise election > elect.json\n"
+          "  kafka-reassign-partitions.sh --bootstrap-server BROKER --reassignment-json-file moves.json --execute\n"
+          "  kafka-leader-election.sh --bootstrap-server BROKER --election-type PREFERRED --path-to-json-file elect.json\n",
+          cli->out);
+out:
+    json_decref(result);
+    return CLI_OK;
+}
+
 int cli_zones(const struct cli *cli)
 {
     json_t *result;
     const json_t *own;
     int ret;
 
-    if (cli->n_args > 0) {
-        if (strcmp(cli->args[0], "explain") != 0 || cli->n_args != 2) {
-            fputs("headracectl: usage: headracectl zones [explain IP]\n", stderr);
-            return CLI_USAGE;
-        }
+    if (cli->n_args == 2 && strcmp(cli->args[0], "explain") == 0)
         return explain(cli, cli->args[1]);
+    if (cli->n_args == 1 && strcmp(cli->args[0], "advise") == 0)
+        return advise(cli, NULL);
+    if (cli->n_args == 2 && strcmp(cli->args[0], "advise") == 0 &&
+        (strcmp(cli->args[1], "reassignment") == 0 || strcmp(cli->args[1], "election") == 0))
+        return advise(cli, cli->args[1]);
+    if (cli->n_args > 0) {
+        fputs("headracectl: usage: headracectl zones [explain IP | advise [reassignment | election]]\n", stderr);
+        return CLI_USAGE;
     }
     ret = cli_ask_cmd(cli, "zones", &result);
     if (ret != CLI_OK)

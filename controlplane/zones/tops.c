@@ -12,7 +12,8 @@ static void id_text(const char *key, char text[37])
              b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
-static void name_of(const struct hr_zone_top *e, const struct hr_cluster *cluster, char *name, size_t cap)
+/* False: an id that nobody has. */
+static bool name_of(const struct hr_zone_top *e, const struct hr_cluster *cluster, char *name, size_t cap)
 {
     size_t len = 0;
     char id[37];
@@ -22,11 +23,11 @@ static void name_of(const struct hr_zone_top *e, const struct hr_cluster *cluste
         for (uint32_t i = 0; cluster && i < cluster->n_topics; i++) {
             if (strcmp(cluster->topics[i].id, id) == 0 && cluster->topics[i].name[0]) {
                 snprintf(name, cap, "%s", cluster->topics[i].name);
-                return;
+                return true;
             }
         }
         snprintf(name, cap, "%s", id);
-        return;
+        return false;
     }
     for (uint32_t i = 0; i < e->len; i++) {
         unsigned char ch = (unsigned char)e->key[i];
@@ -34,6 +35,7 @@ static void name_of(const struct hr_zone_top *e, const struct hr_cluster *cluste
         len += (size_t)snprintf(name + len, cap - len, ch >= 0x20 && ch < 0x7f ? "%c" : "\\x%02x", ch);
     }
     name[len] = '\0';
+    return true;
 }
 
 static struct hr_zone_who *find(struct hr_zone_whos *whos, const char *name)
@@ -67,7 +69,7 @@ void hr_zone_whos_add(struct hr_zone_whos *whos, const struct hr_zone_top *table
     for (uint32_t i = 0; i < n; i++) {
         if (!hr_zone_top_read(&table[i], &e))
             continue;
-        name_of(&e, cluster, name, sizeof(name));
+        whos->nameless += !name_of(&e, cluster, name, sizeof(name));
         who = find(whos, name);
         if (!who)
             return;

@@ -15,6 +15,7 @@ struct hr_zone_who {
 
 struct hr_zone_whos {
     uint32_t n, cap;
+    uint32_t nameless; /* entries of topics whose id the cluster did not name */
     struct hr_zone_who *who; /* heap */
 };
 

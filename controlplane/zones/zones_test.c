@@ -10,6 +10,7 @@
 #include "controlplane/auth/http.h"
 #include "controlplane/auth/mock_http.h"
 #include "controlplane/loop/loop.h"
+#include "controlplane/zones/advise.h"
 #include "controlplane/zones/cost.h"
 #include "controlplane/zones/instance.h"
 #include "controlplane/zones/tops.h"
@@ -177,6 +178,7 @@ static void topics_are_found_by_name_and_by_id(void **state)
     hr_zone_whos_add(&whos, stats.topics, HR_ZONE_TOPICS, &cluster);
     hr_zone_whos_add(&whos, stats.topics, HR_ZONE_TOPICS, &cluster); /* another worker's */
     assert_int_equal(whos.n, 3);
+    assert_int_equal(whos.nameless, 2);
     for (uint32_t i = 0; i < whos.n; i++) {
         const struct hr_zone_who *who = &whos.who[i];
 
@@ -189,6 +191,64 @@ static void topics_are_found_by_name_and_by_id(void **state)
     }
     assert_int_equal(seen, 7);
     hr_zone_whos_free(&whos);
+}
+
+/* -- advice -------------------------------------------------------------------------------------------------- */
+
+/* Topic "away" is produced in z1 and z3, most in z1; node N is in zone N. */
+static void leaders_go_where_most_is_produced(void **state)
+{
+    static const int32_t all[] = {2, 1, 3}, others[] = {2, 3}, first[] = {1, 2};
+    struct hr_cluster_partition away[] = {
+        {.index = 0, .leader = 2, .n_replicas = 3, .replicas = all, .n_isr = 3, .isr = all},
+        {.index = 1, .leader = 2, .n_replicas = 3, .replicas = all, .n_isr = 2, .isr = others}, /* 1 is not in sync */
+        {.index = 2, .leader = 1, .n_replicas = 3, .replicas = all, .n_isr = 3, .isr = all},
+    };
+    struct hr_cluster_partition home[] = {{.index = 0, .leader = 1, .n_replicas = 2, .replicas = first, .n_isr = 2, .isr = first}};
+    struct hr_cluster_topic topics[] = {{.name = "away", .n_partitions = 3, .partitions = away},
+                                        {.name = "home", .n_partitions = 1, .partitions = home},
+                                        {.name = "idle", .n_partitions = 1, .partitions = home}};
+    struct hr_cluster cluster = {.n_topics = 3, .topics = topics, .n_partitions = 5};
+    static struct hr_policy policy;
+    static struct hr_zone_who who[2];
+    struct hr_zone_whos whos = {.n = 2, .who = who};
+    struct hr_zone_move *moves;
+    uint32_t n;
+    char *text;
+    json_t *json;
+
+    (void)state;
+    memset(who, 0, sizeof(who));
+    strcpy(who[0].name, "away");
+    who[0].bytes[1][2][HR_ZONE_UP] = 30 * GB;
+    who[0].bytes[3][2][HR_ZONE_UP] = 10 * GB;
+    who[0].bytes[1][1][HR_ZONE_UP] = 15 * GB;
+    who[0].bytes[2][2][HR_ZONE_DOWN] = 500 * GB; /* reads do not count */
+    strcpy(who[1].name, "home");
+    who[1].bytes[1][1][HR_ZONE_UP] = 99 * GB;
+    policy.zones = map;
+    policy.n_brokers = 3;
+    for (int i = 0; i < 3; i++)
+        policy.brokers[i] = (struct hr_policy_broker){.node_id = i + 1, .zone = (uint8_t)(i + 1)};
+    assert_int_equal(hr_zone_advise(&config, &policy, &cluster, &whos, &moves, &n), 0);
+    /* Through this proxy in z1: half of 40 GB pay one step less. z3's replica would save nothing. */
+    assert_int_equal(n, 1);
+    assert_ptr_equal(moves[0].partition, &away[0]);
+    assert_int_equal(moves[0].to, 1);
+    assert_int_equal(moves[0].from_zone, 2);
+    assert_int_equal(moves[0].to_zone, 1);
+    assert_dollars(moves[0].saves, 0.02 * 20);
+    json = hr_zone_reassignment(moves, n);
+    text = json_dumps(json, JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"partitions\": [{\"partition\": 0, \"replicas\": [1, 2, 3], \"topic\": \"away\"}], \"version\": 1}");
+    free(text);
+    json_decref(json);
+    json = hr_zone_election(moves, n);
+    text = json_dumps(json, JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"partitions\": [{\"partition\": 0, \"topic\": \"away\"}]}");
+    free(text);
+    json_decref(json);
+    free(moves);
 }
 
 /* -- instance metadata --------------------------------------------------------------------------------------- */
@@ -254,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup(headers_are_paid_for_too, set_up),
         cmocka_unit_test_setup(rates_are_of_the_last_minute, set_up),
         cmocka_unit_test_setup(topics_are_found_by_name_and_by_id, set_up),
+        cmocka_unit_test_setup(leaders_go_where_most_is_produced, set_up),
         cmocka_unit_test(the_instance_tells_its_zone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,7 +176,7 @@ def render(variant=None):
         kafka.certificates()
     auth = _auth(v["auth"])
     return """# Written by the rig; config/headrace.cfg documents every key.
-zones = { own = "use1-az1"; };
+zones = { own = "use1-az1"; clients = (%(zones)s); };
 dataplane: {
   main_lcore = 0;
   workers = [%(workers)s];
@@ -210,6 +210,7 @@ control: {
 log: { level = "info"; format = "text"; };
 """ % {
         "workers": ", ".join(map(str, workers)), "idle": v["idle"], "prefix": "hr-rig-" + env.NAME,
+        "zones": ", ".join('{ cidr = "10.77.%d.0/24"; zone = "%s"; }' % (z, kafka.RACK[z]) for z in ZONES),
         "ports": ",\n".join(ports), "dataplane": v["dataplane"], "tcp": v["tcp"], "limits": v["limits"],
         "bootstrap": ", ".join('"%s:%d"' % (kafka.broker_name(z), _broker_port(v)) for z in ZONES),
         "tls": _tls_listeners(v, ids, auth) if v["tls"] else "", "broker_tls": _broker_tls(v["broker_tls"]),
