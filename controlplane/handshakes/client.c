@@ -121,7 +121,7 @@ static void run(struct shake *s)
     for (;;) {
         size_t used;
         enum hr_sasl_verdict verdict = hr_sasl_server_feed(s->sasl, hr_loop_now(s->all->loop), time(NULL),
-                                                           s->bytes + s->at, s->n - s->at, &used);
+                                                           hr_shake_bytes(s), s->n - s->at, &used);
         if (used > 0)
             OPENSSL_cleanse(s->bytes + s->at, used);
         s->at += (uint32_t)used;

@@ -93,7 +93,7 @@ static void start(struct shake *s)
         .broker_skip = s->broker_session ? (uint32_t)hr_tls_consumed(s->broker_session) : s->broker_used,
         .client_secrets = s->client_session ? &s->client_secrets : NULL,
         .broker_secrets = s->broker_session ? &s->broker_secrets : NULL,
-        .unread = s->client_session ? s->bytes + s->at : NULL,
+        .unread = s->client_session ? hr_shake_bytes(s) : NULL,
         .unread_len = s->client_session ? s->n - s->at : 0,
         .broker = s->broker,
         .node_id = s->broker ? s->to.node_id : s->node_id,

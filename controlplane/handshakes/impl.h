@@ -59,6 +59,11 @@ struct shake {
     struct hr_tls_secrets client_secrets, broker_secrets; /* from the hand-off until the worker has them */
 };
 
+static inline uint8_t *hr_shake_bytes(const struct shake *s)
+{
+    return s->bytes ? s->bytes + s->at : NULL;
+}
+
 /* Lines of the log about one thing are a second apart; what was left out is told with the next one. */
 struct pace {
     uint64_t next_us, unsaid;

@@ -124,8 +124,6 @@ void hr_cfg_read_listener_auth(struct hr_cfg_reader *reader, const config_settin
 {
     struct hr_config_listener_auth *auth = &listener->auth;
     config_setting_t *group = group_of(reader, listener_group, "auth");
-    hr_cfg_set_defaults(&hr_cfg_listener_auth_section, listener);
-    hr_cfg_set_defaults(&hr_cfg_listener_oauth_section, &auth->oauth);
     if (group != NULL) {
         uint32_t before = reader->errors->n;
         auth->mechanisms = SCRAMS;

@@ -150,6 +150,8 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
     int mode = 0;
     hr_cfg_set_defaults(&hr_cfg_listener_section, listener);
     hr_cfg_set_defaults(&hr_cfg_listener_tls_section, listener);
+    hr_cfg_set_defaults(&hr_cfg_listener_auth_section, listener);
+    hr_cfg_set_defaults(&hr_cfg_listener_oauth_section, &listener->auth.oauth);
     hr_cfg_read_section(reader, &hr_cfg_listener_section, group, listener);
     hr_cfg_member(reader, group, "name", true);
     config_setting_t *address = hr_cfg_member(reader, group, "address", true);
