@@ -75,6 +75,8 @@ static void emit_change(void *arg, const char *key, const char *from, const char
         needs_restart = reload->next->limits.hold_max_bytes > reload->daemon->at_start->limits.hold_max_bytes;
     else if (strcmp(key, "tls") == 0)
         needs_restart = !hr_config_speaks_tls(reload->daemon->at_start);
+    else if (strcmp(key, "proxy_protocol") == 0)
+        needs_restart = !hr_config_has_proxy_protocol(reload->daemon->at_start);
     else if (strcmp(key, "auth") == 0)
         needs_restart = !hr_config_has_logins(reload->daemon->at_start);
     hr_log_info("reload: %s: %s -> %s%s", key, from, to, needs_restart ? " (needs a restart)" : "");

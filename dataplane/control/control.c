@@ -146,8 +146,8 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
 static void say_accepted(const struct hr_control *control, const struct hr_control_conn *c, struct hr_msg *msg)
 {
     const struct hr_flow *flow = hr_tcp_flow(c->leg.conn);
-    msg->u.accepted.client = flow->remote;
-    msg->u.accepted.client_port = flow->remote_port;
+    msg->u.accepted.client = c->has_origin ? c->origin.addr : flow->remote;
+    msg->u.accepted.client_port = c->has_origin ? c->origin.port : flow->remote_port;
     msg->u.accepted.local = flow->local;
     msg->u.accepted.local_port = flow->local_port;
     msg->u.accepted.waited_ms = (uint32_t)((control->now_us - c->accepted_us) / 1000);

@@ -20,6 +20,7 @@
 #include "shared/ipc/link.h"
 
 struct hr_control;
+struct hr_origin;
 struct hr_proxy;
 
 /* At once per worker; metadata needs one, handshakes will need many. */
@@ -66,9 +67,9 @@ uint64_t hr_control_deadline(const struct hr_control *control);
 HR_MUST_CHECK bool hr_control_sleep_begin(struct hr_control *control);
 void hr_control_sleep_end(struct hr_control *control);
 /* A client's connection that was accepted for the control plane to do the handshake on: of that listener of the
- * policy of now, for so long. Returns its leg; NULL: no room. It waits when no control plane is attached. */
-struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
-                                   uint32_t timeout_ms, uint64_t now_us);
+ * policy of now, for so long; origin: who the client is, NULL: the connection's peer. Returns its leg; NULL: no room. It waits when no control plane is attached. */
+struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener,
+                                   const struct hr_origin *origin, uint32_t source, uint32_t timeout_ms, uint64_t now_us);
 /* The proxy has adopted another policy: listeners may have other places. */
 void hr_control_policy_changed(struct hr_control *control);
 /* News of a control-owned connection. */

@@ -524,6 +524,42 @@ static uint32_t send_record(struct pr_peer *client, const struct rf_bytes *b)
 
 static const char request_body[] = "{'GroupId':'g','GenerationId':1,'MemberId':'m','GroupInstanceId':null}";
 
+/* A load balancer's header is the worker's: the control plane hears who the client is, and sees what comes behind. */
+static void test_handshake_behind_a_load_balancer(void **state)
+{
+    static const char header[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x05\xc8\x22\x23\x84";
+    struct hr_addr client = hr_addr_from_v4(htonl(0xc0000207));
+    need_handshakes(10, 1000);
+    struct hr_policy *policy = pr_next_policy(&r);
+    policy->listeners[0].n_trusted = 1;
+    policy->listeners[0].trusted[0] = (struct hr_policy_trusted){hr_addr_from_v4(htonl(PR_CLIENT_IP)), 128};
+    pr_adopt(&r);
+    struct pr_peer *lb = pr_connect(&r, 9203);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_ACCEPTED], 0);
+    pr_send(&r, lb, header, sizeof(header) - 1);
+    pr_send(&r, lb, "client hello", 12);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_ACCEPTED], 1);
+    const struct hr_msg m = heard.last[HR_EV_CONN_ACCEPTED];
+    assert_memory_equal(&m.u.accepted.client, &client, sizeof(client));
+    assert_int_equal(m.u.accepted.client_port, 51234);
+    assert_int_equal(m.u.accepted.local_port, 9203);
+    assert_int_equal(heard.data.len, 12);
+    assert_memory_equal(heard.data.p, "client hello", 12);
+    client_keys();
+    start_session(m.id, 0, 3, 12, 0);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 1);
+    struct hr_session_info info;
+    uint32_t next;
+    assert_int_equal(hr_proxy_list(r.proxy, 0, &info, 1, &next), 1);
+    assert_memory_equal(&info.client, &client, sizeof(client));
+    assert_int_equal(info.client_port, 51234);
+    assert_int_equal(hr_addr_v4_be(&info.via), htonl(PR_CLIENT_IP));
+    finish();
+}
+
 /* The bytes of a handshake stay with the control plane, what the client sends behind them is the session's. */
 static void test_handshake_then_session(void **state)
 {
@@ -734,6 +770,7 @@ int main(void)
         T(test_list_large),
         T(test_relink),
         T(test_many_connections),
+        T(test_handshake_behind_a_load_balancer),
         T(test_handshake_then_session),
         T(test_both_legs_handed_over), T(test_starts_that_make_no_sense),
         T(test_handshakes_are_bounded),

@@ -6,7 +6,7 @@
 #include "shared/tls/start.h"
 
 struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_conn *conn, uint16_t listener,
-                                   uint32_t source, uint32_t timeout_ms, uint64_t now_us)
+                                   const struct hr_origin *origin, uint32_t source, uint32_t timeout_ms, uint64_t now_us)
 {
     if (control->n_handshakes_all >= HR_CONTROL_MAX_CONNS - HR_CONTROL_KEPT_CONNS)
         return NULL;
@@ -18,6 +18,9 @@ struct hr_leg *hr_control_accepted(struct hr_control *control, struct hr_tcp_con
     c->hold = c->handshake = true;
     c->listener = listener;
     c->source = source;
+    c->has_origin = origin != NULL;
+    if (origin)
+        c->origin = *origin;
     c->accepted_us = now_us;
     c->deadline_us = now_us + timeout_ms * 1000ULL;
     c->owed = OWED_ACCEPTED;
@@ -114,6 +117,7 @@ static int start_session(struct hr_control *control, const struct hr_msg *msg, c
         !hr_session_login_ok(&start->login))
         return HR_E_INVALID;
     let_go(c, &legs[0], msg->u.start.client_skip, start->client_tls ? &start->client : NULL);
+    legs[0].origin = c->has_origin ? &c->origin : NULL;
     legs[0].unread = unread->bytes > 0 ? unread : NULL;
     if (broker)
         let_go(broker, &legs[1], msg->u.start.broker_skip, start->broker_tls ? &start->broker : NULL);

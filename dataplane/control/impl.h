@@ -5,6 +5,7 @@
 #pragma once
 
 #include "dataplane/control/control.h"
+#include "dataplane/proxy/origin.h"
 #include "dataplane/proxy/proxy.h"
 
 /* News owed to the control plane about one connection. */
@@ -22,6 +23,8 @@ struct hr_control_conn {
     bool hold;         /* bytes that went up stay in the receive queue */
     bool handshake;    /* a client's: counts for its listener, and has a deadline */
     bool fin;          /* FIN has arrived */
+    bool has_origin;   /* a client's: */
+    struct hr_origin origin; /* who it is, as a load balancer has told */
     uint16_t listener; /* in the policy of now; HR_POLICY_MAX_LISTENERS: gone */
     uint32_t source;   /* of a handshake: hr_proxy_handshake_over() */
     uint32_t told;     /* held bytes that went up */

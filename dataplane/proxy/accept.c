@@ -36,6 +36,10 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         return answer;
     }
     uint32_t index = (uint32_t)(listener - policy->listeners);
+    if (listener->n_trusted > 0 && !hr_origin_trusted(listener, &flow->remote)) {
+        HR_DROP(stats, origin_untrusted);
+        return answer;
+    }
     if (proxy->draining || listener->draining) {
         HR_DROP(stats, draining);
         return answer;
@@ -105,15 +109,15 @@ static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_po
 }
 
 static struct hr_leg *hand_up(struct hr_proxy *proxy, struct hr_tcp_conn *conn,
-                              const struct hr_policy_listener *listener, uint64_t now_us)
+                              const struct hr_policy_listener *listener, const struct hr_origin *origin, uint64_t now_us)
 {
-    uint32_t source = source_of(proxy, &hr_tcp_flow(conn)->remote);
+    uint32_t source = source_of(proxy, origin ? &origin->addr : &hr_tcp_flow(conn)->remote);
     enum hr_drop refusal = handshake_refused(proxy, listener, source, now_us);
     struct hr_leg *leg = NULL;
 
     if (refusal == HR_DROP_MAX) {
         leg = proxy->cfg.hand_up(proxy->cfg.owner, conn, (uint16_t)(listener - proxy->policy->listeners),
-                                 source, listener->handshake_timeout_ms);
+                                 origin, source, listener->handshake_timeout_ms);
         refusal = HR_DROP_handshake_limit;
     }
     if (leg) {
@@ -131,13 +135,25 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     int32_t node_id;
     const struct hr_policy_listener *listener =
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
+
+    return listener && listener->n_trusted > 0 ? hr_preface_begin(proxy, conn, now_us)
+                                               : hr_proxy_admit(proxy, conn, NULL, now_us);
+}
+
+struct hr_leg *hr_proxy_admit(struct hr_proxy *proxy, struct hr_tcp_conn *conn, const struct hr_origin *origin,
+                              uint64_t now_us)
+{
+    const struct hr_flow *flow = hr_tcp_flow(conn);
+    int32_t node_id;
+    const struct hr_policy_listener *listener =
+        hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
     /* The listener may have gone away, or a burst of handshakes completes at the limit. */
     enum hr_drop refusal = listener ? hr_proxy_over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
     uint32_t index = listener ? (uint32_t)(listener - proxy->policy->listeners) : 0;
-    uint8_t zone = hr_zone_of_client(&proxy->policy->zones, index, &flow->remote);
+    uint8_t zone = hr_zone_of_client(&proxy->policy->zones, index, origin ? &origin->addr : &flow->remote);
     hr_tcp_set_peer(conn, HR_ZONE_PEER_CLIENT, zone);
     if (refusal == HR_DROP_MAX && needs_handshake(proxy->policy, listener))
-        return hand_up(proxy, conn, listener, now_us);
+        return hand_up(proxy, conn, listener, origin, now_us);
     struct hr_session *s = refusal == HR_DROP_MAX ? hr_session_take(proxy) : NULL;
 
     if (!s) {
@@ -154,6 +170,7 @@ struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *con
     s->opened_us = s->last_active_us = now_us;
     s->connect_deadline_us = now_us + listener->connect_timeout_ms * 1000ULL;
     s->state = HR_SESSION_CONNECTING;
+    hr_session_set_origin(proxy, s, origin);
     hr_proxy_count_open(proxy, s->listener, 1);
     if (s->mode == HR_LISTENER_KAFKA && hr_relay_open(proxy->cfg.relays, node_id, &s->relay) != 0) {
         s->relay = NULL;

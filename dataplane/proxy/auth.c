@@ -38,7 +38,6 @@ static bool send_up(struct hr_proxy *proxy, const struct hr_session *s, struct h
 
 static bool say_begin(struct hr_proxy *proxy, const struct hr_session *s, enum hr_auth_leg leg)
 {
-    const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
     struct hr_msg msg = {0};
     uint8_t *data = proxy->cfg.slot_take(proxy->cfg.owner, &msg.u.auth.slot);
     struct hr_session_auth_begin begin;
@@ -47,8 +46,7 @@ static bool say_begin(struct hr_proxy *proxy, const struct hr_session *s, enum h
         return false;
     memset(&begin, 0, sizeof(begin));
     begin.login = *hr_logins_at(proxy, s->login);
-    begin.client = flow->remote;
-    begin.client_port = flow->remote_port;
+    begin.client = *hr_session_client(proxy, s, &begin.client_port);
     begin.listener = s->listener;
     begin.node_id = s->node_id;
     memcpy(data, &begin, sizeof(begin));

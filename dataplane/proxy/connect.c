@@ -26,7 +26,7 @@ static bool rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint
 
     if (rate == 0)
         return true;
-    const struct hr_addr *from = &hr_tcp_flow(s->client.conn)->remote;
+    const struct hr_addr *from = hr_session_client(proxy, s, NULL);
     uint64_t hash = hr_siphash(proxy->cfg.port_key, from, sizeof(*from));
     uint64_t *of_client = &proxy->rate_of_clients[hash % HR_RATE_CLIENTS];
     if (!hr_rate_conforms(proxy->rate_of_all, now_ns) || !hr_rate_conforms(*of_client, now_ns))

@@ -2,6 +2,7 @@
  *
  *   proxy.c    creation, the session table, listing
  *   accept.c   SYN policy, opening a session
+ *   preface.c  connections of load balancers until it is said whose they are; origin.c reads what they say
  *   connect.c  choice of broker, rate of opens
  *   ports.c    source ports
  *   relay.c    moving bytes, ends of legs
@@ -15,6 +16,7 @@
 
 #include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
+#include "dataplane/proxy/origin.h"
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/proxy/session.h"
 #include "dataplane/tls/record.h"
@@ -29,6 +31,10 @@
 #define HR_SWEEP_MAX 1024
 /* Places that one call of hr_proxy_list() looks at. */
 #define HR_LIST_SCAN 4096
+
+/* Connections of load balancers that wait for their header, and for how long. */
+#define HR_PREFACES_MAX 1024
+#define HR_PREFACE_US (5 * 1000 * 1000ULL)
 
 /* Counters of RFC 6056 3.3.4. */
 #define HR_PORT_COUNTERS 64
@@ -55,6 +61,13 @@ struct hr_suspect {
 };
 #define HR_MAX_SUSPECTS 16
 
+/* preface.c; all of it NULL where no listener has use for it. */
+struct hr_prefaces {
+    struct hr_preface *table, *free;
+    struct hr_preface *first, *last; /* those who wait */
+    struct hr_origin *origins;       /* of sessions, by index, where has_origin says so */
+};
+
 struct hr_proxy {
     struct hr_proxy_config cfg;
     const struct hr_policy *policy;
@@ -64,6 +77,7 @@ struct hr_proxy {
     uint32_t listener_open[HR_POLICY_MAX_LISTENERS];
     struct hr_login_place *logins; /* cfg.max_logins of them, from place 1 on */
     uint32_t free_login;           /* the first of those free; 0: none */
+    struct hr_prefaces prefaces;
     struct hr_session *run_first, *run_last;
     struct hr_suspect suspects[HR_MAX_SUSPECTS];
     uint32_t next_suspect;
@@ -168,6 +182,23 @@ bool hr_session_worn_out(const struct hr_proxy *proxy, const struct hr_session *
 /* FIN behind what is queued; close_notify, or the alert that is due, goes before it. */
 void hr_leg_shutdown(struct hr_proxy *proxy, const struct hr_leg *leg);
 void hr_leg_goodbye(struct hr_proxy *proxy, const struct hr_leg *leg);
+/* accept.c: the client of a new connection is known; the leg that the connection becomes, NULL: it is gone. */
+struct hr_leg *hr_proxy_admit(struct hr_proxy *proxy, struct hr_tcp_conn *conn, const struct hr_origin *origin,
+                              uint64_t now_us);
+
+/* preface.c */
+HR_MUST_CHECK int hr_prefaces_create(struct hr_proxy *proxy);
+void hr_prefaces_destroy(struct hr_proxy *proxy);
+bool hr_origin_trusted(const struct hr_policy_listener *listener, const struct hr_addr *addr);
+struct hr_leg *hr_preface_begin(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us);
+/* Ends those whose time is up; when the next one's is. */
+uint64_t hr_prefaces_advance(struct hr_proxy *proxy, uint64_t now_us);
+void hr_prefaces_end_all(struct hr_proxy *proxy);
+/* Who a session's client is: origin NULL, the peer of its connection. ret_port may be NULL. */
+void hr_session_set_origin(struct hr_proxy *proxy, struct hr_session *s, const struct hr_origin *origin);
+const struct hr_origin *hr_session_origin(const struct hr_proxy *proxy, const struct hr_session *s);
+const struct hr_addr *hr_session_client(const struct hr_proxy *proxy, const struct hr_session *s, uint16_t *ret_port);
+
 /* logins.c: the table; a place in it, 0 when none is free; giving one back (0: nothing). */
 HR_MUST_CHECK int hr_logins_create(struct hr_proxy *proxy);
 uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session *s, const struct hr_session_login *login);

@@ -69,6 +69,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     s->asked_node_id = node_id;
     s->opened_us = s->last_active_us = now_us;
     s->state = HR_SESSION_CONNECTING;
+    hr_session_set_origin(proxy, s, client->origin);
     hr_proxy_count_open(proxy, s->listener, 1);
     int err = open_tls(proxy, &s->client, client);
     if (err == 0 && broker->conn)
@@ -87,7 +88,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
         return HR_E_FULL;
     }
     take_over(proxy, &s->client, client);
-    hr_leg_set_zone(&s->client, hr_zone_of_client(&proxy->policy->zones, s->listener, &hr_tcp_flow(client->conn)->remote));
+    hr_leg_set_zone(&s->client, hr_zone_of_client(&proxy->policy->zones, s->listener, hr_session_client(proxy, s, NULL)));
     s->client_fin = client->fin;
     *ret_session_id = hr_session_id(proxy, s);
     if (!broker->conn) {

@@ -29,7 +29,8 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
         rte_free(proxy);
         return HR_E_NOMEM;
     }
-    if (hr_logins_create(proxy) != 0) {
+    if (hr_logins_create(proxy) != 0 || hr_prefaces_create(proxy) != 0) {
+        rte_free(proxy->logins);
         rte_free(proxy->sessions);
         rte_free(proxy);
         return HR_E_NOMEM;
@@ -51,6 +52,7 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
 
 void hr_proxy_end_all(struct hr_proxy *proxy)
 {
+    hr_prefaces_end_all(proxy);
     for (uint32_t i = 0; i < proxy->cfg.max_sessions; i++)
         if (proxy->sessions[i].state != HR_SESSION_FREE)
             hr_session_end(proxy, &proxy->sessions[i], HR_DROP_MAX, HR_END_ABORT, HR_END_ABORT);
@@ -61,6 +63,7 @@ void hr_proxy_destroy(struct hr_proxy *proxy)
     if (!proxy)
         return;
     hr_proxy_end_all(proxy);
+    hr_prefaces_destroy(proxy);
     rte_free(proxy->logins);
     rte_free(proxy->sessions);
     rte_free(proxy);
@@ -246,11 +249,8 @@ void hr_proxy_log(struct hr_proxy *proxy, enum hr_log_event event, const struct 
     msg.u.log.event = (uint16_t)event;
     msg.u.log.reason = (uint16_t)reason;
     msg.u.log.node_id = s->node_id;
-    if (s->client.conn) {
-        const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
-        msg.u.log.addr = flow->remote;
-        msg.u.log.port = flow->remote_port;
-    }
+    if (s->client.conn)
+        msg.u.log.addr = *hr_session_client(proxy, s, &msg.u.log.port);
     msg.u.log.a = a;
     msg.u.log.b = b;
     proxy->cfg.log(proxy->cfg.owner, &msg);
@@ -277,8 +277,13 @@ static void describe(const struct hr_proxy *proxy, const struct hr_session *s, s
         info->login = *hr_logins_at(proxy, s->login);
     if (s->client.conn) {
         const struct hr_flow *flow = hr_tcp_flow(s->client.conn);
-        info->client = flow->remote;
-        info->client_port = flow->remote_port;
+        const struct hr_origin *origin = hr_session_origin(proxy, s);
+        info->client = *hr_session_client(proxy, s, &info->client_port);
+        if (origin) {
+            info->via = flow->remote;
+            info->via_port = flow->remote_port;
+            memcpy(info->vpc_endpoint, origin->vpc_endpoint, sizeof(info->vpc_endpoint));
+        }
         info->local_port = flow->local_port;
         hr_tcp_conn_get_info(proxy->cfg.tcp, s->client.conn, &tcp);
         info->client_srtt_us = tcp.srtt_us;

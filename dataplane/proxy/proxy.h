@@ -14,6 +14,7 @@
 
 struct hr_proxy;
 struct hr_leg;
+struct hr_origin;
 struct hr_relay_ctx;
 struct hr_rec;
 struct hr_tls_secrets;
@@ -34,6 +35,7 @@ struct hr_proxy_config {
     int socket_id;
     uint32_t max_sessions;
     uint32_t max_logins; /* sessions with a login; 0: none has */
+    bool proxy_protocol; /* a listener may stand behind load balancers that tell who their clients are */
     uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
     uint8_t port_key[16];      /* random per process: source ports, client addresses */
     uint32_t connect_rate;     /* opens towards brokers per second; 0: not limited */
@@ -52,9 +54,9 @@ struct hr_proxy_config {
     /* A metadata hint for the control plane: something in the policy looks stale. */
     void (*hint)(void *owner, uint16_t listener, int32_t node_id);
     /* A client's connection that needs the control plane first: gives it, and returns the leg that it became; NULL:
-     * no room, it is the caller's again. */
-    struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
-                              uint32_t timeout_ms);
+     * no room, it is the caller's again. origin: NULL where nobody told. */
+    struct hr_leg *(*hand_up)(void *owner, struct hr_tcp_conn *conn, uint16_t listener, const struct hr_origin *origin,
+                              uint32_t source, uint32_t timeout_ms);
     /* A slot for bytes that go up with a message, NULL: none is free; and that message, which has the slot in u.data.
      * False: no room, the slot has been given back. */
     uint8_t *(*slot_take)(void *owner, uint32_t *ret_slot);
@@ -81,6 +83,9 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
 /* conn has just been accepted and has no leg yet. Returns the leg it became, NULL when it was refused (conn
  * is gone then). */
 struct hr_leg *hr_proxy_accepted(struct hr_proxy *proxy, struct hr_tcp_conn *conn, uint64_t now_us);
+/* News of a leg of the kind PREFACE. Returns the leg that the connection is now, whose news the rest of events is; NULL:
+ * it is gone. */
+struct hr_leg *hr_proxy_preface(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us);
 /* News of one of a session's legs. */
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us);
 /* Continues sessions that were cut off by a bound; true if some are left. */
@@ -115,6 +120,7 @@ struct hr_join_leg {
     const struct hr_tls_secrets *secrets; /* NULL: plain text; else the record layer begins with them */
     uint32_t skip;                        /* bytes at the front of its receive queue that have been dealt with */
     bool fin;                             /* the event FIN has been seen */
+    const struct hr_origin *origin;       /* of the client; NULL: nobody told, it is the connection's peer */
     struct hr_pieceq *unread;             /* with secrets: plain text that comes before what is received; NULL: none */
 };
 /* Makes a session of a client's connection and a broker's, with the frame boundary of both behind what is skipped.

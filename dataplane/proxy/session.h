@@ -51,6 +51,7 @@ struct hr_session {
     bool client_shut : 1;    /* our FIN towards the client is queued */
     bool broker_shut : 1;    /* our FIN towards the broker is queued */
     bool in_run_list : 1;    /* bytes are left to move this turn */
+    bool has_origin : 1;     /* who its client is has been told by a load balancer */
     bool stuck : 1;          /* bytes waited for something when it ran last: whatever happens may be that */
 
     int32_t node_id;     /* the broker of this session, also once a bootstrap session has chosen one */

@@ -55,7 +55,7 @@ static void tell_drained(struct hr_proxy *proxy)
     proxy->cfg.log(proxy->cfg.owner, &msg);
 }
 
-uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
+static uint64_t sweep(struct hr_proxy *proxy, uint64_t now_us)
 {
     if (proxy->n_open == 0) {
         tell_drained(proxy);
@@ -74,4 +74,11 @@ uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
     }
     proxy->next_sweep_us = now_us + HR_SWEEP_US * n / (proxy->cfg.max_sessions + HR_SWEEP_STEPS) + 1;
     return proxy->next_sweep_us;
+}
+
+uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)
+{
+    uint64_t next_us = sweep(proxy, now_us), next_preface_us = hr_prefaces_advance(proxy, now_us);
+
+    return next_us < next_preface_us ? next_us : next_preface_us;
 }

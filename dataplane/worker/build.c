@@ -193,11 +193,11 @@ static void log_event(void *arg, struct hr_msg *msg)
     hr_control_report(((struct hr_worker *)arg)->control, msg);
 }
 
-static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
-                              uint32_t timeout_ms)
+static struct hr_leg *hand_up(void *arg, struct hr_tcp_conn *conn, uint16_t listener, const struct hr_origin *origin,
+                              uint32_t source, uint32_t timeout_ms)
 {
     struct hr_worker *w = arg;
-    return hr_control_accepted(w->control, conn, listener, source, timeout_ms, w->now_us);
+    return hr_control_accepted(w->control, conn, listener, origin, source, timeout_ms, w->now_us);
 }
 
 static uint8_t *slot_take(void *arg, uint32_t *ret_slot)
@@ -378,6 +378,7 @@ static int build_proxy(struct hr_worker *w)
         .counts = w->group->open_counts,
         .max_sessions = config->limits.max_connections,
         .max_logins = hr_config_has_logins(config) ? config->limits.max_connections : 0,
+        .proxy_protocol = hr_config_has_proxy_protocol(config),
         .connect_rate = config->limits.connect_rate,
         .tcp = w->tcp,
         .bufs = &w->bufs,

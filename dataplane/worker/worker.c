@@ -143,7 +143,9 @@ static bool dispatch_events(struct hr_worker *w)
                 continue;
             events &= ~(uint32_t)HR_TCP_EV_ACCEPTED;
         }
-        if (!leg || !events)
+        if (leg && leg->kind == HR_LEG_PREFACE)
+            leg = hr_proxy_preface(w->proxy, leg, events, w->now_us);
+        if (!leg || !events || leg->kind == HR_LEG_PREFACE)
             continue;
         if (leg->kind == HR_LEG_CONTROL)
             hr_control_event(w->control, leg, events);

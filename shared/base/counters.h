@@ -68,6 +68,7 @@
     X(edited_bytes, "protocol bytes written by Headrace itself into forwarded frames")                       \
     X(heap_calls, "heap calls made by the worker after start-up: must stay 0")                               \
     X(mbuf_alloc_failed, "packet buffer allocations that failed because a pool was empty")                   \
+    X(origins_told, "connections whose load balancer told for whom they are (PROXY protocol v2)")             \
     X(sessions_opened, "sessions opened (a client leg accepted)")                                            \
     X(sessions_closed, "sessions closed, for any reason")                                                    \
     X(kafka_requests, "Kafka requests forwarded to brokers")                                                 \
@@ -173,6 +174,9 @@
     X(no_policy, "connection refused: no policy snapshot yet", "the control plane has not reached a broker yet: see headracectl status") \
     X(draining, "connection refused: Headrace is draining", "expected during drain")                         \
     X(session_limit, "connection refused: session table full", "raise limits.max_connections")               \
+    X(origin_untrusted, "connection refused: the listener takes the PROXY protocol, and this address is not among proxy_protocol.from", "expected of who goes around the load balancer; else add its network") \
+    X(origin_bad, "connection ended: it does not begin with a header of the PROXY protocol, version 2", "switch it on at the load balancer: AWS NLB proxy_protocol_v2.enabled, HAProxy send-proxy-v2") \
+    X(origin_timeout, "connection ended: no header of the PROXY protocol within 5 s", "as origin_bad; or idle connections that a load balancer keeps ready") \
     X(handshake_absent, "connection refused: TLS was needed, and no control plane attached in time to do the handshake", "`headracectl status`; see the control plane's log") \
     X(handshake_limit, "connection refused: as many handshakes under way as the listener allows", "raise the listener's tls.max_handshakes; a flood of half handshakes") \
     X(handshake_rate, "connection refused: more handshakes begun than the listener's rate, in all or for its address", "clients that connect in a loop; raise the listener's tls.handshake_rate") \

@@ -336,6 +336,8 @@ const char *hr_config_zone_name(const struct hr_config *config, const char *name
 bool hr_config_speaks_tls(const struct hr_config *config);
 /* Somebody logs in, or shows a certificate: workers keep who, in a table that they make at their start. */
 bool hr_config_has_logins(const struct hr_config *config);
+/* On some listener: the same. */
+bool hr_config_has_proxy_protocol(const struct hr_config *config);
 
 /* Every difference between two configurations that a reload can apply, one line each, through emit; and
  * whether something differs that needs a restart (named through emit_restart). */

@@ -541,6 +541,10 @@ static void mistakes(void **s)
     wrong("metrics_address = \"127.0.0.1:9644\"", "metrics_address = \"9644\"", "a port like");
     wrong("name = \"eth1\"", "name = \"a name that is far too long for it\"", "at most 31");
     wrong("mode = \"tcp\"", "mode = \"tcp\"; node_ids = [1, 2]", "has no meaning with mode = \"tcp\", remove it");
+    wrong("proxy_protocol = { from = [ ]; }", "proxy_protocol = true", "must be a group");
+    wrong("proxy_protocol = { from = [ ]; }", "proxy_protocol = { }", "\"from\" is missing");
+    wrong("proxy_protocol = { from = [ ]; }", "proxy_protocol = { from = [ \"10.0.0.1/8\" ]; }", "10.0.0.0/8");
+    wrong("proxy_protocol = { from = [ ]; }", "proxy_protocol = { to = 1; from = [ ]; }", "unknown key");
     wrong("mode = \"tcp\"", "mode = \"tcp\"; tls: { }", "has no meaning with mode = \"tcp\", remove it");
     wrong("routing = \"port\"", "routing = \"name\"", "must be \"port\" or \"sni\"");
     wrong("routing = \"port\"", "routing = \"sni\"", "needs TLS: plaintext has no names");
@@ -725,6 +729,9 @@ static void differences(void **s)
                         "listeners[kafka].client_zones: 10.9.0.0/16 use1-az2 -> 10.8.0.0/16 use1-az2\n");
     assert_string_equal(diff_of("price_per_gb = 0.01", "price_per_gb = 0.02"),
                         "zones.price_per_gb: 0.01, use1-az1-use1-az2 0.01 -> 0.02, use1-az1-use1-az2 0.01\n");
+    assert_string_equal(diff_of("proxy_protocol = { from = [ ]", "proxy_protocol = { from = [ \"10.0.0.0/8\", \"2600::/16\" ]"),
+                        "listeners[kafka].proxy_protocol.from:  -> 10.0.0.0/8, 2600::/16\n"
+                        "proxy_protocol: nowhere -> somewhere (restart)\n");
     assert_string_equal(diff_of("node = 7", "node = 6"),
                         "zones.brokers: node 7 use1-az1, b-8.* use1-az2 -> node 6 use1-az1, b-8.* use1-az2\n");
     assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),

@@ -230,6 +230,16 @@ static void cluster_tls_text(const struct hr_config *c, struct text *t)
         add(t, " certificate %s key %s", tls->cert.chain.path, tls->cert.key.path);
 }
 
+static void trusted_text(const struct hr_policy_listener *l, struct text *t)
+{
+    char addr[HR_ADDR_STR_MAX];
+
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < l->n_trusted; i++)
+        add(t, "%s%s/%d", i > 0 ? ", " : "", hr_addr_format(&l->trusted[i].net, addr),
+            l->trusted[i].bits - (hr_addr_is_v4(&l->trusted[i].net) ? 96 : 0));
+}
+
 static const struct hr_config_listener *find_listener(const struct hr_config *c, const char *name)
 {
     for (uint32_t i = 0; i < c->n_listeners; i++) {
@@ -262,6 +272,9 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         zone_nets_text(from, i, &a), zone_nets_text(to, (uint32_t)(new - to->listeners), &b);
         snprintf(key, sizeof(key), "listeners[%s].client_zones", old->policy.name);
         diff_text(d, key, &a, &b, false);
+        trusted_text(&old->policy, &a), trusted_text(&new->policy, &b);
+        snprintf(key, sizeof(key), "listeners[%s].proxy_protocol.from", old->policy.name);
+        diff_text(d, key, &a, &b, false);
         snprintf(key, sizeof(key), "listeners[%s].tls.", old->policy.name);
         diff_section(d, &hr_cfg_listener_tls_section, key, old, new);
         snprintf(key, sizeof(key), "listeners[%s].auth", old->policy.name);
@@ -279,6 +292,15 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         snprintf(key, sizeof(key), "listeners[%s]", to->listeners[i].policy.name);
         d->emit(d->arg, key, "", b.s, false);
     }
+}
+
+bool hr_config_has_proxy_protocol(const struct hr_config *config)
+{
+    for (uint32_t i = 0; i < config->n_listeners; i++) {
+        if (config->listeners[i].policy.n_trusted > 0)
+            return true;
+    }
+    return false;
 }
 
 bool hr_config_speaks_tls(const struct hr_config *config)
@@ -331,6 +353,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_listeners(&d, from, to);
     if (hr_config_speaks_tls(to) && !hr_config_speaks_tls(from))
         emit(arg, "tls", "nowhere", "somewhere", true);
+    if (hr_config_has_proxy_protocol(to) && !hr_config_has_proxy_protocol(from))
+        emit(arg, "proxy_protocol", "nowhere", "somewhere", true);
     if (hr_config_has_logins(to) && !hr_config_has_logins(from))
         emit(arg, "auth", "nowhere", "somewhere", true);
 }

@@ -175,7 +175,7 @@ static const struct hr_cfg_key listener_keys[] = {
     {0},
 };
 static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
-                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", "auth", NULL};
+                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", "auth", "proxy_protocol", NULL};
 const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
 
 static const struct hr_cfg_key listener_tls_keys[] = {

@@ -144,6 +144,34 @@ static void read_tcp(struct hr_cfg_reader *reader, const config_setting_t *group
     listener->has_target = target != NULL && hr_cfg_hostport(reader, target, &listener->target);
 }
 
+/* proxy_protocol = { from = [ "10.0.0.0/8" ]; }; an empty list: none. */
+static void read_proxy_protocol(struct hr_cfg_reader *reader, const config_setting_t *group,
+                                struct hr_policy_listener *l)
+{
+    static const char *const keys[] = {"from", NULL};
+    static const struct hr_cfg_key no_keys[] = {{0}};
+    static const struct hr_cfg_section section = {"proxy_protocol", no_keys, keys};
+    config_setting_t *one = hr_cfg_member(reader, group, "proxy_protocol", false);
+    struct hr_config_addr net;
+    uint32_t n;
+
+    if (one == NULL)
+        return;
+    if (!config_setting_is_group(one)) {
+        hr_cfg_error(reader, one, "must be a group: { from = [ \"10.0.0.0/8\" ]; }");
+        return;
+    }
+    hr_cfg_read_section(reader, &section, one, NULL);
+    hr_cfg_member(reader, one, "from", true);
+    config_setting_t *list = hr_cfg_list(reader, one, "from", false, HR_POLICY_MAX_TRUSTED, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!hr_cfg_prefix(reader, config_setting_get_elem(list, i), true, &net))
+            continue;
+        l->trusted[l->n_trusted].net = net.addr;
+        l->trusted[l->n_trusted++].bits = hr_addr_prefix_bits(&net.addr, net.prefix);
+    }
+}
+
 static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *group,
                           struct hr_config_listener *listener)
 {
@@ -161,6 +189,7 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
     if (setting != NULL && !hr_cfg_choice(reader, setting, modes, &mode))
         return;
     listener->policy.mode = (uint8_t)(HR_LISTENER_KAFKA + mode);
+    read_proxy_protocol(reader, group, &listener->policy);
     bool kafka = listener->policy.mode == HR_LISTENER_KAFKA;
     for (const char *const *key = kafka ? tcp_keys : kafka_keys; *key != NULL; key++) {
         config_setting_t *foreign = config_setting_get_member(group, *key);

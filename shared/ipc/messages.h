@@ -113,6 +113,7 @@ enum hr_auth_over {
     X(SESSION_OPEN_FAILED, HR_LOG_WARN, "session from {addr}:{port} to node {node} not opened: {reason}")    \
     X(SESSION_CLOSED, HR_LOG_DEBUG, "session of {addr}:{port} with node {node} closed: {reason}")            \
     X(BAD_INPUT, HR_LOG_WARN, "session of {addr}:{port} with node {node} closed: {reason}, api {a} version {b}") \
+    X(ORIGIN_BAD, HR_LOG_WARN, "connection from load balancer {addr}:{port} refused: {reason}")              \
     X(POOL_LOW, HR_LOG_WARN, "packet buffers are short: {a} of {b} free")                                    \
     X(ADDR_DUPLICATE, HR_LOG_ERROR, "address {addr} is in use by another host: not used here until a restart") \
     X(DRAIN_DONE, HR_LOG_INFO, "drain complete, {a} sessions ended at their deadline")

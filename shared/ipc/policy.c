@@ -106,6 +106,14 @@ static const char *check_listener(const struct hr_policy_listener *l, bool clust
                        l->max_handshakes > HR_HANDSHAKES_MAX || l->handshake_rate == 0 ||
                        l->handshake_rate > HR_HANDSHAKE_RATE_MAX))
         return "listener: a limit of handshakes is out of range";
+    if (l->n_trusted > HR_POLICY_MAX_TRUSTED)
+        return "listener: too many trusted networks";
+    for (uint32_t i = 0; i < l->n_trusted; i++) {
+        const struct hr_policy_trusted *t = &l->trusted[i];
+        struct hr_addr net = t->bits <= 128 ? hr_addr_network(&t->net, t->bits) : (struct hr_addr){0};
+        if (t->bits > 128 || !hr_addr_equal(&net, &t->net))
+            return "listener: a trusted network has host bits";
+    }
     if (l->mode == HR_LISTENER_TCP && (l->tls || l->by_name || l->login || l->broker_login))
         return "listener: TLS and logins are for listeners of mode kafka";
     if (l->mode == HR_LISTENER_TCP)

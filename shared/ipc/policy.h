@@ -18,6 +18,7 @@
 #define HR_POLICY_MAGIC 0x48525031u /* "HRP1" */
 #define HR_POLICY_MAX_LISTENERS 32
 #define HR_POLICY_MAX_BROKERS 512
+#define HR_POLICY_MAX_TRUSTED 8
 #define HR_POLICY_NAME_MAX 32
 #define HR_POLICY_HOST_MAX 256 /* RFC 1035: 253 and a NUL */
 #define HR_CLUSTER_ID_MAX 64
@@ -59,6 +60,11 @@ struct hr_policy_listener {
     uint8_t login;        /* so do those of clients that log in here, with or without TLS, until they have */
     uint8_t broker_login; /* and those whose broker leg the control plane logs in */
     uint8_t by_name; /* nodes are told apart by SNI: there are no node ports, bootstrap_port is for all */
+    uint8_t n_trusted; /* 0: no PROXY protocol. Else none but these networks may connect, and each must tell for whom */
+    struct hr_policy_trusted {
+        struct hr_addr net; /* host bits 0 */
+        uint8_t bits;       /* of 128 */
+    } trusted[HR_POLICY_MAX_TRUSTED];
     uint32_t handshake_timeout_ms;
     uint32_t max_handshakes; /* with the control plane at once, over all workers */
     uint32_t handshake_rate; /* per second and worker; a quarter of it for one client address */

@@ -263,10 +263,11 @@ static void log_event(void *owner, struct hr_msg *msg)
     rig->last_log[msg->u.log.event] = *msg;
 }
 
-static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t listener, uint32_t source,
-                              uint32_t timeout_ms)
+static struct hr_leg *hand_up(void *owner, struct hr_tcp_conn *conn, uint16_t listener, const struct hr_origin *origin,
+                              uint32_t source, uint32_t timeout_ms)
 {
-    return rig->control ? hr_control_accepted(rig->control, conn, listener, source, timeout_ms, rig->now_us) : NULL;
+    return rig->control ? hr_control_accepted(rig->control, conn, listener, origin, source, timeout_ms, rig->now_us)
+                        : NULL;
 }
 
 static uint8_t *slot_take(void *owner, uint32_t *ret_slot)
@@ -290,7 +291,9 @@ static void proxy_events(struct pr *r)
             leg = hr_proxy_accepted(r->proxy, conn, r->now_us);
             events &= ~(uint32_t)HR_TCP_EV_ACCEPTED;
         }
-        if (!leg || !events)
+        if (leg && leg->kind == HR_LEG_PREFACE)
+            leg = hr_proxy_preface(r->proxy, leg, events, r->now_us);
+        if (!leg || !events || leg->kind == HR_LEG_PREFACE)
             continue;
         if (leg->kind == HR_LEG_CONTROL)
             hr_control_event(r->control, leg, events);
@@ -423,6 +426,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .socket_id = SOCKET_ID_ANY,
                                         .max_sessions = PR_SESSIONS,
                                         .max_logins = PR_SESSIONS,
+                                        .proxy_protocol = true,
                                         .source_port_min = 40000,
                                         .source_port_max = 40999,
                                         .tcp = r->in.tcp,
