@@ -132,8 +132,13 @@ static void on_attached(void *owner, uint32_t session, int32_t pid)
     hr_log_info("control plane attached: pid %d, session %u", pid, session);
 }
 
+/* Clients that come now have not been told to anybody: they wait for the next one. */
 static void on_detached(void *owner, const char *why)
 {
+    struct dataplane *dp = owner;
+    dp->relink_pending = false;
+    for (uint32_t i = 0; i < dp->group.n_workers; i++)
+        hr_worker_ask_relink(dp->group.workers[i], 0);
     hr_log_warn("control plane gone (%s): forwarding on the last policy", why);
 }
 

@@ -525,8 +525,8 @@ void hr_control_relink(struct hr_control *control, uint32_t session)
     end_known(control);
     hr_proxy_auth_restart(control->cfg.proxy);
     control->listing = false;
-    control->linked = hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id, session,
-                                          control->cfg.doorbell_fd, control->cfg.stats) == 0;
+    control->linked = session != 0 && hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id,
+                                                          session, control->cfg.doorbell_fd, control->cfg.stats) == 0;
 }
 
 void hr_control_destroy(struct hr_control *control)

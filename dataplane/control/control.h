@@ -56,7 +56,8 @@ void hr_control_destroy(struct hr_control *control);
 /* Resets all control-owned connections; nothing is told. */
 void hr_control_end_all(struct hr_control *control);
 /* Starts over for a newly attached control plane: rings re-initialised, slots reclaimed, the connections of
- * the previous one aborted. Worker, between two batches. */
+ * the previous one aborted. Session 0: none is attached, and what there is to tell waits for the next. Worker, between
+ * two batches. */
 void hr_control_relink(struct hr_control *control, uint32_t session);
 
 /* Handles commands and continues what waited for slots or ring room. True if it did anything or has more to do. */

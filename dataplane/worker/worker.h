@@ -57,7 +57,8 @@ bool hr_worker_turn(struct hr_worker *worker, uint64_t now_us, uint64_t *ret_dea
 void hr_worker_ask_policy(struct hr_worker *worker, const struct hr_policy *policy);
 /* The generation it works by. */
 uint64_t hr_worker_generation(const struct hr_worker *worker);
-/* Re-initialise the rings for an attach; done when hr_worker_session() says so. */
+/* Re-initialise the rings for an attach, or, session 0, write to nobody until then; done when hr_worker_session() says
+ * so. */
 void hr_worker_ask_relink(struct hr_worker *worker, uint32_t session);
 uint32_t hr_worker_session(const struct hr_worker *worker);
 void hr_worker_ask_drain(struct hr_worker *worker, uint64_t deadline_us);
