@@ -247,21 +247,24 @@ static const struct hr_policy_broker *choose_broker(const struct hr_policy *poli
     return best;
 }
 
-static bool handshake_broker(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker)
+static int handshake_broker(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker)
 {
     struct hr_daemon *d = owner;
     const struct hr_policy *policy = hr_publisher_policy(d->publisher);
     const struct hr_policy_broker *b =
         !policy ? NULL : node_id >= 0 ? hr_policy_find_broker(policy, node_id) : choose_broker(policy);
-    const struct hr_cluster_broker *named = b ? hr_cluster_find_broker(hr_metadata_cluster(d->metadata), b->node_id) : NULL;
+    const struct hr_cluster *cluster = hr_metadata_cluster(d->metadata);
+    const struct hr_cluster_broker *named = b && cluster ? hr_cluster_find_broker(cluster, b->node_id) : NULL;
 
+    if (!cluster) /* the policy may be an earlier control plane's, which has no names */
+        return HR_E_AGAIN;
     if (!named || !(b->flags & HR_BROKER_ALIVE))
-        return false;
+        return HR_E_NOT_FOUND;
     ret_broker->node_id = b->node_id;
     ret_broker->addr = b->addr;
     ret_broker->port = b->port;
     snprintf(ret_broker->host, sizeof(ret_broker->host), "%s", named->host);
-    return true;
+    return 0;
 }
 
 /* One for all, as yet whoever the client is. */

@@ -7,9 +7,10 @@
 #include "controlplane/handshakes/impl.h"
 #include "shared/base/clock.h"
 
-#define PIECE      4096
-#define TRIES_MAX  3 /* brokers, for who asked for none in particular; as dataplane/proxy has it */
-#define CHOICES    8
+#define PIECE       4096
+#define TRIES_MAX   3 /* brokers, for who asked for none in particular; as dataplane/proxy has it */
+#define CHOICES     8
+#define KNOWN_US    (20 * HR_US_PER_MS) /* until brokers are asked for again that a new control plane does not know */
 #define DUE_PERCENT 85 /* of a login's life: then it is renewed, as Kafka's clients do */
 
 /* -- our login ---------------------------------------------------------------------------------------------------- */
@@ -209,12 +210,17 @@ void hr_shake_open_broker(struct shake *s)
     uint64_t now = hr_loop_now(s->all->loop);
     uint64_t left_ms = s->deadline_us > now ? (s->deadline_us - now) / HR_US_PER_MS + 1 : 1;
     int32_t last = s->tries > 0 ? s->to.node_id : -1;
-    bool found = false;
+    int err = HR_E_NOT_FOUND;
 
     /* One is chosen at random; the last one again only if there is hardly another. */
-    for (int i = 0; i < CHOICES && (!found || s->to.node_id == last); i++)
-        found = s->all->ops->broker(s->all->owner, s->node_id, &s->to);
-    if (!found) {
+    for (int i = 0; i < CHOICES && (err != 0 || s->to.node_id == last); i++)
+        err = s->all->ops->broker(s->all->owner, s->node_id, &s->to);
+    if (err == HR_E_AGAIN && now < s->deadline_us) {
+        hr_timer_in(s->all->loop, &s->timer, KNOWN_US);
+        return;
+    }
+    hr_timer_set(s->all->loop, &s->timer, s->deadline_us);
+    if (err != 0) {
         hr_shake_fail_tls(s, HR_TLS_BROKERS, HR_TLS_REASON_internal, "no broker serves that it could go to");
         return;
     }

@@ -178,6 +178,10 @@ static void on_timer(struct hr_timer *timer)
         break;
     case SHAKE_CLIENT:
     case SHAKE_BROKER:
+        if (s->state == SHAKE_BROKER && !s->broker) {
+            hr_shake_open_broker(s); /* is one known by now? */
+            break;
+        }
         hr_shake_fail_tls(s, s->state == SHAKE_CLIENT ? HR_TLS_CLIENTS : HR_TLS_BROKERS, HR_TLS_REASON_timeout, "");
         break;
     case SHAKE_LOGIN:

@@ -35,8 +35,8 @@ struct hr_handshake_broker {
 };
 
 struct hr_handshake_ops {
-    /* node_id -1: any. False: there is none that serves. */
-    bool (*broker)(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker);
+    /* node_id -1: any. NOT_FOUND: there is none that serves; AGAIN: none is known yet. */
+    int (*broker)(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker);
     /* Who a client of that principal ("" unknown) is to the brokers, where its listener logs in to them: borrowed, NULL
      * with why when there is nobody. *ret_index: its place among the identities. */
     struct hr_identity *(*identity)(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX]);

@@ -41,7 +41,7 @@ static struct hr_identity *identity;
 static struct hr_handshakes *handshakes;
 static char folder[] = "/tmp/hr-shakes-XXXXXX", users_file[64], secret_file[64];
 static struct hr_config *config;
-static bool no_broker;
+static int no_broker; /* an error instead of a broker; 0: there is one */
 
 /* What the worker has heard. */
 static struct {
@@ -59,14 +59,14 @@ static uint64_t fake_clock(void)
     return fake_now;
 }
 
-static bool pick(void *owner, int32_t node_id, struct hr_handshake_broker *ret)
+static int pick(void *owner, int32_t node_id, struct hr_handshake_broker *ret)
 {
     (void)owner;
     ret->node_id = node_id < 0 ? 3 : node_id;
     ret->addr = hr_addr_from_v4(htonl(0x0a010003));
     ret->port = 9094;
     snprintf(ret->host, sizeof(ret->host), "b3.k.test");
-    return !no_broker;
+    return no_broker;
 }
 
 static struct hr_identity *who(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX])
@@ -128,7 +128,7 @@ static int set_up(void **state)
 
     (void)state;
     memset(&heard, 0, sizeof(heard));
-    no_broker = false;
+    no_broker = 0;
     fake_now = 1000 * HR_US_PER_S;
     mock_open(&mock);
     assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
@@ -435,7 +435,7 @@ static void no_broker_serves(void **state)
     SSL *peer = peer_open(false, NULL);
 
     (void)state;
-    no_broker = true;
+    no_broker = HR_E_NOT_FOUND;
     config->cluster.tls.on = true;
     hr_tls_store_configure(store, config);
     hr_handshakes_configure(handshakes, config);
@@ -443,6 +443,43 @@ static void no_broker_serves(void **state)
     talk(conn_id(5), peer);
     assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 1);
     event(HR_EV_CONN_CLOSED, conn_id(5));
+    SSL_free(peer);
+}
+
+/* A control plane that has just begun does not know the brokers at once. */
+static void brokers_become_known(void **state)
+{
+    SSL *peer = peer_open(false, NULL);
+
+    (void)state;
+    config->cluster.tls.on = true;
+    hr_tls_store_configure(store, config);
+    hr_handshakes_configure(handshakes, config);
+    for (uint64_t id = 5; id < 7; id++) {
+        no_broker = HR_E_AGAIN;
+        accepted(conn_id(id), 9092);
+        talk(conn_id(id), peer);
+        fake_now += HR_US_PER_S;
+        control_plane_runs();
+        worker_runs(0, NULL);
+        assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 0);
+        if (id == 5) { /* in time */
+            no_broker = 0;
+            fake_now += HR_US_PER_S;
+            control_plane_runs();
+            worker_runs(0, NULL);
+            assert_int_equal(heard.n[HR_CMD_CONN_OPEN], 1);
+        } else { /* or not */
+            fake_now += 10 * HR_US_PER_S;
+            control_plane_runs();
+            worker_runs(0, NULL);
+            assert_int_equal(heard.n[HR_CMD_CONN_SHUTDOWN], 1);
+            assert_int_equal(heard.n[HR_CMD_CONN_OPEN], 1);
+        }
+        event(HR_EV_CONN_CLOSED, conn_id(id));
+        SSL_free(peer);
+        peer = peer_open(false, NULL);
+    }
     SSL_free(peer);
 }
 
@@ -856,7 +893,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_client_becomes_a_session), T(the_name_says_which_node), T(brokers_speak_tls),
-        T(plaintext_clients_of_tls_brokers), T(no_broker_serves), T(ends_of_all_kinds), T(a_flood_of_half_handshakes),
+        T(plaintext_clients_of_tls_brokers), T(no_broker_serves), T(brokers_become_known),
+        T(ends_of_all_kinds), T(a_flood_of_half_handshakes),
         T(a_login_on_plain_text), T(logins_that_fail), T(a_login_inside_tls), T(a_login_at_the_broker),
         T(a_broker_that_does_not_accept), T(a_removed_user_under_way),
     };
