@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "controlplane/daemon/daemon.h"
+#include "controlplane/tls/memory.h"
 #include "shared/base/log.h"
 #include "shared/config/config.h"
 #include "shared/ipc/build_id.h"
@@ -49,6 +50,10 @@ int main(int argc, char **argv)
     struct hr_daemon *daemon;
     int opt, err;
 
+    if (hr_tls_memory_init() != 0) {
+        fprintf(stderr, "headrace-controlplane: somebody has used OpenSSL before it could be told to wipe what it frees\n");
+        return EXIT_FAILED;
+    }
     if (!config || !errors)
         return EXIT_FAILED;
     while ((opt = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
