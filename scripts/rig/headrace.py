@@ -12,7 +12,7 @@ A variant is a dictionary of the choices that tests make:
   tls        listeners for TLS beside the plain one: by port, by port with a client's certificate, by name
   listener_tls  further settings of their groups "tls", as text
   auth       mechanisms by which clients log in to Headrace, as one of CLIENT_USERS; "none": they need not
-  broker_tls "tls" or "mtls": brokers are spoken to over TLS, mtls with a certificate of our own
+  broker_tls "tls" or "mtls": brokers are spoken to over TLS, with mtls a certificate of our own is at hand
 """
 
 import json
@@ -136,7 +136,7 @@ def _tls_listeners(v, ids, auth):
 
 def _broker_port(v):
     if v["broker_tls"]:
-        return (kafka.MTLS_PORT if v["broker_tls"] == "mtls" else kafka.SASL_TLS_PORT if v["broker_auth"]
+        return (kafka.SASL_TLS_PORT if v["broker_auth"] else kafka.MTLS_PORT if v["broker_tls"] == "mtls"
                 else kafka.TLS_PORT)
     return kafka.SASL_PORT if v["broker_auth"] else kafka.CLIENT_PORT
 
