@@ -2,7 +2,8 @@
  *
  * What a worker takes at start-up is computed twice, for two numbers of sessions and the same number of packet buffers;
  * the difference by session is what one more idle pair of connections costs: both TCP blocks, the session, its Kafka
- * cursor, its timers and its share of the flow table, and whatever else grows with the limit. Then so many sessions are
+ * cursor, its timers, its share of the flow table, with TLS the records' state and keys, and whatever else grows with the
+ * limit. Then so many sessions are
  * opened, and must hold no packet buffer once nothing is under way. */
 #include <malloc.h>
 #include <rte_malloc.h>
@@ -11,6 +12,7 @@
 
 #include "bench/ring/report.h"
 #include "bench/ring/scenario.h"
+#include "dataplane/tls/impl.h"
 #include "dataplane/worker/impl.h"
 
 /* Allocated from the worker's arena, and from libc's heap. */
@@ -28,8 +30,10 @@ static double bytes_taken(const struct rb_options *o, uint32_t max_connections)
         fprintf(stderr, "ring bench: the worker's arena has no statistics\n");
         exit(1);
     }
+    /* The record layer's mapping is neither's. */
+    double mapped = proxy.worker->rec ? (double)proxy.worker->rec->mapped : 0;
     rb_proxy_close(&proxy);
-    return (double)arena.heap_allocsz_bytes + (double)(after.uordblks + after.hblkhd) -
+    return mapped + (double)arena.heap_allocsz_bytes + (double)(after.uordblks + after.hblkhd) -
            (double)(before.uordblks + before.hblkhd);
 }
 
@@ -38,9 +42,15 @@ void rb_scenario_idle(const struct rb_options *o)
     static struct rb_loop loop;
     struct rb_loop_config cfg;
     uint32_t n = o->conns;
-    double once = bytes_taken(o, n), twice = bytes_taken(o, 2 * n);
+    double per_pair = (bytes_taken(o, 2 * n) - bytes_taken(o, n)) / n;
     rb_print_one(o->label, "bytes_per_pair", "B", "bytes taken for twice the sessions less those for once, by session",
-                 (twice - once) / n);
+                 per_pair);
+    if (o->tls.client) {
+        struct rb_options plain = *o;
+        plain.tls.client = plain.tls.broker = false;
+        rb_print_one(o->label, "bytes_above_plain", "B", "the same, less that of plain pairs",
+                     per_pair - (bytes_taken(&plain, 2 * n) - bytes_taken(&plain, n)) / n);
+    }
 
     rb_options_loop(o, &cfg);
     rb_loop_open(&loop, &cfg);

@@ -287,6 +287,11 @@ void rb_loop_step(struct rb_loop *l)
     }
     if (l->cores)
         busy |= rb_cores_step(l, now_us, &most);
+    if (l->has_control && rb_control_turn(&l->control)) {
+        busy = true;
+        for (uint32_t i = 0; i < l->proxy.group.n_workers; i++)
+            l->due[i].us = 0;
+    }
     if (!busy)
         l->now_ns = jump(l);
     else if (!l->cfg.cycles_clock && !l->still)
@@ -367,6 +372,9 @@ void rb_loop_open(struct rb_loop *l, const struct rb_loop_config *cfg)
     rb_peers_open(&l->peers, &cfg->peers, l->proxy.data_room, RB_START_US);
     if (cfg->parallel)
         rb_cores_open(l);
+    l->has_control = cfg->proxy.client_tls || cfg->proxy.broker_tls;
+    if (l->has_control)
+        rb_control_open(&l->control, &cfg->peers.tls, &l->proxy);
 }
 
 void rb_loop_close(struct rb_loop *l)

@@ -19,6 +19,7 @@
 
 #include "bench/ring/peers.h"
 #include "bench/ring/proxy.h"
+#include "bench/ring/tls.h"
 #include "dataplane/net/rss.h"
 
 #define RB_START_US (1000 * 1000000ULL)
@@ -49,6 +50,8 @@ struct rb_loop {
     struct rb_loop_config cfg;
     struct rb_proxy proxy;
     struct rb_peers peers;
+    struct rb_control control;
+    bool has_control; /* TLS: somebody hands keys over */
     struct rb_tally tally;
     uint64_t now_ns;
     struct {

@@ -39,6 +39,8 @@ static void usage(FILE *to)
     fprintf(to, "\n\n"
                 "  --label NAME          put in front of each metric (default \"ring\")\n"
                 "  --mode kafka|tcp      Kafka-aware or raw relay (default kafka)\n"
+                "  --tls none|client|both   legs that speak TLS 1.3 (default none)\n"
+                "  --suite aes128|aes256|chacha20   (default aes128)\n"
                 "  --mtu BYTES           1500 or 9000 (default 1500)\n"
                 "  --conns N             clients (default 100)\n"
                 "  --burst N             frames per turn of the proxy, at most 32 (default 32)\n"
@@ -73,11 +75,16 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
     /* A buffer as the pool lays it out. */
     uint32_t buffer = hr_port_data_room(&port) + (uint32_t)sizeof(struct rte_mbuf);
     uint32_t rx_desc = pow2_at_least((uint32_t)(((uint64_t)o->ring_mb << 20) / buffer));
+    /* With TLS the generator's frames are copies of their own: what is under way of them, twice for what is unsealed. */
+    uint32_t copies = o->tls.client || o->tls.broker
+                          ? RTE_MIN(2 * o->conns * o->in_flight * (o->request / 1024 + 2), (128u << 20) / buffer) : 0;
     *ret = (struct rb_loop_config){
         .proxy = {.mtu = (uint16_t)o->mtu,
                   .cksum = !o->soft_cksum,
                   .rx_desc = rx_desc,
                   .two_cores = o->two_cores,
+                  .client_tls = o->tls.client,
+                  .broker_tls = o->tls.broker,
                   .n_workers = o->workers,
                   /* Besides those that are posted: windows of 64 KB for all, but no more than 256 MB. */
                   .mbufs = rx_desc + RTE_MIN(RTE_MAX(o->conns * 64, 8192u), (256u << 20) / buffer),
@@ -86,6 +93,8 @@ void rb_options_loop(const struct rb_options *o, struct rb_loop_config *ret)
         .peers = {.mtu = (uint16_t)o->mtu,
                   .cksum = !o->soft_cksum,
                   .max_peers = 2 * o->conns + 4096,
+                  .rx_mbufs = copies ? 4096 + copies : 0,
+                  .tls = o->tls,
                   .request_bytes = o->request,
                   .response_bytes = o->response,
                   .port = o->tcp ? RB_TCP_PORT : RB_KAFKA_PORT,
@@ -135,13 +144,15 @@ static void start_eal(uint32_t memory_mb, int cpu, bool two_cores, bool may_huge
 }
 
 enum option_id {
-    OPT_LABEL = 1, OPT_MODE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
+    OPT_LABEL = 1, OPT_MODE, OPT_TLS, OPT_SUITE, OPT_MTU, OPT_CONNS, OPT_BURST, OPT_RING_MB, OPT_REQUEST, OPT_RESPONSE, OPT_IN_FLIGHT,
     OPT_ROUNDS, OPT_PER_ROUND, OPT_COLD, OPT_EVICT, OPT_SOFT_CKSUM, OPT_TWO_CORES, OPT_WORKERS, OPT_PARALLEL, OPT_COUNTED, OPT_CPU, OPT_MEMORY, OPT_BUILD, OPT_HELP,
 };
 
 static const struct option options[] = {
     {"label", required_argument, NULL, OPT_LABEL},
     {"mode", required_argument, NULL, OPT_MODE},
+    {"tls", required_argument, NULL, OPT_TLS},
+    {"suite", required_argument, NULL, OPT_SUITE},
     {"mtu", required_argument, NULL, OPT_MTU},
     {"conns", required_argument, NULL, OPT_CONNS},
     {"burst", required_argument, NULL, OPT_BURST},
@@ -178,7 +189,7 @@ static uint32_t number(const char *text, uint32_t lo, uint32_t hi)
 
 int main(int argc, char **argv)
 {
-    struct rb_options o = {.label = "ring", .mtu = 1500, .conns = 100, .burst = 32, .ring_mb = 8, .request = 65536,
+    struct rb_options o = {.label = "ring", .tls.suite = HR_TLS_AES_128_GCM_SHA256, .mtu = 1500, .conns = 100, .burst = 32, .ring_mb = 8, .request = 65536,
                            .response = 80, .in_flight = 2, .rounds = 9, .per_round = 100000,
                            .memory_mb = 1024};
     int cpu = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 1 : 0, c;
@@ -186,6 +197,15 @@ int main(int argc, char **argv)
         switch (c) {
         case OPT_LABEL: o.label = optarg; break;
         case OPT_MODE: o.tcp = strcmp(optarg, "tcp") == 0; break;
+        case OPT_TLS:
+            o.tls.broker = strcmp(optarg, "both") == 0;
+            o.tls.client = o.tls.broker || strcmp(optarg, "client") == 0;
+            break;
+        case OPT_SUITE:
+            o.tls.suite = strcmp(optarg, "aes256") == 0     ? HR_TLS_AES_256_GCM_SHA384
+                          : strcmp(optarg, "chacha20") == 0 ? HR_TLS_CHACHA20_POLY1305_SHA256
+                                                            : HR_TLS_AES_128_GCM_SHA256;
+            break;
         case OPT_MTU: o.mtu = number(optarg, 1280, 9216); break;
         case OPT_CONNS: o.conns = number(optarg, 1, 200000); break;
         case OPT_BURST: o.burst = number(optarg, 1, 32); break;
@@ -212,6 +232,10 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (optind < argc && strcmp(argv[optind], scenarios[i].name) == 0) {
+            if ((o.two_cores || o.parallel) && o.tls.client) {
+                fprintf(stderr, "ring-bench: --tls is for one core\n");
+                return 2;
+            }
             start_eal(o.memory_mb, cpu, o.two_cores || o.parallel, !o.counted); /* valgrind maps no hugepages */
             scenarios[i].run(&o);
             rte_eal_cleanup();

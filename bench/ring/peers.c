@@ -6,6 +6,7 @@
 
 #define BURST 32u
 #define SEGMENTS_PER_TURN 256u
+#define TLS_PIECE 1024u /* of plain text in a buffer: records of 16 KiB come out full */
 
 static void die(const char *what)
 {
@@ -49,17 +50,38 @@ static void answered(struct rb_peers *p, struct rb_peer *peer)
         p->cfg.on_answer(p->cfg.owner, peer);
 }
 
+/* What has been received, as plain text. */
+static struct hr_pieceq *opened(struct rb_peers *p, struct rb_peer *peer)
+{
+    struct hr_rec_opened o;
+    uint32_t taken = 0;
+
+    if (!peer->tls)
+        return hr_tcp_rcvq(peer->conn);
+    do {
+        hr_rec_open(p->rec, peer->tls, hr_tcp_rcvq(peer->conn), UINT32_MAX, &o);
+        taken += o.taken;
+    } while (o.again);
+    if (o.verdict != HR_DROP_MAX)
+        die("a record does not open");
+    hr_tcp_consumed(p->tcp, peer->conn, taken, 0, 0);
+    return hr_rec_plain(peer->tls);
+}
+
 static void received(struct rb_peers *p, struct rb_peer *peer)
 {
-    struct hr_pieceq *q = hr_tcp_rcvq(peer->conn);
     const struct rb_frame *expected = peer->client ? &p->response : &p->request;
+    if (peer->stalled)
+        return;
+    struct hr_pieceq *q = opened(p, peer);
     uint32_t n = q->bytes;
-    if (n == 0 || peer->stalled)
+    if (n == 0)
         return;
     if (p->verify && !rb_frame_equal(expected, peer->got, q, n))
         die("a byte arrived that was not sent");
     hr_pieceq_drop(&p->bufs, q, n);
-    hr_tcp_consumed(p->tcp, peer->conn, n, 0, 0);
+    if (!peer->tls)
+        hr_tcp_consumed(p->tcp, peer->conn, n, 0, 0);
     for (peer->got += n; peer->got >= expected->len; peer->got -= expected->len) {
         if (peer->client) {
             answered(p, peer);
@@ -69,6 +91,33 @@ static void received(struct rb_peers *p, struct rb_peer *peer)
         }
     }
     put_wants(p, peer);
+}
+
+/* A frame into the send queue. Plain, it goes by reference; sealed in place, it has to be a copy. */
+static void send_frame(struct rb_peers *p, struct rb_peer *peer, const struct rb_frame *frame)
+{
+    struct hr_pieceq plain, *q = peer->tls ? hr_rec_unsealed(peer->tls) : &plain;
+    bool again = false;
+
+    if (!peer->tls) {
+        hr_pieceq_init(q);
+        if (!rb_frame_append(frame, &p->bufs, q) || hr_tcp_send_move(p->tcp, peer->conn, q, frame->len) != 0)
+            die("the generator is out of queue chunks");
+        return;
+    }
+    for (uint32_t at = 0, n; at < frame->len; at += n) {
+        struct rte_mbuf *m = rte_pktmbuf_alloc(p->bufs.rx_pool);
+        n = RTE_MIN(frame->len - at, TLS_PIECE);
+        if (!m)
+            die("the generator is out of buffers to send");
+        memcpy(rte_pktmbuf_append(m, (uint16_t)n), frame->bytes + at, n);
+        if (hr_pieceq_push_mbuf_take(&p->bufs, q, m) != 0)
+            die("the generator is out of queue chunks");
+    }
+    hr_rec_seal(p->rec, peer->tls, hr_tcp_sndq(peer->conn), &again);
+    if (again)
+        die("the generator has no memory to seal with");
+    hr_tcp_send_appended(p->tcp, peer->conn);
 }
 
 /* Those that have something to send, each once; who finds no room comes again later. */
@@ -85,10 +134,7 @@ static void send_owed(struct rb_peers *p)
         const struct rb_frame *frame = peer->client ? &p->request : &p->response;
         bool mute = p->brokers_mute && !peer->client;
         while (peer->conn && !mute && peer->owed > 0 && hr_tcp_send_room(p->tcp, peer->conn) >= frame->len) {
-            struct hr_pieceq q;
-            hr_pieceq_init(&q);
-            if (!rb_frame_append(frame, &p->bufs, &q) || hr_tcp_send_move(p->tcp, peer->conn, &q, frame->len) != 0)
-                die("the generator is out of queue chunks");
+            send_frame(p, peer, frame);
             peer->owed--;
         }
         if (peer->conn)
@@ -104,6 +150,8 @@ static void gone(struct rb_peers *p, struct rb_peer *peer, uint32_t events)
         *(peer->client ? &p->n_clients_up : &p->n_brokers_up) -= 1;
     if (events & HR_TCP_EV_FAILED)
         p->n_failed++;
+    if (peer->tls)
+        hr_rec_leg_close(p->rec, peer->tls);
     hr_tcp_release(p->tcp, peer->conn);
     peer->conn = NULL;
     if (p->cfg.on_gone)
@@ -114,6 +162,17 @@ static void gone(struct rb_peers *p, struct rb_peer *peer, uint32_t events)
     p->free_head = peer->index + 1;
 }
 
+static void begin_tls(struct rb_peers *p, struct rb_peer *peer)
+{
+    struct hr_tls_secrets secrets;
+
+    if (!(peer->client ? p->cfg.tls.client : p->cfg.tls.broker))
+        return;
+    rb_tls_secrets(&p->cfg.tls, peer->client, false, &secrets);
+    if (hr_rec_leg_open(p->rec, &secrets, &peer->tls) != 0)
+        die("no room for a generator's TLS leg");
+}
+
 static void event(struct rb_peers *p, struct hr_tcp_conn *conn, uint32_t events)
 {
     struct rb_peer *peer = hr_tcp_user(conn);
@@ -121,6 +180,7 @@ static void event(struct rb_peers *p, struct hr_tcp_conn *conn, uint32_t events)
         peer = take_free(p, conn, false);
     if ((events & (HR_TCP_EV_ACCEPTED | HR_TCP_EV_CONNECTED)) && !peer->up) {
         peer->up = true;
+        begin_tls(p, peer);
         *(peer->client ? &p->n_clients_up : &p->n_brokers_up) += 1;
         put_wants(p, peer);
         if (peer->client && p->cfg.on_up)
@@ -285,6 +345,10 @@ void rb_peers_open(struct rb_peers *p, const struct rb_peers_config *cfg, uint32
     tcp_cfg.on_syn = on_syn;
     tcp_cfg.path_mss = path_mss;
     tcp_cfg.emit_take = emit_take;
+    const struct hr_rec_config rec_cfg = {
+        .max_legs = cfg->max_peers, .max_keys = 512, .rekey_records = 1u << 24, .bufs = &p->bufs, .stats = &p->stats};
+    if ((cfg->tls.client || cfg->tls.broker) && hr_rec_create(&rec_cfg, &p->rec) != 0)
+        die("no record layer for the generator: may so much memory be locked (ulimit -l)?");
     p->peers = calloc(cfg->max_peers, sizeof(*p->peers));
     if (!p->peers || hr_tcp_create(&tcp_cfg, now_us, &p->tcp) != 0)
         die("no TCP for the generator");
@@ -304,6 +368,10 @@ void rb_peers_close(struct rb_peers *p)
         rte_pktmbuf_free(p->in.frame[p->in.head++ % RB_QUEUE]);
     while (rb_queue_n(&p->out) > 0)
         rte_pktmbuf_free(p->out.frame[p->out.head++ % RB_QUEUE]);
+    for (uint32_t i = 0; i < p->cfg.max_peers; i++)
+        if (p->peers[i].conn && p->peers[i].tls)
+            hr_rec_leg_close(p->rec, p->peers[i].tls);
+    hr_rec_destroy(p->rec);
     hr_tcp_destroy(p->tcp);
     hr_net_destroy(p->net);
     rb_frame_free(&p->request);

@@ -11,8 +11,10 @@
 #include <stdint.h>
 
 #include "bench/ring/frames.h"
+#include "bench/ring/tls.h"
 #include "dataplane/net/net.h"
 #include "dataplane/tcp/tcp.h"
+#include "dataplane/tls/record.h"
 
 #define RB_PROXY_IP 0x0a000005u
 #define RB_CLIENT_IP(i) (0x0a000101u + (i))
@@ -37,6 +39,7 @@ static inline uint32_t rb_queue_n(const struct rb_queue *q)
 
 struct rb_peer {
     struct hr_tcp_conn *conn; /* NULL: free */
+    struct hr_rec_leg *tls;   /* NULL: plain text */
     bool client;
     bool up;
     bool wants;         /* stands in the list of those that have something to send */
@@ -57,6 +60,7 @@ struct rb_peers_config {
     uint32_t rx_mbufs;   /* receive buffers; 0: 4096, enough for those who read at once */
     uint16_t port;       /* of the proxy's listener */
     uint16_t broker_port;
+    struct rb_tls tls;
     void *owner;
     /* A client's connection is up; an answer has arrived completely; a connection is gone. Any may be NULL. */
     void (*on_up)(void *owner, struct rb_peer *peer);
@@ -71,6 +75,7 @@ struct rb_peers {
     struct hr_buf_ctx bufs;
     struct hr_net *net;
     struct hr_tcp *tcp;
+    struct hr_rec *rec; /* NULL: nobody speaks TLS */
     struct rb_frame request, response;
     struct rb_queue out, in; /* frames to the wire, from the wire */
     struct rb_peer *peers;

@@ -27,10 +27,12 @@ static const char config_text[] =
     "  ports = ({ name = \"card\"; device = \"0000:00:00.0\"; mtu = %u; addresses = (\"10.0.0.5/8\"); });\n"
     "};\n"
     "limits: { max_connections = %u; connect_rate = 0; };\n"
-    "cluster: { bootstrap = (\"10.0.1.5:9092\"); };\n"
+    "cluster: { bootstrap = (\"10.0.1.5:9092\"); tls: { enabled = %s; }; };\n"
     "listeners = (\n"
     "  { name = \"kafka\"; mode = \"kafka\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200;\n"
-    "    node_ids = [0, 99]; max_connections = %u; },\n"
+    "    node_ids = [0, 99]; max_connections = %u;\n"
+    "    tls: { enabled = %s; max_handshakes = 4096; handshake_rate = 100000; handshake_timeout_ms = 60000;\n"
+    "      certificates = ({ chain = \"/none\"; key = \"/none\"; }); }; },\n"
     "  { name = \"tcp\"; mode = \"tcp\"; address = \"10.0.0.5\"; port = 8081; target = \"10.0.1.5:8081\";\n"
     "    max_connections = %u; });\n";
 
@@ -41,7 +43,8 @@ static void load_config(struct rb_proxy *p, const struct rb_proxy_config *cfg)
     int fd = mkstemp(path);
     uint32_t max = cfg->max_connections;
 
-    if (fd < 0 || dprintf(fd, config_text, cfg->mbufs, cfg->memory_mb, cfg->mtu, max, max, max) < 0)
+    if (fd < 0 || dprintf(fd, config_text, cfg->mbufs, cfg->memory_mb, cfg->mtu, max,
+                          cfg->broker_tls ? "true" : "false", max, cfg->client_tls ? "true" : "false", max) < 0)
         die("cannot write a configuration");
     close(fd);
     int err = hr_config_load(path, p->config, &errors);
@@ -51,7 +54,7 @@ static void load_config(struct rb_proxy *p, const struct rb_proxy_config *cfg)
     p->config->dataplane.n_workers = p->group.n_workers; /* on one CPU, in turns */
 }
 
-static void make_policy(struct rb_proxy *p)
+static void make_policy(struct rb_proxy *p, const struct rb_proxy_config *cfg)
 {
     const struct hr_config *config = p->config;
     struct hr_policy *policy = p->policy;
@@ -62,6 +65,7 @@ static void make_policy(struct rb_proxy *p)
     policy->generation = 1;
     policy->zones.n = 1;
     policy->cluster_known = 1;
+    policy->cluster_tls = cfg->broker_tls;
     policy->idle_busy = 1;
     policy->log_level = HR_LOG_INFO;
     policy->max_sessions = config->limits.max_connections;
@@ -130,7 +134,7 @@ void rb_proxy_open(struct rb_proxy *p, const struct rb_proxy_config *cfg, uint64
         die("no memory");
     group->n_workers = n;
     load_config(p, cfg);
-    make_policy(p);
+    make_policy(p, cfg);
     group->config = p->config;
     group->ports = &p->port;
     group->n_ports = 1;

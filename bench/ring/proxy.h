@@ -18,6 +18,7 @@ struct rb_proxy_config {
     uint32_t memory_mb;      /* of the EAL's, the worker's arena and what drivers would take */
     uint32_t rx_desc;        /* posted at a time */
     uint32_t max_connections;
+    bool client_tls, broker_tls; /* which legs speak TLS; the keys come from rb_control */
     uint32_t n_workers;      /* 0: 1 */
     const struct hr_rss *rss; /* how the card spreads flows over the workers' queues; NULL: nothing is known */
     bool two_cores;          /* net_ring instead of a card, and a thread of its own: one worker */

@@ -9,6 +9,7 @@
 struct rb_options {
     const char *label;     /* put in front of each metric's name */
     bool tcp;              /* the listener's mode: raw relay instead of Kafka-aware */
+    struct rb_tls tls;
     uint32_t mtu;
     uint32_t conns;
     uint32_t burst;

@@ -267,6 +267,27 @@ int hr_secret_create(struct hr_loop *loop, const struct hr_config_secret *config
     return 0;
 }
 
+int hr_secret_check(const struct hr_config_secret *config, char why[HR_SECRET_WHY_MAX])
+{
+    struct hr_secret *s = calloc(1, sizeof(*s));
+    int err = 0;
+
+    if (!s)
+        return HR_E_NOMEM;
+    s->config = *config;
+    if (config->file[0])
+        err = read_file(s);
+    else if (config->n_args > 0 && access(config->args[0], X_OK) != 0) {
+        snprintf(s->error, sizeof(s->error), "the command %s cannot be run: %s", config->args[0], strerror(errno));
+        err = HR_E_INVALID;
+    }
+    if (err)
+        snprintf(why, HR_SECRET_WHY_MAX, "%s", s->error);
+    hr_wipe(s, sizeof(*s));
+    free(s);
+    return err;
+}
+
 void hr_secret_destroy(struct hr_secret *s)
 {
     if (!s)

@@ -21,6 +21,9 @@ struct hr_secret;
 /* changed: a command's new output is there, or its failure; may be NULL. */
 HR_MUST_CHECK int hr_secret_create(struct hr_loop *loop, const struct hr_config_secret *config,
                                    void (*changed)(void *owner), void *owner, struct hr_secret **ret_secret);
+/* What the configuration says, without using it: a file is read, a command is looked for and not run. INVALID: why says
+ * what is wrong. */
+HR_MUST_CHECK int hr_secret_check(const struct hr_config_secret *config, char why[HR_SECRET_WHY_MAX]);
 /* NULL is allowed; everything is wiped, a running command is ended. */
 void hr_secret_destroy(struct hr_secret *secret);
 

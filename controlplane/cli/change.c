@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "controlplane/auth/check.h"
 #include "controlplane/cli/cli.h"
 #include "controlplane/cli/table.h"
 #include "controlplane/tls/check.h"
@@ -102,7 +103,7 @@ int cli_config(const struct cli *cli)
         return CLI_FAILED;
     }
     err = hr_config_load(cli->args[1], config, errors);
-    if (!err && hr_tls_check(config, time(NULL), errors) > 0)
+    if (!err && hr_tls_check(config, time(NULL), errors) + hr_auth_check(config, errors) > 0)
         err = HR_E_CONFIG;
     if (cli->json) {
         texts = json_array();

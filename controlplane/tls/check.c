@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "controlplane/tls/context.h"
 #include "controlplane/tls/files.h"
@@ -56,6 +57,47 @@ static void check_names(const struct hr_config *config, const struct hr_config_l
     }
 }
 
+static void date_error(const struct hr_config *config, const struct hr_config_file *file, const char *what, int64_t end_s,
+                       struct hr_config_errors *errors)
+{
+    struct hr_tls_why why;
+    time_t end = end_s;
+    char date[32];
+
+    strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime(&end));
+    hr_tls_why_set(&why, file, "%s on %s: renew it", what, date);
+    hr_tls_error(config, &why, errors);
+}
+
+/* Of a bundle one CA must be good still; of revocation lists each, since one that is out of date refuses everybody. */
+static void check_trust_dates(const struct hr_config *config, const struct hr_config_file *ca,
+                              const struct hr_config_file *crl, int64_t now_s, struct hr_config_errors *errors)
+{
+    STACK_OF(X509_CRL) *crls = NULL;
+    STACK_OF(X509) *cas = NULL;
+    int64_t latest_s = 0, end_s;
+    struct hr_tls_why why;
+
+    if (hr_tls_ca_load(ca, &cas, &why) != 0)
+        return; /* said already */
+    for (int i = 0; i < sk_X509_num(cas); i++) {
+        end_s = hr_tls_time(X509_get0_notAfter(sk_X509_value(cas, i)));
+        latest_s = end_s > latest_s ? end_s : latest_s;
+    }
+    if (latest_s < now_s)
+        date_error(config, ca, "every CA in it has expired, the last one", latest_s, errors);
+    sk_X509_pop_free(cas, X509_free);
+    if (!crl || !crl->path[0] || hr_tls_crl_load(crl, &crls, &why) != 0)
+        return;
+    for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(crls, i));
+
+        if (next && (end_s = hr_tls_time(next)) < now_s)
+            date_error(config, crl, "a list in it was to be replaced", end_s, errors);
+    }
+    sk_X509_CRL_pop_free(crls, X509_CRL_free);
+}
+
 static uint32_t check_listener(const struct hr_config *config, const struct hr_config_listener *l, int64_t now_s,
                                struct hr_config_errors *errors)
 {
@@ -79,6 +121,8 @@ static uint32_t check_listener(const struct hr_config *config, const struct hr_c
     } else if (wrong == 0) {
         if (now_s)
             check_names(config, l, server, errors);
+        if (now_s && l->tls.client_auth != HR_CONFIG_CLIENT_AUTH_NONE)
+            check_trust_dates(config, &l->tls.client_ca, &l->tls.client_crl, now_s, errors);
         hr_tls_server_unref(server);
     }
     return errors->n - before;
@@ -102,6 +146,8 @@ uint32_t hr_tls_check(const struct hr_config *config, int64_t now_s, struct hr_c
     }
     if (now_s && hr_tls_client_cert(client) && hr_tls_cert_check_dates(hr_tls_client_cert(client), now_s, &why) != 0)
         hr_tls_error(config, &why, errors);
+    if (now_s && config->cluster.tls.ca.path[0])
+        check_trust_dates(config, &config->cluster.tls.ca, NULL, now_s, errors);
     hr_tls_client_unref(client);
     return errors->n - before;
 }

@@ -155,15 +155,20 @@ static void files_change(void **s)
     config->listeners[1].policy.tls = 1;
 }
 
-static void finds(const char *text)
+static void finds_at(int64_t now_s, const char *text)
 {
     errors.n = 0;
-    assert_true(hr_tls_check(config, time(NULL), &errors) > 0);
+    assert_true(hr_tls_check(config, now_s, &errors) > 0);
     for (uint32_t i = 0; i < errors.n; i++) {
         if (strstr(errors.text[i], text))
             return;
     }
     fail_msg("%s, not %s", errors.text[0], text);
+}
+
+static void finds(const char *text)
+{
+    finds_at(time(NULL), text);
 }
 
 static void checked(void **s)
@@ -197,6 +202,12 @@ static void checked(void **s)
     l->tls.client_ca = pki_file(&pki, "ca.crt");
     l->tls.client_crl = pki_file(&pki, "ca.crt");
     finds("ca.crt: holds no revocation list");
+    pki_crl(&pki, "list", NULL);
+    l->tls.client_crl = pki_file(&pki, "list.crl");
+    errors.n = 0;
+    assert_int_equal(hr_tls_check(config, time(NULL), &errors), 0);
+    finds_at(time(NULL) + 40 * 365 * 86400L, "ca.crt: every CA in it has expired, the last one on 20");
+    finds_at(time(NULL) + 40 * 365 * 86400L, "list.crl: a list in it was to be replaced on 20");
     l->tls.client_auth = HR_CONFIG_CLIENT_AUTH_NONE;
     config->cluster.tls.on = true;
     config->cluster.tls.ca = pki_file(&pki, "none.crt");

@@ -79,6 +79,7 @@ static bool decrypt(struct hr_rec *rec, struct hr_aead_key *key, const struct hr
         uint8_t *p = (uint8_t *)(uintptr_t)hr_piece_iter_peek(&it, &have);
         uint32_t n = have < len ? have : len;
         hr_rec_check_ours(&it);
+        hr_rec_fetch_ahead(&it);
         hr_aead_open(rec->lib, key, &rec->op, p, n);
         *ret_last = p[n - 1];
         hr_piece_iter_advance(&it, n);

@@ -160,6 +160,7 @@ static bool seal_record(struct hr_rec *rec, struct hr_rec_leg *leg)
         uint8_t *q = (uint8_t *)(uintptr_t)hr_piece_iter_peek(&it, &have);
         uint32_t step = have < left ? have : left;
         hr_rec_check_ours(&it);
+        hr_rec_fetch_ahead(&it);
         hr_aead_seal(rec->lib, key, &rec->op, q, step); /* in place: the range is ours alone, see record.h */
         hr_piece_iter_advance(&it, step);
         left -= step;

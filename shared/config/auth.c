@@ -67,6 +67,13 @@ static void check_path(struct hr_cfg_reader *reader, const config_setting_t *gro
         hr_cfg_error(reader, hr_cfg_member(reader, group, key, false), "must be an absolute path");
 }
 
+/* For those who open the file. */
+static uint32_t line_of(const config_setting_t *group, const char *key)
+{
+    const config_setting_t *setting = config_setting_get_member(group, key);
+    return (uint32_t)config_setting_source_line(setting != NULL ? setting : group);
+}
+
 /* A key set over HTTP could be anybody's; this very machine is trusted. */
 static bool url_ok(const char *url)
 {
@@ -74,15 +81,17 @@ static bool url_ok(const char *url)
            strncmp(url, "http://localhost", 16) == 0;
 }
 
-static void read_oauth(struct hr_cfg_reader *reader, const config_setting_t *auth_group, struct hr_config_listener_auth *auth)
+static void read_oauth(struct hr_cfg_reader *reader, const config_setting_t *auth_group, struct hr_config_listener *listener)
 {
-    struct hr_config_oauth *oauth = &auth->oauth;
+    struct hr_config_oauth *oauth = &listener->auth.oauth;
     config_setting_t *group = group_of(reader, auth_group, "oauth");
     if (group == NULL)
         return;
     hr_cfg_read_section(reader, &hr_cfg_listener_oauth_section, group, oauth);
     check_path(reader, group, "jwks_file", oauth->jwks_file);
     check_path(reader, group, "ca", oauth->ca);
+    listener->auth_lines.jwks_file = line_of(group, "jwks_file");
+    listener->auth_lines.ca = line_of(group, "ca");
     if ((oauth->jwks_url[0] != '\0') == (oauth->jwks_file[0] != '\0'))
         hr_cfg_error(reader, group, "needs either jwks_url or jwks_file: the keys that the issuer signs tokens with");
     if (oauth->jwks_url[0] != '\0' && !url_ok(oauth->jwks_url))
@@ -128,9 +137,10 @@ void hr_cfg_read_listener_auth(struct hr_cfg_reader *reader, const config_settin
         uint32_t before = reader->errors->n;
         auth->mechanisms = SCRAMS;
         hr_cfg_read_section(reader, &hr_cfg_listener_auth_section, group, listener);
+        listener->auth_lines.users = line_of(group, "users");
         read_mechanisms(reader, group, auth);
         read_allow(reader, group, auth);
-        read_oauth(reader, group, auth);
+        read_oauth(reader, group, listener);
         if (reader->errors->n == before)
             check_group(reader, group, listener);
     }

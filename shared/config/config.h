@@ -154,6 +154,7 @@ struct hr_config_secret {
     char file[HR_CONFIG_PATH_MAX];
     uint32_t n_args;
     char args[HR_CONFIG_SECRET_ARGS][HR_CONFIG_PATH_MAX]; /* of a command, which is the first */
+    uint32_t line;                                        /* where it is named */
 };
 
 /* In the order of enum hr_mechanism (controlplane/auth/login.h). */
@@ -281,6 +282,9 @@ struct hr_config_listener {
     struct hr_config_hostport target;
     struct hr_config_listener_tls tls;
     struct hr_config_listener_auth auth;
+    struct {
+        uint32_t users, jwks_file, ca;
+    } auth_lines; /* where the files of auth are named, or would be */
     char bootstrap_host[HR_POLICY_HOST_MAX]; /* policy.by_name: the name that stands for no node */
 };
 

@@ -49,6 +49,7 @@ void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *gr
             return;
         snprintf(secret.args[secret.n_args++], sizeof(secret.args[0]), "%s", text);
     }
+    secret.line = (uint32_t)config_setting_source_line(file != NULL ? file : exec);
     if (exec != NULL && secret.n_args == 0)
         hr_cfg_error(reader, exec, "must not be empty");
     else
