@@ -97,7 +97,6 @@ static void known(struct shake *s)
     const struct hr_sasl_identity *who = hr_sasl_server_identity(s->sasl);
 
     s->login.mechanism = (uint8_t)who->mechanism;
-    s->login.terminates = 1;
     if (who->lifetime_ms)
         s->login.expires_us = hr_loop_now(s->all->loop) + who->lifetime_ms * HR_US_PER_MS;
     memcpy(s->login.principal, who->principal, strlen(who->principal));

@@ -225,6 +225,7 @@ static struct shake *create(struct hr_handshakes *h, const struct hr_policy_list
     s->terminates = l->login;
     s->broker_login = l->broker_login;
     s->broker_tls = h->cluster_tls;
+    s->login.terminates = l->login || l->broker_login;
     s->connect_timeout_ms = l->connect_timeout_ms;
     snprintf(s->listener, sizeof(s->listener), "%s", l->name);
     s->timer = (struct hr_timer){.fn = on_timer, .arg = s};

@@ -811,6 +811,7 @@ static void a_login_at_the_broker(void **state)
         assert_int_equal(start->u.start.client_skip, 0);
         assert_string_equal(heard.start.login.principal, "ANONYMOUS");
         assert_string_equal(heard.start.login.identity_name, "alice");
+        assert_int_equal(heard.start.login.terminates, 1); /* no login of a client's goes where we have logged in */
         assert_int_equal(heard.start.login.broker_mechanism, HR_MECH_SCRAM_SHA_512);
         assert_int_equal(heard.start.login.broker_expires_us, fake_now + 60 * HR_US_PER_S);
         assert_int_equal(heard.start.login.broker_due_us, fake_now + 51 * HR_US_PER_S);

@@ -40,7 +40,9 @@ static bool as_agreed(const struct hr_policy *policy, const struct hr_policy_lis
                       const struct hr_session_login *login)
 {
     bool broker_tls = broker->conn && broker->secrets, broker_login = broker->conn && login && login->broker_mechanism;
-    if ((listener->login != 0) != (login && login->terminates) || (listener->broker_login != 0) != broker_login)
+    /* Where a connection is Headrace's own at the broker, no client logs in on it in mid-session either. */
+    bool terminates = listener->login || listener->broker_login;
+    if (terminates != (login && login->terminates) || (listener->broker_login != 0) != broker_login)
         return false;
     return listener->mode == HR_LISTENER_KAFKA && (client->secrets != NULL) == (listener->tls != 0) &&
            broker_tls == (policy->cluster_tls != 0);

@@ -16,7 +16,7 @@ struct hr_session_login {
     uint8_t mechanism;        /* of the client: enum hr_mechanism (controlplane/auth/login.h); 0: by none */
     uint8_t broker_mechanism; /* of ours at the broker */
     uint16_t identity;        /* of ours: its place among those of the control plane that made the session */
-    uint8_t terminates;       /* 1: the client's logins are Headrace's to judge, also those in mid-connection */
+    uint8_t terminates;       /* 1: no login of the client goes to the broker: they are Headrace's to judge */
     uint8_t reserved[3];
     uint64_t expires_us;        /* the client's login ends (CLOCK_MONOTONIC, as hr_now_us()); 0: never */
     uint64_t broker_due_us;     /* ours at the broker is to be renewed from then on; 0: never */

@@ -1,5 +1,7 @@
 """Clients that log in to Headrace itself, by each mechanism, and sessions that log in to the brokers for them."""
 
+import os
+import signal
 import subprocess
 
 from framework.core import check, eventually, test
@@ -183,3 +185,34 @@ def none(ctx):
     """Clients that know nothing of logins, towards brokers that want one."""
     _records(ctx, [])
     check(_done("brokers")["SCRAM-SHA-256"] > 0 and _done("clients") == {}, headrace.ctl("logins"))
+
+
+@test("terminate/restart", needs=("kafka", "headrace"), restarts=True, suite="all",
+      variant={"auth": BY_PASSWORD, "broker_auth": "SCRAM-SHA-512"})
+def restart(ctx):
+    """The control plane dies: sessions flow on, the next one knows whose they are, and lets others in."""
+    topic = ctx.topic("terminate")
+    reader = subprocess.Popen(env.in_ns(zone_ns(1), _kcat(ctx.bootstrap, _sasl("PLAIN"), "-C", "-q", "-u", "-c", "1", "-t", topic)),
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+    try:
+        eventually("its connections", lambda: _principals().count("carol") > 1, 30, 0.2)
+        ids = {c["id"] for c in headrace.ctl("connections")["connections"]}
+        pid = headrace.children()["controlplane"]
+        os.kill(pid, signal.SIGKILL)
+
+        def answers():
+            try:
+                return headrace.children().get("controlplane", pid) != pid and headrace.ctl("status", timeout=3)["ready"]
+            except env.RigError:
+                return False
+        eventually("a new control plane", answers, 60, 0.2)
+        known = {c["id"]: c for c in headrace.ctl("connections")["connections"] if c["principal"] == "carol"}
+        check(known.keys() & ids, (known, ids))
+        check(all(c["mechanism"] == "PLAIN" and c["broker_identity"] == "headrace" for c in known.values()), known)
+        check(_let_in(ctx.bootstrap, _sasl("PLAIN")), "nobody is let in any more")
+        env.run(env.in_ns(zone_ns(1), _kcat(ctx.bootstrap, _sasl("PLAIN"), "-P", "-t", topic)), stdin=None, input="a record\n",
+                timeout=60)
+        check(reader.communicate(timeout=60)[0] == "a record\n", "the reader did not go on")
+    finally:
+        reader.kill()
+        reader.wait()
