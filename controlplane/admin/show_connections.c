@@ -106,7 +106,9 @@ static json_t *who_json(struct hr_daemon *d, const struct hr_session_info *info,
     json_object_update_new(
         obj, json_pack("{s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o}", "sni",
                        text(name_asked_for(d, listener, info->asked_node_id, sni, sizeof(sni))), "principal",
-                       text(principal), "mechanism", mechanism_text(login->mechanism, login->principal[0] != '\0' && strcmp(login->principal, "ANONYMOUS") != 0),
+                       text(principal), "mechanism",
+                       mechanism_text(login->mechanism,
+                                      login->principal[0] != '\0' && strcmp(login->principal, "ANONYMOUS") != 0),
                        "client_reauth_s", until(d, login->expires_us), "broker_identity", text(login->identity_name),
                        "broker_mechanism", mechanism_text(login->broker_mechanism, false), "broker_reauth_s",
                        until(d, login->broker_due_us), "broker_expires_s", until(d, login->broker_expires_us)));

@@ -14,6 +14,7 @@
 #include "controlplane/auth/http.h"
 #include "controlplane/auth/users.h"
 #include "controlplane/loop/loop.h"
+#include "shared/base/clock.h"
 #include "shared/config/config.h"
 
 static struct hr_loop *loop;
@@ -22,6 +23,13 @@ static struct hr_realms *realms;
 static struct hr_config *config;
 static struct hr_users *users;
 static char folder[] = "/tmp/hr-realm-XXXXXX", path[64];
+
+static uint64_t fake_now = 1000 * HR_US_PER_S;
+
+static uint64_t fake_clock(void)
+{
+    return fake_now;
+}
 
 static void save(void)
 {
@@ -41,7 +49,7 @@ static int set_up(void **state)
     assert_int_equal(hr_users_create(&users), 0);
     assert_int_equal(hr_users_set(users, "alice", "pencil", 6, 4096), 0);
     save();
-    assert_int_equal(hr_loop_create(NULL, &loop), 0);
+    assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
     assert_int_equal(hr_http_create(loop, &http), 0);
     assert_int_equal(hr_realms_create(loop, http, &realms), 0);
     config = calloc(1, sizeof(*config));
@@ -152,6 +160,38 @@ static void a_reload(void **state)
     hr_realm_unref(held);
 }
 
+/* The base point of P-256: as good a key as any to be found in a file. */
+#define KEY_SET \
+    "{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"kid\": \"a\"," \
+    " \"x\": \"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\"," \
+    " \"y\": \"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\"}]}"
+
+static void keys_of_an_issuer_in_a_file(void **state)
+{
+    struct hr_config_listener_auth *auth = &config->listeners[0].auth;
+    struct hr_realm *realm;
+    FILE *f;
+
+    (void)state;
+    auth->mechanisms = 1u << HR_CONFIG_MECH_OAUTHBEARER;
+    auth->oauth.refresh_s = 60;
+    snprintf(auth->oauth.jwks_file, sizeof(auth->oauth.jwks_file), "%s/keys", folder);
+    snprintf(auth->oauth.scope, sizeof(auth->oauth.scope), "read write");
+    hr_realms_configure(realms, config);
+    realm = hr_realms_find(realms, "l0");
+    assert_string_equal(hr_realm_sasl(realm)->rules->scopes[0], "read");
+    assert_string_equal(hr_realm_sasl(realm)->rules->scopes[1], "write");
+    assert_null(hr_realm_sasl(realm)->rules->scopes[2]);
+    assert_non_null(strstr(hr_realm_trouble(realm), "No such file"));
+    f = fopen(auth->oauth.jwks_file, "w");
+    fputs(KEY_SET, f);
+    fclose(f);
+    fake_now += 10 * HR_US_PER_S; /* looked for again */
+    hr_loop_turn(loop, 0);
+    assert_string_equal(hr_realm_trouble(realm), "");
+    unlink(auth->oauth.jwks_file);
+}
+
 static void what_brokers_can_do(void **state)
 {
     static const struct hr_sasl_api brokers[] = {{3, 1, 9}, {17, 1, 1}, {18, 0, 5}};
@@ -173,6 +213,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {T(only_listeners_that_ask), T(lists), T(a_file_that_changes), T(a_reload),
+                                       T(keys_of_an_issuer_in_a_file),
                                        T(what_brokers_can_do)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
