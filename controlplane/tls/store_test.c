@@ -8,12 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "controlplane/loop/loop.h"
 #include "controlplane/tls/check.h"
 #include "controlplane/tls/test_pki.h"
 #include "shared/base/clock.h"
+
+/* The clock of certificates is the test's. */
+static time_t ahead_s;
+
+time_t time(time_t *ret)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (ret)
+        *ret = now.tv_sec + ahead_s;
+    return now.tv_sec + ahead_s;
+}
 
 static struct pki pki;
 static uint64_t now_us = 1;
@@ -155,6 +169,58 @@ static void files_change(void **s)
     config->listeners[1].policy.tls = 1;
 }
 
+/* What the store logs when it looks, days before the end of its one certificate. */
+static const char *says(double days_before_end, int64_t end_s)
+{
+    static char text[4096];
+    FILE *f = tmpfile();
+    int to = dup(STDERR_FILENO);
+    size_t n;
+
+    ahead_s = 0;
+    ahead_s = (time_t)(end_s - days_before_end * 86400) - time(NULL);
+    fflush(stderr);
+    assert_true(f && dup2(fileno(f), STDERR_FILENO) >= 0);
+    pass(HR_TLS_LOOK_S);
+    fflush(stderr);
+    assert_true(dup2(to, STDERR_FILENO) >= 0);
+    close(to);
+    rewind(f);
+    n = fread(text, 1, sizeof(text) - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    return text;
+}
+
+/* Told of once a day: from 30 days before the end on, louder from 7 days on, and when it is over. */
+static void certificates_run_out(void **s)
+{
+    int64_t end;
+
+    (void)s;
+    hr_tls_store_configure(store, config);
+    list();
+    end = ends;
+    assert_string_equal(says(32, end), "");
+    assert_string_equal(says(30.5, end), "");
+    assert_non_null(strstr(says(29.4, end), "warn"));
+    assert_string_equal(says(29, end), ""); /* on the same day */
+    assert_non_null(strstr(says(28.3, end), "a.crt expires in 28 days: renew it\n"));
+    assert_non_null(strstr(says(7.2, end), "expires in 7 days: renew it\n"));
+    assert_non_null(strstr(says(6.1, end), "error"));
+    assert_non_null(strstr(says(5.05, end), "expires in 5 days: renew it now\n"));
+    assert_string_equal(says(4.5, end), "");
+    assert_non_null(strstr(says(-0.1, end), "a.crt has expired: peers refuse it, renew it\n"));
+    /* A new one is looked at at once. */
+    copy_file("b.crt", "a.crt");
+    copy_file("b.key", "a.key");
+    assert_non_null(strstr(says(-0.2, end), "has expired"));
+    copy_file("a0.crt", "a.crt");
+    copy_file("a0.key", "a.key");
+    ahead_s = 0;
+    pass(HR_TLS_LOOK_S);
+}
+
 static void finds_at(int64_t now_s, const char *text)
 {
     errors.n = 0;
@@ -219,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_change),
+        cmocka_unit_test(certificates_run_out),
         cmocka_unit_test(checked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

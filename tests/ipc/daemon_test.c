@@ -20,6 +20,8 @@
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/metrics/text.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/tls/store.h"
+#include "controlplane/tls/test_pki.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 
@@ -494,6 +496,35 @@ static void metrics_name_every_counter(void **state)
     hr_text_free(&text);
 }
 
+/* What alarms are made of: when each certificate in use ends. */
+static void metrics_say_when_certificates_end(void **state)
+{
+    struct hr_config *with_tls = malloc(sizeof(*with_tls));
+    struct hr_text text = {0};
+    struct pki pki;
+    char line[512];
+
+    (void)state;
+    pki_open(&pki);
+    X509 *cert = pki_leaf(&pki, &(struct pki_leaf){.name = "m", .cn = "m", .days_from = -1, .days_to = 90});
+    *with_tls = *cp->config;
+    with_tls->listeners[0].policy.tls = 1;
+    with_tls->listeners[0].tls.n_certs = 1;
+    with_tls->listeners[0].tls.certs[0] = pki_cert(&pki, "m");
+    hr_tls_store_configure(cp->tls, with_tls);
+    hr_metrics_write(cp, &text);
+    snprintf(line, sizeof(line), "\nheadrace_certificate_expiry_seconds{owner=\"%s\",use=\"server\",file=\"%s/m.crt\","
+             "subject=\"CN=m,O=Headrace tests\"} %lld\n", with_tls->listeners[0].policy.name, pki.dir,
+             (long long)hr_tls_time(X509_get0_notAfter(cert)));
+    if (!strstr(text.bytes, line))
+        fail_msg("no %s", line);
+    hr_text_free(&text);
+    hr_tls_store_configure(cp->tls, cp->config);
+    free(with_tls);
+    X509_free(cert);
+    pki_close(&pki);
+}
+
 static void damaged_events_are_counted_not_believed(void **state)
 {
     struct hr_msg msg = {.type = HR_EV_SLOT_FREE};
@@ -534,6 +565,7 @@ int main(void)
         T(what_does_not_end_by_itself_is_ended_at_the_deadline),
         T(a_bad_reload_changes_nothing_a_good_one_all),
         T(metrics_name_every_counter),
+        T(metrics_say_when_certificates_end),
         T(damaged_events_are_counted_not_believed),
     };
 
