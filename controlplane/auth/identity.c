@@ -193,6 +193,7 @@ void hr_identity_get_info(const struct hr_identity *identity, struct hr_identity
                                           .source = identity->config.secret.file[0] ? "file" : "command",
                                           .logins = identity->logins,
                                           .refused = identity->refused,
+                                          .session = identity->config.aws_session_name,
                                           .error = ""};
     if (!identity->credentials)
         return;

@@ -32,6 +32,7 @@ void hr_identity_refused(struct hr_identity *identity);
 struct hr_identity_info {
     enum hr_mechanism mechanism;
     const char *name;   /* user, or role; "" */
+    const char *session; /* of the role; "" */
     const char *source; /* "file", "command", or where AWS credentials come from */
     int64_t expires_s;  /* of AWS credentials; 0: never */
     uint64_t logins, refused;

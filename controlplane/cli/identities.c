@@ -18,7 +18,7 @@ int cli_identities(const struct cli *cli)
         fputs("brokers are asked without a login (broker_auth.mechanism = \"none\")\n", cli->out);
         goto out;
     }
-    cli_table_columns(&table, "USED FOR", "MECHANISM", "NAME", "SECRET FROM", "EXPIRES>", "LOGINS>", "REFUSED>", "ERROR",
+    cli_table_columns(&table, "USED FOR", "PRINCIPAL", "MECHANISM", "NAME", "SESSION", "SECRET FROM", "EXPIRES>", "LOGINS>", "REFUSED>", "ERROR",
                       NULL);
     json_array_foreach(json_object_get(result, "identities"), i, item)
     {
@@ -28,10 +28,20 @@ int cli_identities(const struct cli *cli)
             cli_seconds(expires, (double)cli_int(item, "expires_s"));
         cli_count(logins, (double)cli_int(item, "logins"));
         cli_count(refused, (double)cli_int(item, "refused"));
-        cli_table_row(&table, cli_text(item, "used_for"), cli_text(item, "mechanism"), cli_text(item, "name"),
+        cli_table_row(&table, cli_text(item, "used_for"), cli_text(item, "principal"), cli_text(item, "mechanism"),
+                      cli_text(item, "name"), cli_text(item, "session"),
                       cli_text(item, "source"), expires, logins, refused, cli_text(item, "error"), NULL);
     }
     cli_table_print(&table, cli->out);
+    item = json_object_get(result, "pacing");
+    fprintf(cli->out, "\nnew connections to brokers: %.0f waiting for their turn, %.0f have waited (%.1f s in all), %.0f came back"
+                      " because a broker had too many\n",
+            (double)cli_int(item, "waiting"), (double)cli_int(item, "waited"), (double)cli_int(item, "waited_ms") / 1000,
+            (double)cli_int(item, "backed_off"));
+    item = json_object_get(result, "renewals");
+    fprintf(cli->out, "logins in mid-session: %.0f under way, %.0f of clients and %.0f at brokers succeeded, %.0f and %.0f failed\n",
+            (double)cli_int(item, "under_way"), (double)cli_int(item, "clients"), (double)cli_int(item, "brokers"),
+            (double)cli_int(item, "clients_failed"), (double)cli_int(item, "brokers_failed"));
 out:
     json_decref(result);
     return CLI_OK;

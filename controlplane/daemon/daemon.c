@@ -14,7 +14,7 @@
 #include "controlplane/admin/server.h"
 #include "controlplane/attach/attach.h"
 #include "controlplane/auth/http.h"
-#include "controlplane/auth/identity.h"
+#include "controlplane/auth/identities.h"
 #include "controlplane/auth/realm.h"
 #include "controlplane/conn/conn.h"
 #include "controlplane/daemon/drain.h"
@@ -267,20 +267,37 @@ static int handshake_broker(void *owner, int32_t node_id, struct hr_handshake_br
     return 0;
 }
 
-/* One for all, as yet whoever the client is. */
-static struct hr_identity *handshake_identity(void *owner, const char *principal, uint16_t *ret_index,
-                                              char why[HR_LOGIN_WHY_MAX])
+/* One for all, or each its own, as the listener has it. */
+static struct hr_identity *identity_of(void *owner, const char *listener, const char *principal, uint16_t *ret_index,
+                                       char why[HR_LOGIN_WHY_MAX])
+{
+    struct hr_daemon *d = owner;
+    struct hr_identity *identity = NULL;
+    bool own = false;
+
+    for (uint32_t i = 0; i < d->config->n_listeners; i++) {
+        const struct hr_config_listener *l = &d->config->listeners[i];
+
+        own |= strcmp(l->policy.name, listener) == 0 &&
+               l->auth.broker_identity == HR_CONFIG_BROKER_IDENTITY_PRINCIPAL;
+    }
+    *ret_index = 0;
+    identity = own ? hr_identities_of(d->identities, principal, ret_index) : hr_identities_shared(d->identities);
+    if (!identity)
+        snprintf(why, HR_LOGIN_WHY_MAX, "%s", own ? "broker_auth.principals has nobody of that name"
+                                                  : "broker_auth could not be taken into use, see the log");
+    return identity;
+}
+
+static void on_identity_changed(void *owner)
 {
     struct hr_daemon *d = owner;
 
-    (void)principal;
-    *ret_index = 0;
-    if (!d->identity)
-        snprintf(why, HR_LOGIN_WHY_MAX, "broker_auth could not be taken into use, see the log");
-    return d->identity;
+    if (d->metadata)
+        hr_metadata_identity_changed(d->metadata);
 }
 
-static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker, .identity = handshake_identity};
+static const struct hr_handshake_ops handshake_ops = {.broker = handshake_broker, .identity = identity_of};
 
 static bool renewal_host(void *owner, int32_t node_id, char host[HR_POLICY_HOST_MAX])
 {
@@ -300,7 +317,7 @@ static const char *renewal_listener(void *owner, uint16_t index)
 }
 
 static const struct hr_renewal_ops renewal_ops = {
-    .host = renewal_host, .identity = handshake_identity, .listener = renewal_listener};
+    .host = renewal_host, .identity = identity_of, .listener = renewal_listener};
 
 /* -- signals ------------------------------------------------------------------------------------------ */
 
@@ -479,6 +496,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_http_create(d->loop, &d->http)) ||
         (err = hr_zone_totals_keeper_create(d->loop, read_zone_totals, d, &d->zone_totals)) ||
         (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
+        (err = hr_identities_create(d->loop, d->http, on_identity_changed, d, &d->identities)) ||
         (err = hr_realms_create(d->loop, d->http, &d->realms)) ||
         (err = hr_handshakes_create(d->loop, d->conns, d->tls, d->realms, &handshake_ops, d, &d->handshakes)) ||
         (err = hr_renewals_create(d->loop, d->realms, &renewal_ops, d, &d->renewals)) ||
@@ -518,7 +536,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_handshakes_destroy(d->handshakes);
     hr_renewals_destroy(d->renewals);
     hr_realms_destroy(d->realms);
-    hr_identity_destroy(d->identity);
+    hr_identities_destroy(d->identities);
     hr_instance_zone_destroy(d->instance_zone);
     hr_zone_totals_keeper_destroy(d->zone_totals);
     hr_http_destroy(d->http);

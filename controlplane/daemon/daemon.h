@@ -25,7 +25,7 @@ struct hr_conns;
 struct hr_dns;
 struct hr_drain;
 struct hr_http;
-struct hr_identity;
+struct hr_identities;
 struct hr_instance_zone;
 struct hr_handshakes;
 struct hr_logevents;
@@ -61,8 +61,7 @@ struct hr_daemon {
     struct hr_renewals *renewals; /* logins in mid-session */
     struct hr_metadata *metadata;
     struct hr_http *http;
-    struct hr_identity *identity;                    /* to the brokers; NULL: no login */
-    struct hr_config_broker_auth identity_as;        /* what it was made of */
+    struct hr_identities *identities; /* who we are to the brokers */
     struct hr_instance_zone *instance_zone;          /* asked where zones.own says so */
     struct hr_zone_totals_keeper *zone_totals;
     struct hr_publisher *publisher;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/auth/identity.h"
+#include "controlplane/auth/identities.h"
 #include "controlplane/auth/realm.h"
 #include "controlplane/daemon/daemon.h"
 #include "controlplane/handshakes/handshakes.h"
@@ -15,38 +15,23 @@
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
 
-static void on_identity_changed(void *owner)
+/* Metadata's of before lasts until it has let go of it. */
+static void apply_identities(struct hr_daemon *d)
 {
-    struct hr_daemon *d = owner;
+    struct hr_identity *old = hr_identities_metadata(d->identities);
 
-    hr_metadata_identity_changed(d->metadata);
-}
-
-/* A new identity when the configuration names another. The old one ends after who uses it has let go. */
-static void apply_identity(struct hr_daemon *d)
-{
-    const struct hr_config_broker_auth *want = &d->config->broker_auth;
-    struct hr_identity *old = d->identity, *next = NULL;
-    int err;
-
-    if (memcmp(want, &d->identity_as, sizeof(*want)) == 0)
-        return;
-    if (want->mechanism != HR_CONFIG_MECH_NONE &&
-        (err = hr_identity_create(d->loop, d->http, want, on_identity_changed, d, &next)) != 0) {
-        hr_log_error("broker_auth: cannot be taken into use: %s", hr_strerror(err));
-        return;
-    }
-    d->identity = next;
-    d->identity_as = *want;
-    hr_metadata_set_identity(d->metadata, next);
-    hr_identity_destroy(old);
+    if (old)
+        hr_identity_ref(old);
+    hr_identities_configure(d->identities, d->config);
+    hr_metadata_set_identity(d->metadata, hr_identities_metadata(d->identities));
+    hr_identity_release(old);
 }
 
 void hr_daemon_apply(struct hr_daemon *d)
 {
     hr_log_init("headrace-controlplane", d->config->log.level, d->config->log.format);
     hr_tls_store_configure(d->tls, d->config);
-    apply_identity(d);
+    apply_identities(d);
     hr_realms_configure(d->realms, d->config);
     hr_handshakes_configure(d->handshakes, d->config);
     hr_metadata_configure(d->metadata, d->config);

@@ -37,7 +37,7 @@ static void begin_login(struct shake *s)
     struct hr_handshakes *h = s->all;
     char why[HR_LOGIN_WHY_MAX] = "";
     struct hr_identity_info info;
-    struct hr_identity *identity = h->ops->identity(h->owner, s->login.principal, &s->login.identity, why);
+    struct hr_identity *identity = h->ops->identity(h->owner, s->listener, s->login.principal, &s->login.identity, why);
 
     hr_shake_set_state(s, SHAKE_BROKER_LOGIN);
     if (!identity) {
@@ -87,6 +87,8 @@ static size_t take_answer(struct shake *s, const uint8_t *data, uint32_t len)
             s->broker_used += s->broker_session ? 0 : (uint32_t)used, logged_in(s);
         return used;
     case HR_LOGIN_REFUSED:
+        if (hr_shake_back_off(s, hr_login_why(s->broker_sasl)))
+            return len; /* of a connection that has gone */
         hr_identity_refused(s->identity);
         hr_shake_fail_login(s, HR_LOGIN_REASON_broker_refused, hr_login_why(s->broker_sasl));
         return used;
@@ -208,7 +210,6 @@ static const struct hr_conn_ops broker_ops = {.opened = on_opened, .data = on_da
 void hr_shake_open_broker(struct shake *s)
 {
     uint64_t now = hr_loop_now(s->all->loop);
-    uint64_t left_ms = s->deadline_us > now ? (s->deadline_us - now) / HR_US_PER_MS + 1 : 1;
     int32_t last = s->tries > 0 ? s->to.node_id : -1;
     int err = HR_E_NOT_FOUND;
 
@@ -225,6 +226,14 @@ void hr_shake_open_broker(struct shake *s)
         return;
     }
     s->tries++;
+    hr_shake_await_turn(s);
+}
+
+void hr_shake_connect_broker(struct shake *s)
+{
+    uint64_t now = hr_loop_now(s->all->loop);
+    uint64_t left_ms = s->deadline_us > now ? (s->deadline_us - now) / HR_US_PER_MS + 1 : 1;
+
     if (s->connect_timeout_ms && s->connect_timeout_ms < left_ms)
         left_ms = s->connect_timeout_ms;
     if (hr_conn_open_beside(s->client, &s->to.addr, s->to.port, (uint32_t)left_ms, &broker_ops, s, &s->broker) != 0)

@@ -19,6 +19,7 @@
 void hr_shake_finish(struct shake *s)
 {
     hr_timer_cancel(s->all->loop, &s->timer);
+    hr_shake_turn_over(s);
     hr_conn_release(s->client);
     hr_conn_release(s->broker);
     hr_tls_free(s->client_session);
@@ -50,6 +51,7 @@ void hr_shake_set_state(struct shake *s, enum shake_state state)
 void hr_shake_end(struct shake *s)
 {
     hr_shake_flush(s->client, s->client_session);
+    hr_shake_turn_over(s);
     hr_conn_shutdown(s->client);
     hr_conn_release(s->broker);
     s->broker = NULL;
@@ -178,7 +180,7 @@ static void on_timer(struct hr_timer *timer)
         break;
     case SHAKE_CLIENT:
     case SHAKE_BROKER:
-        if (s->state == SHAKE_BROKER && !s->broker) {
+        if (s->state == SHAKE_BROKER && !s->broker && !s->waits_since_us) {
             hr_shake_open_broker(s); /* is one known by now? */
             break;
         }
@@ -302,6 +304,7 @@ void hr_handshakes_destroy(struct hr_handshakes *h)
 void hr_handshakes_configure(struct hr_handshakes *h, const struct hr_config *config)
 {
     h->cluster_tls = config->cluster.tls.on;
+    hr_pace_configure(h, config);
     h->policy->n_listeners = config->n_listeners;
     for (uint32_t i = 0; i < config->n_listeners; i++)
         h->policy->listeners[i] = config->listeners[i].policy;

@@ -39,7 +39,8 @@ struct hr_handshake_ops {
     int (*broker)(void *owner, int32_t node_id, struct hr_handshake_broker *ret_broker);
     /* Who a client of that principal ("" unknown) is to the brokers, where its listener logs in to them: borrowed, NULL
      * with why when there is nobody. *ret_index: its place among the identities. */
-    struct hr_identity *(*identity)(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX]);
+    struct hr_identity *(*identity)(void *owner, const char *listener, const char *principal, uint16_t *ret_index,
+                                    char why[HR_LOGIN_WHY_MAX]);
 };
 
 /* Why a client did not become a session although TLS, if any, was done: the reasons of its login
@@ -80,5 +81,8 @@ struct hr_handshakes_info {
     uint64_t logins[HR_MECHANISM_MAX];        /* of clients, by mechanism */
     uint64_t broker_logins[HR_MECHANISM_MAX]; /* of ours */
     uint64_t login_failed[HR_LOGIN_REASON_MAX];
+    uint32_t paced_now;         /* clients that wait for their turn at a broker */
+    uint64_t paced, paced_ms;   /* that have waited, and how long in all */
+    uint64_t backed_off;        /* brokers that had too many connections: tried again */
 };
 void hr_handshakes_get_info(const struct hr_handshakes *handshakes, struct hr_handshakes_info *ret_info);

@@ -69,9 +69,10 @@ static int pick(void *owner, int32_t node_id, struct hr_handshake_broker *ret)
     return no_broker;
 }
 
-static struct hr_identity *who(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX])
+static struct hr_identity *who(void *owner, const char *listener, const char *principal, uint16_t *ret_index,
+                               char why[HR_LOGIN_WHY_MAX])
 {
-    (void)owner, (void)principal;
+    (void)owner, (void)listener, (void)principal;
     *ret_index = 0;
     snprintf(why, HR_LOGIN_WHY_MAX, "nobody");
     return identity;
@@ -744,6 +745,96 @@ static void not_resumed(void *owner)
     fail_msg("a login by password waits for nobody");
 }
 
+/* Ten clients at once, two connections in a second: each has its moment, and who would be too late is told so. */
+static void connections_are_paced(void **state)
+{
+    struct hr_config_broker_auth with = {.mechanism = HR_CONFIG_MECH_SCRAM_SHA_512, .username = "alice"};
+    struct hr_handshakes_info info;
+    uint64_t opened_at[32];
+    uint32_t n = 0;
+
+    (void)state;
+    snprintf(with.secret.file, sizeof(with.secret.file), "%s", secret_file);
+    assert_int_equal(hr_identity_create(loop, http, &with, NULL, NULL, &identity), 0);
+    let_log_in(SCRAM512, false);
+    config->listeners[1].policy.tls = config->listeners[1].policy.by_name = 0;
+    config->listeners[1].policy.broker_login = 1;
+    config->listeners[1].auth.mode = HR_CONFIG_AUTH_OPEN;
+    config->listeners[1].auth.attempts_per_minute = 1;
+    config->listeners[1].policy.node_port_base = 9300;
+    config->pacing.rate = 4;
+    config->pacing.instances = 2;
+    hr_realms_configure(realms, config);
+    hr_handshakes_configure(handshakes, config);
+    for (uint32_t i = 0; i < 30; i++)
+        accepted(conn_id(30 + i), 9093);
+    hr_handshakes_get_info(handshakes, &info);
+    /* The last that can have its turn within ten seconds; the others hear of it at once. */
+    assert_int_equal(info.login_failed[HR_LOGIN_REASON_timeout], 9);
+    assert_int_equal(info.paced_now, 20);
+    for (uint64_t begun = fake_now; fake_now < begun + 9950 * HR_US_PER_MS; fake_now += 10 * HR_US_PER_MS) {
+        uint32_t before = heard.n[HR_CMD_CONN_OPEN];
+
+        control_plane_runs();
+        worker_runs(0, NULL);
+        for (uint32_t k = before; k < heard.n[HR_CMD_CONN_OPEN]; k++)
+            opened_at[n++] = fake_now;
+    }
+    assert_int_equal(n, 21);
+    for (uint32_t i = 1; i < n; i++) /* and a tenth of a second may come early */
+        assert_in_range(opened_at[i] - opened_at[i - 1], (i == 1 ? 390 : 490) * HR_US_PER_MS, 510 * HR_US_PER_MS);
+    hr_handshakes_get_info(handshakes, &info);
+    assert_int_equal(info.paced_now, 0);
+    assert_int_equal(info.paced, 20);
+    assert_in_range(info.paced_ms, 90000, 110000);
+    hr_conns_detached(conns); /* the dataplane goes away with all of them */
+    hr_conns_attached(conns, MOCK_WORKERS, mock_link, &mock);
+}
+
+/* What a broker of MSK's says above its limits: the client waits, and gets its session. */
+static void a_broker_has_too_many(void **state)
+{
+    static const char no[] = "\0\0\0\x23\0\0\0\2\0\0\x3a\x12Too many connects\1\0\0\0\0\0\0\0\0\0";
+    static const char yes[] = "\0\0\0\x11\0\0\0\1\0\0\0\0\0\1\0\5PLAIN";
+    static const char welcome[] = "\0\0\0\x12\0\0\0\2\0\0\0\0\1\0\0\0\0\0\0\0\0\0";
+    struct hr_config_broker_auth with = {.mechanism = HR_CONFIG_MECH_PLAIN, .username = "alice"};
+    struct hr_msg opened = {.type = HR_EV_CONN_OPENED};
+    struct hr_handshakes_info info;
+
+    (void)state;
+    snprintf(with.secret.file, sizeof(with.secret.file), "%s", secret_file);
+    assert_int_equal(hr_identity_create(loop, http, &with, NULL, NULL, &identity), 0);
+    let_log_in(SCRAM512, false);
+    config->listeners[1].policy.tls = config->listeners[1].policy.by_name = 0;
+    config->listeners[1].policy.broker_login = 1;
+    config->listeners[1].auth.mode = HR_CONFIG_AUTH_OPEN;
+    config->listeners[1].auth.attempts_per_minute = 1;
+    config->listeners[1].policy.node_port_base = 9300;
+    hr_realms_configure(realms, config);
+    hr_handshakes_configure(handshakes, config);
+    accepted(conn_id(5), 9093);
+    for (uint32_t round = 0; round < 3; round++) {
+        for (int i = 0; i < 100 && heard.n[HR_CMD_CONN_OPEN] == round; i++, fake_now += 50 * HR_US_PER_MS) {
+            control_plane_runs();
+            worker_runs(0, NULL);
+        }
+        assert_int_equal(heard.n[HR_CMD_CONN_OPEN], round + 1);
+        opened.id = heard.last[HR_CMD_CONN_OPEN].id;
+        opened.u.opened.conn = conn_id(6 + round);
+        mock_event(&mock, WORKER, opened, NULL, 0);
+        control_plane_runs();
+        worker_runs(0, NULL);
+        from_peer(conn_id(6 + round), yes, sizeof(yes) - 1);
+        from_peer(conn_id(6 + round), round < 2 ? no : welcome, round < 2 ? sizeof(no) - 1 : sizeof(welcome) - 1);
+    }
+    hr_handshakes_get_info(handshakes, &info);
+    assert_int_equal(info.backed_off, 2);
+    assert_int_equal(info.paced, 2);
+    assert_int_equal(info.failed, 0);
+    assert_int_equal(heard.n[HR_CMD_SESSION_START], 1);
+    event(HR_EV_SESSION_STARTED, conn_id(5));
+}
+
 /* Nobody asks who the client is; the broker asks who we are. */
 static void a_login_at_the_broker(void **state)
 {
@@ -896,7 +987,8 @@ int main(void)
         T(a_client_becomes_a_session), T(the_name_says_which_node), T(brokers_speak_tls),
         T(plaintext_clients_of_tls_brokers), T(no_broker_serves), T(brokers_become_known),
         T(ends_of_all_kinds), T(a_flood_of_half_handshakes),
-        T(a_login_on_plain_text), T(logins_that_fail), T(a_login_inside_tls), T(a_login_at_the_broker),
+        T(a_login_on_plain_text), T(logins_that_fail), T(a_login_inside_tls), T(connections_are_paced), T(a_broker_has_too_many),
+        T(a_login_at_the_broker),
         T(a_broker_that_does_not_accept), T(a_removed_user_under_way),
     };
 

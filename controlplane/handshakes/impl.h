@@ -3,6 +3,7 @@
  *   handshakes.c  life, what comes after what, the end
  *   client.c      the client's connection: its handshake and its login
  *   broker.c      the broker's: its handshake and ours
+ *   pace.c        when a connection to a broker may be opened
  *   say.c         counting and logging what became of it */
 #pragma once
 
@@ -46,6 +47,9 @@ struct shake {
     uint32_t at, n, cap;
     uint32_t used; /* of a plaintext client: bytes of its login */
 
+    struct hr_timer turn;     /* its turn at the broker; not set: it has had it */
+    uint64_t waits_since_us;  /* for that; 0: it does not wait */
+    uint32_t backed_off;      /* times that the broker had too many */
     struct hr_conn *broker;
     struct hr_tls *broker_session;
     struct hr_handshake_broker to;
@@ -69,6 +73,13 @@ struct pace {
     uint64_t next_us, unsaid;
 };
 
+/* When the next connection to a broker is due if none came early (GCRA). */
+struct broker_pace {
+    int32_t node_id;
+    uint64_t theoretical_us;
+};
+#define BROKER_PACES 512 /* as many as a policy has */
+
 struct hr_handshakes {
     struct hr_loop *loop;
     struct hr_conns *conns;
@@ -78,6 +89,9 @@ struct hr_handshakes {
     void *owner;
     struct hr_policy *policy; /* listeners alone: which one a connection came to */
     bool cluster_tls;
+    uint64_t pace_us; /* between two connections to one broker; 0: they are not paced */
+    struct broker_pace paces[BROKER_PACES];
+    uint32_t n_paces;
     struct shake *first;
     struct hr_handshakes_info info;
     struct pace tls_said[HR_TLS_LEGS][HR_TLS_REASON_MAX], login_said[HR_LOGIN_REASON_MAX];
@@ -104,7 +118,15 @@ void hr_shake_login_begin(struct shake *s);
 void hr_shake_refuse_now(struct shake *s);
 
 /* broker.c */
-void hr_shake_open_broker(struct shake *s);
+void hr_shake_open_broker(struct shake *s); /* one is chosen; its connection is opened when its turn comes */
+void hr_shake_connect_broker(struct shake *s);
+
+/* pace.c: the connection to s->to is opened when its turn comes, in the order of asking; or the client fails. */
+void hr_pace_configure(struct hr_handshakes *h, const struct hr_config *config);
+void hr_shake_await_turn(struct shake *s);
+/* The broker refused our login; true: it has too many connections, and is tried again. */
+bool hr_shake_back_off(struct shake *s, const char *why);
+void hr_shake_turn_over(struct shake *s); /* it waits no more, whatever became of it */
 
 /* say.c */
 void hr_shake_say_tls(struct shake *s, enum hr_tls_leg leg, enum hr_tls_reason reason, const char *detail);

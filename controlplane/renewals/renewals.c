@@ -292,7 +292,8 @@ static void broker_try(struct renewal *r)
     const struct hr_session_login *was = &r->begin.login;
     char host[HR_POLICY_HOST_MAX], why[HR_LOGIN_WHY_MAX] = "the broker is not known at the moment";
     uint16_t index;
-    struct hr_identity *identity = all->ops->identity(all->owner, was->principal, &index, why);
+    const char *listener = all->ops->listener(all->owner, r->begin.listener);
+    struct hr_identity *identity = listener ? all->ops->identity(all->owner, listener, was->principal, &index, why) : NULL;
     struct hr_identity_info info;
 
     if (identity) {

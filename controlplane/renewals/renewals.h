@@ -28,7 +28,8 @@ struct hr_renewal_ops {
     /* The broker's name, as it is dialled. False: it is not known now. */
     bool (*host)(void *owner, int32_t node_id, char host[HR_POLICY_HOST_MAX]);
     /* As struct hr_handshake_ops has it. */
-    struct hr_identity *(*identity)(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX]);
+    struct hr_identity *(*identity)(void *owner, const char *listener, const char *principal, uint16_t *ret_index,
+                                    char why[HR_LOGIN_WHY_MAX]);
     /* The listener with that place in the policy, NULL: none. */
     const char *(*listener)(void *owner, uint16_t index);
 };

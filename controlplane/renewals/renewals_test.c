@@ -48,9 +48,10 @@ static bool host(void *owner, int32_t node_id, char ret[HR_POLICY_HOST_MAX])
     return node_id == 3;
 }
 
-static struct hr_identity *who(void *owner, const char *principal, uint16_t *ret_index, char why[HR_LOGIN_WHY_MAX])
+static struct hr_identity *who(void *owner, const char *name, const char *principal, uint16_t *ret_index,
+                               char why[HR_LOGIN_WHY_MAX])
 {
-    (void)owner, (void)principal;
+    (void)owner, (void)name, (void)principal;
     *ret_index = 0;
     snprintf(why, HR_LOGIN_WHY_MAX, "nobody");
     return no_identity ? NULL : identity;

@@ -162,7 +162,13 @@ void hr_cfg_check_listener_auth(struct hr_cfg_reader *reader, const config_setti
         return;
     if (auth->broker_identity == HR_CONFIG_BROKER_IDENTITY_SHARED && !listener->policy.broker_login)
         hr_cfg_error(reader, group, "broker_identity = \"shared\" needs broker_auth, which says who that is");
-    if (listener->policy.broker_login && auth->n_allow == 0)
+    if (auth->broker_identity == HR_CONFIG_BROKER_IDENTITY_PRINCIPAL && config->n_principals == 0)
+        hr_cfg_error(reader, group, "broker_identity = \"principal\" needs broker_auth.principals, which says who each client is");
+    if (auth->broker_identity == HR_CONFIG_BROKER_IDENTITY_PRINCIPAL && auth->mode != HR_CONFIG_AUTH_TERMINATE &&
+        listener->tls.client_auth == HR_CONFIG_CLIENT_AUTH_NONE)
+        hr_cfg_error(reader, group, "broker_identity = \"principal\" needs clients whose names are known: mode = \"terminate\","
+                                    " or TLS with client certificates");
+    if (listener->policy.broker_login && auth->n_allow == 0 && auth->broker_identity != HR_CONFIG_BROKER_IDENTITY_PRINCIPAL)
         hr_cfg_warn(reader, group, "%s is the one identity \"%s\" to the brokers: give allow = [ \"User:...\" ],"
                                    " or each of them can do whatever it may do",
                     auth->mode == HR_CONFIG_AUTH_TERMINATE ? "every user of this listener" : "everybody who connects here",

@@ -263,6 +263,7 @@ void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, struct hr_
     check_dataplane(&c);
     check_values(&c);
     hr_cfg_check_broker_auth(reader, config_lookup(tree, "broker_auth"), &config->broker_auth);
+    hr_cfg_check_principals(reader, config_lookup(tree, "broker_auth"), config);
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         check_listener(&c, i);
         hr_cfg_check_listener_auth(reader, at(&c, "listeners.[%u]", i), config, &config->listeners[i]);

@@ -161,6 +161,7 @@ static void read_tree(struct hr_cfg_reader *reader, const config_t *tree, struct
             hr_cfg_read_cluster_tls(reader, group, config);
         } else if (strcmp(section->name, "broker_auth") == 0 && group != NULL) {
             hr_cfg_read_secret(reader, group, &config->broker_auth.secret);
+            hr_cfg_read_principals(reader, group, config);
         } else if (strcmp(section->name, "control") == 0) {
             read_metrics(reader, group, config);
         }

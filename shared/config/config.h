@@ -182,7 +182,8 @@ enum hr_config_aws {
     HR_CONFIG_AWS_MAX
 };
 
-/* Who the control plane is to the brokers. */
+/* Who Headrace is to the brokers: the control plane, and sessions where a listener does not say that each client is
+ * somebody of its own. No hidden padding counts: it is zeroed, and compared as bytes. */
 struct hr_config_broker_auth {
     enum hr_config_mechanism mechanism;
     char username[HR_CONFIG_TEXT_MAX];
@@ -191,6 +192,27 @@ struct hr_config_broker_auth {
     enum hr_config_aws aws_credentials;
     char aws_region[32], aws_profile[64], aws_session_name[65];
     char aws_file[HR_CONFIG_TEXT_MAX], aws_role_arn[HR_CONFIG_TEXT_MAX], aws_external_id[HR_CONFIG_TEXT_MAX];
+};
+
+/* Who the sessions of one client are to the brokers; all else is as broker_auth has it. */
+#define HR_CONFIG_MAX_PRINCIPALS 64
+#define HR_CONFIG_PRINCIPAL_TEXT 256
+struct hr_config_principal {
+    char principal[HR_CONFIG_PRINCIPAL_TEXT]; /* without "User:" */
+    char username[HR_CONFIG_TEXT_MAX];       /* PLAIN, SCRAM */
+    struct hr_config_secret secret;          /* the same */
+    char role_arn[HR_CONFIG_TEXT_MAX];       /* AWS */
+};
+/* The session name of a client's role: the principal where AWS allows it as one (2 to 64 of [A-Za-z0-9_+=,.@-]), else what
+ * it allows of it and a hash. The same principal has the same one for ever: a broker lets no principal change. */
+#define HR_CONFIG_SESSION_NAME_MAX 65
+void hr_config_session_name(const char *principal, char ret_name[HR_CONFIG_SESSION_NAME_MAX]);
+
+/* How fast sessions' connections to one broker are opened. */
+struct hr_config_pacing {
+    uint32_t rate;        /* per second and broker, over all instances; 0: by mechanism and broker_type */
+    char broker_type[32]; /* of MSK, "kafka.t3.small" has a lower rate */
+    uint32_t instances;   /* of Headrace, which share it */
 };
 
 #define HR_CONFIG_ZONE_ALIASES 32
@@ -248,6 +270,7 @@ enum hr_config_broker_identity {
     HR_CONFIG_BROKER_IDENTITY_NONE = 0,
     HR_CONFIG_BROKER_IDENTITY_AUTO,   /* broker_auth, if there is one */
     HR_CONFIG_BROKER_IDENTITY_SHARED, /* broker_auth */
+    HR_CONFIG_BROKER_IDENTITY_PRINCIPAL, /* broker_auth.principals: each client its own */
     HR_CONFIG_BROKER_IDENTITY_MAX
 };
 
@@ -303,6 +326,10 @@ struct hr_config {
         struct hr_config_cluster_tls tls;
     } cluster;
     struct hr_config_broker_auth broker_auth;
+    uint32_t n_principals;
+    struct hr_config_principal principals[HR_CONFIG_MAX_PRINCIPALS];
+    char metadata_principal[HR_CONFIG_PRINCIPAL_TEXT]; /* whose identity refreshes metadata; "": broker_auth's */
+    struct hr_config_pacing pacing;
     uint32_t n_listeners;
     struct hr_config_listener listeners[HR_POLICY_MAX_LISTENERS];
     struct hr_config_zones zones;

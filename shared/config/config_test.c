@@ -404,6 +404,76 @@ static void broker_logins(void **s)
     free(text);
 }
 
+static void session_names(void **s)
+{
+    char a[HR_CONFIG_SESSION_NAME_MAX], b[HR_CONFIG_SESSION_NAME_MAX];
+    char longest[65], longer[200];
+    hr_config_session_name("team-a+b=c,d.e@f_9", a);
+    assert_string_equal(a, "team-a+b=c,d.e@f_9");
+    memset(longest, 'x', 64), longest[64] = '\0';
+    hr_config_session_name(longest, a);
+    assert_string_equal(a, longest);
+    memset(longer, 'x', 199), longer[199] = '\0';
+    hr_config_session_name(longer, a);
+    assert_int_equal(strlen(a), 64);
+    longer[198] = 'y'; /* beyond what is shown */
+    hr_config_session_name(longer, b);
+    assert_string_not_equal(a, b);
+    hr_config_session_name("CN=a b,O=c/d", a);
+    assert_int_equal(strncmp(a, "CN=a-b,O=c-d-", 13), 0);
+    hr_config_session_name("CN=a-b,O=c-d", b);
+    assert_string_equal(b, "CN=a-b,O=c-d");
+    hr_config_session_name("CN=a b,O=c/d", b); /* for ever */
+    assert_string_equal(a, b);
+    hr_config_session_name("a", a); /* one letter is none to AWS */
+    assert_int_equal(strlen(a), 18);
+}
+
+static void principals(void **s)
+{
+#define WITH(mechanism, list) \
+    "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (\"10.0.0.5/24\"); }); };\n" \
+    "cluster: { bootstrap = (\"b:9092\"); };\nbroker_auth: { mechanism = " mechanism "; principals = (" list "); };\n" \
+    "listeners = ({ name = \"k\"; address = \"10.0.0.5\"; bootstrap_port = 9092; node_port_base = 9200;\n" \
+    "  auth: { mode = \"terminate\"; broker_identity = \"principal\"; }; });\n"
+#define SCRAM "\"SCRAM-SHA-512\"; username = \"us\"; secret = { file = \"/s\"; }"
+#define IAM   "\"AWS_MSK_IAM\"; aws_region = \"eu-west-1\""
+#define ALICE "{ principal = \"alice\"; username = \"a\"; secret = { file = \"/a\"; }; }"
+    assert_int_equal(load(WITH(SCRAM, ALICE ", { principal = \"bob\"; username = \"b\"; secret = { exec = [\"/b\"]; }; }")), 0);
+    assert_int_equal(config.n_principals, 2);
+    assert_string_equal(config.principals[0].secret.file, "/a");
+    assert_string_equal(config.principals[1].username, "b");
+    assert_int_equal(config.listeners[0].auth.broker_identity, HR_CONFIG_BROKER_IDENTITY_PRINCIPAL);
+    assert_int_equal(errors.n_warnings, 0); /* nobody shares an identity */
+    assert_int_equal(load(WITH(IAM "; metadata_principal = \"bob\"; broker_type = \"kafka.t3.small\"; instances = 3",
+                               "{ principal = \"bob\"; role_arn = \"arn:r\"; }")), 0);
+    assert_string_equal(config.principals[0].role_arn, "arn:r");
+    assert_int_equal(config.pacing.instances, 3);
+    static const struct {
+        const char *text, *said;
+    } cases[] = {
+        {WITH(SCRAM, ALICE ", " ALICE), "stands here twice"},
+        {WITH(SCRAM, "{ principal = \"alice\"; role_arn = \"arn:r\"; }"), "needs username and secret"},
+        {WITH(IAM, ALICE), "needs role_arn, and nothing else"},
+        {WITH("\"AWS_MSK_IAM\"", "{ principal = \"a\"; role_arn = \"arn:r\"; }"), "needs broker_auth.aws_region"},
+        {WITH(IAM, "{ role_arn = \"arn:r\"; }"), "needs principal"},
+        {WITH(IAM "; metadata_principal = \"eve\"", "{ principal = \"bob\"; role_arn = \"arn:r\"; }"), "is none of"},
+        {WITH(IAM "; broker_type = \"t3.small\"", "{ principal = \"bob\"; role_arn = \"arn:r\"; }"), "type of MSK's"},
+        {WITH(IAM, "\"bob\""), "must be a group"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(load(cases[i].text), HR_E_CONFIG);
+        if (strstr(errors.text[0], cases[i].said) == NULL)
+            fail_msg("case %zu: %s", i, errors.text[0]);
+    }
+    /* A name that is made of a principal may be another principal's own. */
+    char text[4096], name[HR_CONFIG_SESSION_NAME_MAX];
+    hr_config_session_name("a b", name);
+    snprintf(text, sizeof(text), WITH(IAM, "{ principal = \"a b\"; role_arn = \"arn:r\"; }, { principal = \"%s\"; role_arn = \"arn:r\"; }"), name);
+    assert_int_equal(load(text), HR_E_CONFIG);
+    assert_non_null(strstr(errors.text[0], "rename one of them"));
+}
+
 #define LISTENER_WITH(more, rest)                                                                                       \
     "dataplane: { workers = [0]; ports = ({ name = \"p\"; device = \"d\"; addresses = (\"10.0.0.5/24\"); }); };\n"             \
     "cluster: { bootstrap = (\"b:9092\"); };\n" rest                                                                     \
@@ -453,6 +523,8 @@ static void auth(void **s)
         {"allow = [\"User:a\"];", "nobody's name is known with mode = \"passthrough\""},
         {"broker_identity = \"shared\";", "clients log in to the brokers themselves"},
         {"mode = \"none\"; broker_identity = \"shared\";", "needs broker_auth"},
+        {"broker_identity = \"principal\";", "clients log in to the brokers themselves"},
+        {"mode = \"terminate\"; broker_identity = \"principal\";", "needs broker_auth.principals"},
         {"mode = \"none\"; oauth: { issuer = \"i\"; jwks_file = \"/k\"; };", "has a meaning with mode"},
         {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"]; oauth: { issuer = \"i\"; };", "needs either jwks_url or jwks_file"},
         {"mode = \"terminate\"; mechanisms = [\"OAUTHBEARER\"]; oauth: { jwks_file = \"/k\"; };", "needs issuer"},
@@ -758,7 +830,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_loads), cmocka_unit_test(documented_defaults), cmocka_unit_test(defaults), cmocka_unit_test(ipv6),
-        cmocka_unit_test(mistakes), cmocka_unit_test(auth), cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
+        cmocka_unit_test(mistakes), cmocka_unit_test(auth), cmocka_unit_test(session_names), cmocka_unit_test(principals), cmocka_unit_test(missing), cmocka_unit_test(tls),            cmocka_unit_test(not_libconfig),
         cmocka_unit_test(broker_logins), cmocka_unit_test(zones),
         cmocka_unit_test(many_mistakes), cmocka_unit_test(advertised_ports),    cmocka_unit_test(differences),
         cmocka_unit_test(manual_is_complete),

@@ -133,6 +133,16 @@ static void secret_text(const struct hr_config_secret *secret, struct text *t)
         add(t, "exec %s (%u arguments)", secret->args[0], secret->n_args - 1);
 }
 
+static void principals_text(const struct hr_config *config, struct text *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < config->n_principals; i++) {
+        const struct hr_config_principal *p = &config->principals[i];
+        add(t, "%s%s as %s%s%s%s", i > 0 ? ", " : "", p->principal, p->username, p->role_arn, p->secret.file[0] ? " by " : "",
+            p->secret.file[0] ? p->secret.file : p->secret.n_args > 0 ? p->secret.args[0] : "");
+    }
+}
+
 /* The parts of a listener that are not plain keys. */
 static void listener_text(const struct hr_config_listener *listener, struct text *t)
 {
@@ -338,6 +348,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "cluster.tls", &a, &b, false);
     secret_text(&from->broker_auth.secret, &a), secret_text(&to->broker_auth.secret, &b);
     diff_text(&d, "broker_auth.secret", &a, &b, false);
+    principals_text(from, &a), principals_text(to, &b);
+    diff_text(&d, "broker_auth.principals", &a, &b, false);
     zone_aliases_text(from, &a), zone_aliases_text(to, &b);
     diff_text(&d, "zones.aliases", &a, &b, false);
     zone_brokers_text(from, &a), zone_brokers_text(to, &b);

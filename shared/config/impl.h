@@ -34,6 +34,11 @@ void hr_cfg_check(struct hr_cfg_reader *reader, const config_t *tree, struct hr_
 
 /* secrets.c: { file = ... } or { exec = [ ... ] } as group's member "secret", which may be missing. */
 void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_secret *ret_secret);
+/* principals.c: the list "principals" of broker_auth; group: not NULL. And, when all is well-formed, whether it fits the
+ * rest; group: NULL when it is missing. */
+void hr_cfg_read_principals(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config);
+void hr_cfg_check_principals(struct hr_cfg_reader *reader, const config_setting_t *group,
+                             const struct hr_config *config);
 /* group: NULL when it is missing. */
 void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting_t *group,
                               const struct hr_config_broker_auth *auth);

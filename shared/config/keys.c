@@ -13,7 +13,7 @@ static const char *const routings[] = {"port", "sni", NULL};
 static const char *const principal_sources[] = {"dn", "san.dns", "san.uri", "san.email", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const auth_modes[] = {"passthrough", "terminate", "none", NULL};
-static const char *const broker_identities[] = {"auto", "shared", NULL};
+static const char *const broker_identities[] = {"auto", "shared", "principal", NULL};
 static const char *const client_auths[] = {"none", "optional", "required", NULL};
 
 static const char *const mechanisms[] = {"none",        "PLAIN",       "SCRAM-SHA-256", "SCRAM-SHA-512",
@@ -101,6 +101,10 @@ static const struct hr_cfg_key broker_auth_keys[] = {
     STRING("aws_role_arn", broker_auth.aws_role_arn, 0, "", LIVE),
     STRING("aws_session_name", broker_auth.aws_session_name, 0, "", LIVE),
     STRING("aws_external_id", broker_auth.aws_external_id, 0, "", LIVE),
+    STRING("metadata_principal", metadata_principal, 0, "", LIVE),
+    NUMBER("connect_rate", pacing.rate, 0, 100000, 0, LIVE),
+    STRING("broker_type", pacing.broker_type, 0, "", LIVE),
+    NUMBER("instances", pacing.instances, 1, 1000, 1, LIVE),
     {0},
 };
 
@@ -119,7 +123,7 @@ static const struct hr_cfg_key log_keys[] = {
 static const char *const top_others[] = {"dataplane", "tcp", "limits", "cluster", "broker_auth", "listeners", "zones", "control", "log", NULL};
 static const char *const dataplane_others[] = {"workers", "source_ports", "ports", NULL};
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
-static const char *const broker_auth_others[] = {"secret", NULL};
+static const char *const broker_auth_others[] = {"secret", "principals", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
 static const char *const zones_others[] = {"aliases", "brokers", "clients", "price_per_gb", "prices", NULL};
 static const char *const none[] = {NULL};
