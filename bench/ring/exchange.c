@@ -57,8 +57,9 @@ void rb_scenario_exchange(const struct rb_options *o)
     for (uint32_t i = 0; i < cfg.peers.max_peers; i++)
         if (l->peers.peers[i].conn && l->peers.peers[i].client)
             rb_peers_ask(&l->peers, &l->peers.peers[i], o->in_flight);
-    /* Windows and caches reach their steady state, and every byte is compared; then without comparing. */
-    run(&x, small, small ? 4 * o->conns : o->per_round / 2);
+    /* Windows, caches and how ACKs are sent (each at first) reach their steady state, and every byte is compared; then
+     * without comparing. */
+    run(&x, small, small ? 20 * o->conns : o->per_round / 2);
     l->peers.verify = false;
     run(&x, small, o->per_round / 4);
 

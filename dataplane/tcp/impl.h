@@ -673,12 +673,13 @@ static inline uint64_t hr_tcp_ack_at(const struct hr_tcp *tcp, const struct hr_t
 }
 void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* A segment left, and with it the acknowledgement of all that came. */
+void hr_tcp_ack_sent(struct hr_tcp_conn *c);
+
 /* What counts the segments of this connection. */
 static inline struct hr_zone_link *hr_tcp_link(const struct hr_tcp *tcp, const struct hr_tcp_conn *c, bool v6)
 {
     return &tcp->links[c->peer][c->zone][v6];
 }
-void hr_tcp_ack_sent(struct hr_tcp_conn *c);
 
 /* window.c */
 /* Moves the right edge as far as the budget allows; called before a segment leaves. */

@@ -117,7 +117,8 @@ static bool send_again(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct h
     return true;
 }
 
-/* len bytes of new data in segments of seg bytes, and the FIN behind them if fin; *ret_sent: the bytes that went. */
+/* len bytes of new data in segments of seg bytes, and the FIN behind them if fin; *ret_sent: the bytes that went. The
+ * caller sees to the timers. */
 static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, uint32_t seg, bool fin, uint32_t *ret_sent)
 {
     if (c->snd_nxt == c->snd_una && c->recovery == HR_TCP_RECOVERY_NONE)
@@ -142,9 +143,18 @@ static bool send_new(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t len, ui
     HR_COUNT_N(tcp->stats, tcp_bytes_tx, *ret_sent);
     if (f->force_new > 0)
         f->force_new--;
-    if (f->rto_at == 0 || c->persist)
-        hr_tcp_rtx_restart(tcp, c);
     return true;
+}
+
+/* New data left: RFC 6298 5.1, RFC 8985 7.2. */
+static void start_timers(struct hr_tcp *tcp, struct hr_tcp_conn *c)
+{
+    if (c->flight->rto_at == 0 || c->persist) {
+        hr_tcp_rtx_restart(tcp, c);
+        return;
+    }
+    hr_tcp_tlp_schedule(tcp, c);
+    hr_tcp_rtx_sync(tcp, c);
 }
 
 /* How much new data may go now: SND.WND, cwnd and the sender's side of the silly window (RFC 9293
@@ -202,7 +212,10 @@ static bool send_probe(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     c->probe_due = false;
     if (c->snd_nxt == c->snd_una && (len > 0 || (c->snd_wnd > 0 && hr_tcp_unsent(c) == 0))) {
         bool fin = c->fin_queued && !c->fin_sent && len == hr_tcp_unsent(c) && c->snd_wnd > len;
-        return send_new(tcp, c, len, c->smss, fin, &len);
+        if (!send_new(tcp, c, len, c->smss, fin, &len))
+            return false;
+        start_timers(tcp, c);
+        return true;
     }
     HR_COUNT(tcp->stats, tcp_persist_probe);
     return hr_tcp_send_bare(tcp, c, c->snd_una - 1, 0);
@@ -312,10 +325,8 @@ static void send_stream(struct hr_tcp *tcp, struct hr_tcp_conn *c, bool *ret_mor
         pipe += len;
     }
     c->deficit = next_deficit(c, credit, *ret_more);
-    if (fresh) { /* RFC 8985 7.2 */
-        hr_tcp_tlp_schedule(tcp, c);
-        hr_tcp_rtx_sync(tcp, c);
-    }
+    if (fresh)
+        start_timers(tcp, c);
 }
 
 /* A connection's turn. *ret_more: it has more to send. */
