@@ -64,7 +64,15 @@ def by_hand(ctx):
             _served(sock)
             session = _session_of(*other)
             check(session["client_protocol"] == sock.version() and session["vpc_endpoint"] == ENDPOINT.decode(), session)
-    check(ctx.counters()["origins_told"] == told + 2, ctx.counters()["origins_told"])
+    with ctx.connect(headrace.MTLS_PORT) as raw:
+        raw.sendall(_header())
+        context.load_cert_chain(tls.path("alice.crt"), tls.path("alice.key"))
+        with context.wrap_socket(raw, server_hostname=net.CLIENT_NAME) as sock:
+            _served(sock)
+            session = _session_of(*CLIENT)
+            check(session["mechanism"] == "mTLS" and session["principal"].startswith("CN=alice,O="), session)
+            ctx.note("%s, %s" % (session["principal"], session["client_cipher"]))
+    check(ctx.counters()["origins_told"] == told + 3, ctx.counters()["origins_told"])
     before = ctx.drops()["origin_bad"]
     with ctx.connect() as sock:
         sock.sendall(b"\0\0\0\x1f")
