@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import cli, deps, env, headrace, kafka, net  # noqa: E402
+from rig import cli, deps, env, headrace, kafka, net, tls  # noqa: E402
 from rig.env import HUB, LOGS, RigError, ZONES, say, zone_ns  # noqa: E402
 
 TOPIC = "quickstart"
@@ -18,6 +18,12 @@ RECORDS = 20000
 
 def _bootstrap():
     return "%s:%d" % (net.CLIENT_NAME, headrace.BOOTSTRAP_PORT)
+
+
+def _tls_options():
+    """kcat's, for the listener that speaks TLS; the CA was made when the playground was."""
+    return ["-b", "%s:%d" % (net.CLIENT_NAME, headrace.TLS_PORT), "-X", "security.protocol=ssl", "-X",
+            "ssl.ca.location=" + tls.path("ca.crt")]
 
 
 def _through_headrace():
@@ -38,6 +44,16 @@ def _through_headrace():
         if sorted(got) != sorted(lines):
             raise RigError("kcat read back %d lines that differ from the %d written" % (len(got), len(lines)))
         shown.append("kcat       zone 1 -> zone 3   1,000 lines written with zstd and read back, equal byte for byte")
+    with env.Step("zone 2: kcat writes a line over TLS, zone 3: kcat reads it over plain text"):
+        line = "%s-tls\tover TLS" % stamp
+        env.run(env.in_ns(zone_ns(2), ["kcat", "-P", "-t", TOPIC, "-K", "\t"] + _tls_options()), stdin=None,
+                input=line + "\n", timeout=60)
+        got = env.run(env.in_ns(zone_ns(3), ["kcat", "-C", "-b", boot, "-t", TOPIC, "-K", "\t", "-e", "-q", "-o",
+                                             "beginning"]), timeout=60).stdout.splitlines()
+        done = headrace.ctl("tls")["clients"]["done"]
+        if got.count(line) != 1 or done < 1:
+            raise RigError("the line came back %d times, after %d TLS handshakes" % (got.count(line), done))
+        shown.append("kcat, TLS  zone 2 -> zone 3   a line written over TLS (%d handshakes), read over plain text" % done)
     with env.Step("zone 1: Kafka's VerifiableProducer, zone 2: VerifiableConsumer in a group"):
         topic = stamp + "-verified"
         kafka.tool(1, "org.apache.kafka.tools.TopicCommand", ["--bootstrap-server", boot, "--create", "--topic", topic,
@@ -84,6 +100,7 @@ def _summary(shown, took):
     print()
     print("Try it:")
     print("  %s exec 2 -- kcat -C -b %s -t %s -o beginning -c 3" % (me, _bootstrap(), TOPIC))
+    print("  %s exec 2 -- kcat -C %s -t %s -o beginning -c 3" % (me, " ".join(_tls_options()), TOPIC))
     print("  eval \"$(%s env)\"      # HR_BOOTSTRAP, HR_DIRECT_BOOTSTRAP, HR_ZONES, HR_LOGS, HR_CTL" % me)
     print("  %s exec hub -- %s status" % (me, " ".join(headrace.ctl_command())))
     print("  %s status" % me)
@@ -108,7 +125,7 @@ def up(a):
         with env.Step("restarting Headrace with %s" % a.config):
             headrace.stop()
         fresh = True
-    cli.up(version=version, config=a.config)
+    cli.up(version=version, variant={"tls": True}, config=a.config)
     if a.config:
         # The user's own configuration may listen elsewhere: nothing is assumed about it.
         print("Headrace runs with %s; logs in %s" % (a.config, LOGS))
