@@ -10,7 +10,7 @@ HR_PACKAGES_BUILD="gcc clang llvm libclang-rt-14-dev meson ninja-build pkg-confi
 # Packaged for x86-64 only; elsewhere the record layer uses OpenSSL.
 [ "$(uname -m)" != x86_64 ] || HR_PACKAGES_BUILD="$HR_PACKAGES_BUILD libipsec-mb-dev"
 HR_PACKAGES_RIG="openssl iproute2 iptables ethtool iperf3 kcat procps util-linux ca-certificates python3"
-HR_PACKAGES_TEST="tcpdump python3-venv valgrind"
+HR_PACKAGES_TEST="gnutls-bin tcpdump python3-venv valgrind"
 HR_PACKAGES_BENCH="gnuplot-nox valgrind python3-venv git"
 HR_PACKAGES_RELAY="haproxy"
 HR_PACKAGES_RELAYS="nginx libnginx-mod-stream dpdk-dev"

@@ -442,6 +442,29 @@ def key_updates(ctx):
     eventually("a refusal", lambda: ctx.counters()["tls_renegotiations_refused"] > before["tls_renegotiations_refused"], 10)
 
 
+@test("tls/gnutls", needs=NEEDS, variant=CLIENT_LEG, suite="all", scan=False)
+def gnutls(ctx):
+    """Handshakes with an implementation that is not OpenSSL: versions, ciphers, groups, certificates of clients."""
+    before = _handshakes()["done"]
+    only = "NONE:+MAC-ALL:+COMP-NULL:+CTYPE-X509:"
+    signs13, signs12 = "+SIGN-ALL:+VERS-TLS1.3", "+SIGN-ALL:+ECDHE-ECDSA:+ECDHE-RSA:+VERS-TLS1.2"
+    kinds = ["%s+%s:+GROUP-%s:%s" % (only, cipher, group, signs)
+             for cipher, group, signs in (("AES-128-GCM", "X25519", signs13), ("AES-256-GCM", "SECP256R1", signs13),
+                                          ("CHACHA20-POLY1305", "X25519", signs13), ("AES-128-GCM", "SECP256R1", signs12),
+                                          ("AES-256-GCM", "X25519:+GROUP-SECP256R1", signs12))]
+    for client in (None, "alice"):
+        own = ["--x509certfile", tls.path(client + ".crt"), "--x509keyfile", tls.path(client + ".key")] if client else []
+        for kind in kinds:
+            res = env.run(env.in_ns(zone_ns(1), [
+                "gnutls-cli", "--port", str(headrace.MTLS_PORT if client else headrace.TLS_PORT), "--x509cafile",
+                tls.path("ca.crt"), "--sni-hostname", net.CLIENT_NAME, "--verify-hostname", net.CLIENT_NAME, "--priority",
+                kind] + own + [net.HEADRACE]), timeout=30, check=False)
+            check(res.returncode == 0 and "Handshake was completed" in res.stdout, "%s: exit %d\n%s%s" % (
+                kind, res.returncode, res.stdout[-600:], res.stderr[-300:]))
+    check(_handshakes()["done"] >= before + 2 * len(kinds), "handshakes were not counted")
+    check("internal" not in _reasons(), _reasons())
+
+
 # --- things that happen under load -----------------------------------------------------------------------------------
 
 def _serial(ctx):
