@@ -29,6 +29,7 @@
 #include "controlplane/sessions/sessions.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
+#include "controlplane/zones/peers.h"
 #include "controlplane/zones/totals.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
@@ -158,6 +159,13 @@ static int resolve(void *arg, const char *host, struct hr_addr *ret_addr)
     return 0;
 }
 
+static bool peer_up(void *arg, const char *health_url)
+{
+    struct hr_daemon *d = arg;
+
+    return hr_peers_up(d->peers, health_url);
+}
+
 static void policy_inputs(void *owner, struct hr_policy_inputs *in)
 {
     struct hr_daemon *d = owner;
@@ -168,6 +176,7 @@ static void policy_inputs(void *owner, struct hr_policy_inputs *in)
     in->cluster = hr_metadata_cluster(d->metadata);
     in->departed = hr_metadata_departed(d->metadata, &in->n_departed);
     in->zone = hr_daemon_zone(d);
+    in->peer_up = peer_up;
     in->resolve = resolve;
     in->arg = d;
 }
@@ -188,7 +197,8 @@ static bool read_zone_totals(void *owner, struct hr_zone_totals *ret_totals)
     return d->attached_us != 0;
 }
 
-static void on_instance_zone(void *owner)
+/* The instance's zone is known, or a peer is up or down. */
+static void on_zones_changed(void *owner)
 {
     struct hr_daemon *d = owner;
 
@@ -495,7 +505,8 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_conns_create(d->loop, &d->conns)) || (err = hr_tls_store_create(d->loop, &d->tls)) ||
         (err = hr_http_create(d->loop, &d->http)) ||
         (err = hr_zone_totals_keeper_create(d->loop, read_zone_totals, d, &d->zone_totals)) ||
-        (err = hr_instance_zone_create(d->loop, d->http, on_instance_zone, d, &d->instance_zone)) ||
+        (err = hr_instance_zone_create(d->loop, d->http, on_zones_changed, d, &d->instance_zone)) ||
+        (err = hr_peers_create(d->loop, d->http, on_zones_changed, d, &d->peers)) ||
         (err = hr_identities_create(d->loop, d->http, on_identity_changed, d, &d->identities)) ||
         (err = hr_realms_create(d->loop, d->http, &d->realms)) ||
         (err = hr_handshakes_create(d->loop, d->conns, d->tls, d->realms, &handshake_ops, d, &d->handshakes)) ||
@@ -538,6 +549,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     hr_realms_destroy(d->realms);
     hr_identities_destroy(d->identities);
     hr_instance_zone_destroy(d->instance_zone);
+    hr_peers_destroy(d->peers);
     hr_zone_totals_keeper_destroy(d->zone_totals);
     hr_http_destroy(d->http);
     hr_sessions_destroy(d->sessions);

@@ -31,6 +31,7 @@ struct hr_handshakes;
 struct hr_logevents;
 struct hr_metadata;
 struct hr_metrics;
+struct hr_peers;
 struct hr_publisher;
 struct hr_realms;
 struct hr_renewals;
@@ -64,6 +65,7 @@ struct hr_daemon {
     struct hr_identities *identities; /* who we are to the brokers */
     struct hr_instance_zone *instance_zone;          /* asked where zones.own says so */
     struct hr_zone_totals_keeper *zone_totals;
+    struct hr_peers *peers; /* other instances */
     struct hr_publisher *publisher;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;

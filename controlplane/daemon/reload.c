@@ -12,6 +12,7 @@
 #include "controlplane/tls/check.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
+#include "controlplane/zones/peers.h"
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
 
@@ -35,6 +36,7 @@ void hr_daemon_apply(struct hr_daemon *d)
     hr_realms_configure(d->realms, d->config);
     hr_handshakes_configure(d->handshakes, d->config);
     hr_metadata_configure(d->metadata, d->config);
+    hr_peers_configure(d->peers, &d->config->zones);
     if (strcmp(d->config->zones.own, HR_CONFIG_ZONE_INSTANCE) == 0)
         hr_instance_zone_start(d->instance_zone);
     hr_publisher_touch(d->publisher);

@@ -148,6 +148,66 @@ static void add_inherited(const struct hr_policy_inputs *in, struct hr_policy *p
     }
 }
 
+/* An instance in this zone: *ret_told as in the policy. False: none that serves. */
+static bool serves_zone(const struct hr_policy_inputs *in, const struct hr_policy *policy, uint32_t listener,
+                        uint8_t zone, uint8_t *ret_told)
+{
+    const struct hr_config_zones *zones = &in->config->zones;
+
+    if (zone == policy->zones.own && zone != HR_ZONE_NONE) {
+        *ret_told = 0;
+        return !policy->listeners[listener].draining;
+    }
+    for (uint32_t i = 0; i < zones->n_peers; i++) {
+        const struct hr_config_peer *peer = &zones->peers[i];
+
+        if (peer->policy.listener != listener || strcmp(zones->names[peer->zone], policy->zones.name[zone]) != 0 ||
+            !in->peer_up || !in->peer_up(in->arg, peer->health))
+            continue;
+        *ret_told = (uint8_t)(i + 1);
+        return true;
+    }
+    return false;
+}
+
+/* The configuration's number of a zone of the policy; 0: it names none such. */
+static uint8_t configured(const struct hr_config_zones *zones, const char *name)
+{
+    for (uint8_t i = 1; i < zones->n_names; i++) {
+        if (strcmp(zones->names[i], name) == 0)
+            return i;
+    }
+    return 0;
+}
+
+/* Whose addresses a zone's clients are told: an instance's in it, else the nearest one's, else ours. */
+static uint8_t tell(const struct hr_policy_inputs *in, struct hr_policy *policy, uint32_t listener, uint8_t zone)
+{
+    const struct hr_config_zones *zones = &in->config->zones;
+    const uint8_t *next = zones->nearest[configured(zones, policy->zones.name[zone])];
+    uint8_t told = 0;
+
+    if (serves_zone(in, policy, listener, zone, &told))
+        return told;
+    for (; *next; next++) {
+        if (serves_zone(in, policy, listener, hr_zones_number(in->config, &policy->zones, zones->names[*next]), &told))
+            return told;
+    }
+    return 0;
+}
+
+static void add_peers(const struct hr_policy_inputs *in, struct hr_policy *policy)
+{
+    const struct hr_config_zones *zones = &in->config->zones;
+
+    for (uint32_t i = 0; i < zones->n_peers; i++)
+        policy->peers[policy->n_peers++] = zones->peers[i].policy;
+    for (uint32_t l = 0; zones->n_peers > 0 && l < policy->n_listeners; l++) {
+        for (uint8_t z = 1; z < policy->zones.n; z++)
+            policy->told[l][z] = tell(in, policy, l, z);
+    }
+}
+
 static int broker_order(const void *a, const void *b)
 {
     int32_t x = ((const struct hr_policy_broker *)a)->node_id,
@@ -179,6 +239,7 @@ uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *po
     (void)!hr_zones_build(config, in->zones ? in->zones : in->inherited ? &in->inherited->zones : NULL, in->zone,
                          &policy->zones);
     add_listeners(in, policy, &pending);
+    add_peers(in, policy);
     if (!in->cluster && in->inherited) {
         add_inherited(in, policy);
         return pending;
@@ -225,7 +286,7 @@ static uint32_t count_alive(const struct hr_policy *policy)
 bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to, char *text, uint32_t cap)
 {
     struct hr_policy a_head = *from, b_head = *to;
-    bool listeners, brokers, zones;
+    bool listeners, brokers, zones, peers;
 
     text[0] = '\0';
     a_head.generation = b_head.generation = 0;
@@ -247,6 +308,9 @@ bool hr_policy_changes(const struct hr_policy *from, const struct hr_policy *to,
     if (brokers)
         say(text, cap, "brokers %u of %u alive -> %u of %u", count_alive(from), from->n_brokers,
             count_alive(to), to->n_brokers);
+    peers = memcmp(from->told, to->told, sizeof(from->told)) != 0;
+    if (peers)
+        say(text, cap, "clients in other zones are told other addresses");
     if (zones)
         say(text, cap, "zones changed: %u, %u networks, own %s", to->zones.n - 1u, to->zones.n_nets,
             to->zones.own ? to->zones.name[to->zones.own] : "unknown");

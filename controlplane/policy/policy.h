@@ -40,6 +40,7 @@ struct hr_policy_inputs {
         *inherited; /* an earlier control plane's snapshot, NULL: none; counts while cluster is NULL */
     const struct hr_zone_map *zones; /* of the snapshot before, whose numbers stay; NULL: there was none */
     const char *zone;                /* this proxy's, "": none; NULL: not known yet */
+    bool (*peer_up)(void *arg, const char *health_url); /* does that instance serve? NULL: none does */
     /* The address to use for a name now. AGAIN: not known yet, will be soon; anything else but 0: unknown. */
     int (*resolve)(void *arg, const char *host, struct hr_addr *ret_addr);
     void *arg;

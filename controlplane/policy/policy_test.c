@@ -233,6 +233,71 @@ static void numbers_stay(void **state)
     assert_string_equal(zone_of(9), "z2");
 }
 
+static const char *up_urls; /* those that serve, as one text */
+
+static bool peer_up(void *arg, const char *url)
+{
+    (void)arg;
+    return !*url || strstr(up_urls, url) != NULL;
+}
+
+static void add_peer(uint8_t zone, const char *host, const char *health)
+{
+    struct hr_config_peer *to = &config.zones.peers[config.zones.n_peers++];
+
+    to->zone = zone;
+    to->policy.adv_port_base = 9200;
+    to->policy.adv_port_per_node = 1;
+    snprintf(to->policy.adv_host, sizeof(to->policy.adv_host), "%s", host);
+    snprintf(to->health, sizeof(to->health), "%s", health);
+}
+
+/* Host of what clients in the zone are told; "us". */
+static const char *told(const char *zone)
+{
+    for (uint8_t z = 1; z < policy.zones.n; z++) {
+        const struct hr_policy_peer *peer = hr_policy_peer_of(&policy, &policy.listeners[0], z);
+
+        if (strcmp(policy.zones.name[z], zone) == 0)
+            return peer ? peer->adv_host : "us";
+    }
+    return "?";
+}
+
+static void clients_are_told_the_instance_in_their_zone(void **state)
+{
+    (void)state;
+    name_zones(); /* we are in z1 */
+    in.peer_up = peer_up;
+    add_peer(2, "two-a", "http://a");
+    add_peer(2, "two-b", "http://b");
+    add_peer(3, "three", "http://c");
+    up_urls = "http://a http://b http://c";
+    build();
+    assert_string_equal(told("z1"), "us");
+    assert_string_equal(told("z2"), "two-a");
+    assert_string_equal(told("z3"), "three");
+    assert_null(hr_policy_peer_of(&policy, &policy.listeners[0], HR_ZONE_NONE));
+    up_urls = "http://b";
+    build();
+    assert_string_equal(told("z2"), "two-b");
+    assert_string_equal(told("z3"), "us"); /* nobody, and no order */
+    config.zones.nearest[3][0] = 2;
+    config.zones.nearest[3][1] = 1;
+    build();
+    assert_string_equal(told("z3"), "two-b");
+    up_urls = "";
+    build();
+    assert_string_equal(told("z2"), "us");
+    assert_string_equal(told("z3"), "us");
+    /* We drain: our own zone's clients go elsewhere. */
+    up_urls = "http://c";
+    overrides.drain_all = true;
+    config.zones.nearest[1][0] = 3;
+    build();
+    assert_string_equal(told("z1"), "three");
+}
+
 static void departed_brokers_stay_without_being_alive(void **state)
 {
     struct hr_cluster_broker gone = {.id = 3, .port = 9092, .host = "x.13"};
@@ -534,6 +599,7 @@ int main(void)
         T(networks_are_nested_for_the_look_up),
         T(a_brokers_zone_is_its_rules_its_racks_or_its_networks),
         T(numbers_stay),
+        T(clients_are_told_the_instance_in_their_zone),
         T(limits_do_not_exceed_what_was_laid_out_at_start),
         T(differences_are_found_and_named),
         P(a_known_cluster_is_published_once),

@@ -13,6 +13,7 @@
 #include "controlplane/zones/advise.h"
 #include "controlplane/zones/cost.h"
 #include "controlplane/zones/instance.h"
+#include "controlplane/zones/peers.h"
 #include "controlplane/zones/tops.h"
 #include "controlplane/zones/totals.h"
 #include "shared/base/clock.h"
@@ -305,6 +306,68 @@ static void the_instance_tells_its_zone(void **state)
     mock_http_stop();
 }
 
+/* -- peers --------------------------------------------------------------------------------------------------- */
+
+static _Atomic unsigned peer_status, n_asked;
+
+static void answer_health(const struct mock_request *request, struct mock_reply *reply)
+{
+    n_asked++;
+    reply->status = strcmp(request->path, "/ready") == 0 ? peer_status : 404;
+}
+
+static void turn_until_asked(unsigned more)
+{
+    for (unsigned want = n_asked + more; n_asked < want;)
+        hr_loop_turn(loop, 50);
+    for (int i = 0; i < 10; i++) /* the answer */
+        hr_loop_turn(loop, 20);
+}
+
+static void a_peer_is_left_out_and_comes_back_without_flapping(void **state)
+{
+    struct hr_peers *peers;
+    struct hr_http *http;
+    const char *url = config.zones.peers[0].health;
+
+    (void)state;
+    n_changed = 0;
+    config.zones.n_peers = 1;
+    snprintf(config.zones.peers[0].health, sizeof(config.zones.peers[0].health), "http://127.0.0.1:%u/ready",
+             mock_http_start(answer_health));
+    assert_int_equal(hr_loop_create(NULL, &loop), 0);
+    assert_int_equal(hr_http_create(loop, &http), 0);
+    assert_int_equal(hr_peers_create(loop, http, on_changed, NULL, &peers), 0);
+    assert_true(hr_peers_up(peers, ""));
+    assert_false(hr_peers_up(peers, url));
+    peer_status = 200;
+    hr_peers_configure(peers, &config.zones);
+    while (!hr_peers_up(peers, url)) /* the first good answer */
+        hr_loop_turn(loop, 50);
+    assert_int_equal(n_changed, 1);
+    peer_status = 503; /* drains */
+    turn_until_asked(1);
+    assert_true(hr_peers_up(peers, url)); /* once is no harm */
+    while (hr_peers_up(peers, url))
+        hr_loop_turn(loop, 50);
+    assert_int_equal(n_changed, 2);
+    peer_status = 200;
+    turn_until_asked(1);
+    assert_false(hr_peers_up(peers, url));
+    while (!hr_peers_up(peers, url))
+        hr_loop_turn(loop, 50);
+    assert_int_equal(n_changed, 3);
+    hr_peers_configure(peers, &config.zones);
+    assert_true(hr_peers_up(peers, url)); /* what is known stays */
+    config.zones.n_peers = 0;
+    hr_peers_configure(peers, &config.zones);
+    assert_false(hr_peers_up(peers, url));
+    hr_peers_destroy(peers);
+    hr_http_destroy(http);
+    hr_loop_destroy(loop);
+    mock_http_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup(topics_are_found_by_name_and_by_id, set_up),
         cmocka_unit_test_setup(leaders_go_where_most_is_produced, set_up),
         cmocka_unit_test(the_instance_tells_its_zone),
+        cmocka_unit_test_setup(a_peer_is_left_out_and_comes_back_without_flapping, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

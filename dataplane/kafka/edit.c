@@ -39,7 +39,7 @@ static bool is(const uint8_t *p, int32_t len, const char *s)
 static bool reach(struct hr_edit *e, int32_t node_id, uint16_t *ret_port)
 {
     return node_id >= 0 &&
-           hr_policy_advertised(e->listener, node_id, e->host, sizeof(e->host), ret_port) == 0;
+           hr_policy_advertised_by(e->listener, e->peer, node_id, e->host, sizeof(e->host), ret_port) == 0;
 }
 
 static void node_id(struct hr_edit *e, struct hr_xc *x, struct hr_xc_struct *s, const struct hr_kfield *f)
@@ -249,9 +249,11 @@ static void on_struct_end(struct hr_xc *x, struct hr_xc_struct *s)
         hr_kput16(x->out + s->error_at, KERR_COORDINATOR_NOT_AVAILABLE);
 }
 
-void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, int16_t api_key)
+void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, const struct hr_policy_peer *peer,
+                  int16_t api_key)
 {
     e->listener = listener;
+    e->peer = peer;
     e->api_key = api_key;
     e->drop_racks = false;
     e->nodes_hidden = 0;

@@ -16,6 +16,7 @@
 
 struct hr_edit {
     const struct hr_policy_listener *listener; /* borrowed for the call */
+    const struct hr_policy_peer *peer;         /* whose addresses the client is told, NULL: ours; the same */
     int16_t api_key;
     bool drop_racks;       /* tails: null instead of a rack, to save its bytes */
     uint32_t nodes_hidden; /* out: brokers that were left out */
@@ -29,7 +30,8 @@ struct hr_edit {
     char host[HR_POLICY_HOST_MAX];
 };
 
-void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, int16_t api_key);
+void hr_edit_init(struct hr_edit *e, const struct hr_policy_listener *listener, const struct hr_policy_peer *peer,
+                  int16_t api_key);
 
 /* Rewrites a response body (no header) from in to out. With stop_after it ends behind that top-level field;
  * *ret_used says how many bytes of in were read. INVALID: the bytes do not follow the schema (or, for a

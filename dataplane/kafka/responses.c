@@ -17,6 +17,12 @@ static const struct hr_plan *plan_of(const struct hr_relay_call *c)
     return hr_plans_at(c->ctx->plans, c->relay->in_flight.head.plan);
 }
 
+/* The instance in the client's zone. */
+static const struct hr_policy_peer *peer_of(const struct hr_relay_call *c)
+{
+    return hr_policy_peer_of(c->policy, c->listener, c->ctx->client_zone);
+}
+
 static bool finish(struct hr_relay_call *c)
 {
     hr_relay_count_bytes(c, c->ctx->cells[HR_ZONE_DOWN], plan_of(c)->api_key);
@@ -154,7 +160,7 @@ static bool rewrite(struct hr_relay_call *c, const struct rewrite *rw)
     struct hr_relay_ctx *ctx = c->ctx;
     uint32_t used, n, body_at = rw->body_at;
 
-    hr_edit_init(&ctx->edit, c->listener, plan_of(c)->api_key);
+    hr_edit_init(&ctx->edit, c->listener, peer_of(c), plan_of(c)->api_key);
     int err = hr_edit_response(&ctx->edit, rw->message, rw->version, rw->stop_after, ctx->in_scratch + body_at,
                                rw->have - body_at, ctx->out_scratch + body_at, ctx->out_cap - body_at, &used, &n);
     if (err != 0)
@@ -305,7 +311,7 @@ static bool tail(struct hr_relay_call *c)
     if (c->room == 0)
         return hr_relay_block(c);
     hr_pieceq_peek(c->in, *c->passed, ctx->in_scratch, len);
-    hr_edit_init(&ctx->edit, c->listener, w->plan->api_key);
+    hr_edit_init(&ctx->edit, c->listener, peer_of(c), w->plan->api_key);
     int err = hr_tail_rewrite(&ctx->edit, w->plan->response, w->plan->version, w->plan->tail_tagged, ctx->in_scratch,
                               len, ctx->tail_scratch, ctx->out_scratch, ctx->out_cap, &what);
     if (err != 0)

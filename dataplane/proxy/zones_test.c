@@ -96,6 +96,40 @@ static void every_byte_has_its_cell(void **state)
     finish();
 }
 
+/* The client in zone 3 is told the instance there, whichever it asked; one in no zone of ours is told us. */
+static void clients_are_told_the_instance_in_their_zone(void **state)
+{
+    static const char request[] = "{'Topics':[],'AllowAutoTopicCreation':false,'IncludeClusterAuthorizedOperations':false,"
+                                  "'IncludeTopicAuthorizedOperations':false}";
+    static const char response[] = "{'ThrottleTimeMs':0,'Brokers':[{'NodeId':3,'Host':'k3','Port':9092,'Rack':'zone-b'}],"
+                                   "'ClusterId':'c','ControllerId':3,'Topics':[],'ClusterAuthorizedOperations':0}";
+    struct rf_bytes b = {0};
+
+    open_session(9203, PR_BROKER_IP(1));
+    for (int id = 1; id < 3; id++) {
+        struct hr_policy *p = pr_next_policy(&r);
+        p->n_peers = 1;
+        p->peers[0] = (struct hr_policy_peer){.adv_host = "b$(nodeId).there.test", .adv_port_base = 7000, .adv_port_per_node = 1};
+        p->told[0][id == 1 ? 3 : 2] = 1;
+        p->told[0][id == 1 ? 2 : 3] = 0;
+        const char *why;
+        if (hr_policy_validate(p, &why) != 0)
+            fail_msg("%s", why);
+        pr_adopt(&r);
+        rf_free(&client->got);
+        rf_request(&b, 3, 9, id, request);
+        send_frame(client, &b);
+        rf_response(&b, 3, 9, id, response);
+        send_frame(broker, &b);
+        const char *want = id == 1 ? "b3.there.test" : "b3.example.com";
+        assert_non_null(memmem(client->got.p, client->got.len, want, strlen(want)));
+        const uint8_t ports[2][4] = {{0, 0, 7003 >> 8, 7003 & 255}, {0, 0, 19203 >> 8, 19203 & 255}};
+        assert_non_null(memmem(client->got.p, client->got.len, ports[id - 1], 4));
+        assert_null(memmem(client->got.p, client->got.len, "k3", 2));
+    }
+    finish();
+}
+
 /* 300,000 record bytes: large enough for a look. */
 static char *fetch_json(bool ids)
 {
@@ -235,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup(produced_topics_are_noted_now_and_then, set_up),
         cmocka_unit_test_setup(links_hold_all_segments, set_up),
         cmocka_unit_test_setup(clients_are_noted, set_up),
+        cmocka_unit_test_setup(clients_are_told_the_instance_in_their_zone, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -244,10 +244,19 @@ struct hr_config_zone_price {
     double per_gb;
 };
 
+struct hr_config_peer {
+    uint8_t zone;
+    struct hr_policy_peer policy;
+    char health[HR_CONFIG_TEXT_MAX]; /* URL that answers 200 while it serves; "": nobody asks */
+};
+
 struct hr_config_zones {
     char own[HR_ZONE_NAME_MAX]; /* "": not known; or HR_CONFIG_ZONE_INSTANCE */
     uint32_t n_names;           /* with number 0 */
     char names[HR_ZONES_MAX][HR_ZONE_NAME_MAX];
+    uint32_t n_peers;
+    struct hr_config_peer peers[HR_POLICY_MAX_PEERS]; /* of all listeners */
+    uint8_t nearest[HR_ZONES_MAX][HR_ZONES_MAX];      /* zones to try instead of a zone, the best first; 0 ends */
     double price_per_gb;        /* dollars, for who sends and again for who receives */
     uint32_t n_aliases, n_brokers, n_nets, n_prices;
     struct hr_config_zone_price prices[HR_CONFIG_ZONE_PRICES];

@@ -360,6 +360,14 @@ static void zones(void **s)
     assert_int_equal(config.zones.nets[3].scope, 0);
     assert_true(config.zones.price_per_gb > 0.0099 && config.zones.price_per_gb < 0.0101);
     assert_int_equal(config.zones.n_prices, 1);
+    assert_int_equal(config.zones.n_peers, 1);
+    assert_int_equal(config.zones.peers[0].zone, 2);
+    assert_string_equal(config.zones.peers[0].policy.adv_host, "b$(nodeId).az2.kafka.example.com");
+    assert_int_equal(config.zones.peers[0].policy.adv_port_base, 9200);
+    assert_true(config.zones.peers[0].policy.adv_port_per_node);
+    assert_string_equal(config.zones.peers[0].health, "http://10.0.2.5:9644/ready");
+    assert_int_equal(config.zones.nearest[2][0], 1);
+    assert_int_equal(config.zones.nearest[2][1], 0);
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.1/24\"", "10.0.2.0/24");
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.0/33\"", "prefix");
     wrong("cidr = \"2600:1f14:0:20::/64\"; zone = \"us-east-1b\"", "cidr = \"10.0.2.0/24\"; zone = \"us-east-1b\"",
@@ -370,6 +378,9 @@ static void zones(void **s)
           "another alias already");
     wrong("{ name = \"us-east-1b\"; zone = \"use1-az2\"; }", "{ name = \"use1-az1\"; zone = \"use1-az2\"; }",
           "the name of a zone");
+    wrong("health = \"http://10.0.2.5:9644/ready\"", "health = \"10.0.2.5:9644\"", "must be a URL");
+    wrong("others = [\"use1-az1\"]", "others = [\"use1-az2\"]", "the zone itself");
+    wrong("advertised_host = \"b$(nodeId).az2", "advertised_host = \"b$(nodeID).az2", "may hold letters");
     wrong("price_per_gb = 0.01", "price_per_gb = -0.01", "0.0..100.0");
     wrong("price_per_gb = 0.01", "price_per_gb = \"0.01\"", "0.0..100.0");
     wrong("other = \"use1-az2\"; per_gb", "other = \"use1-az1\"; per_gb", "one zone twice");
@@ -804,6 +815,11 @@ static void differences(void **s)
     assert_string_equal(diff_of("proxy_protocol = { from = [ ]", "proxy_protocol = { from = [ \"10.0.0.0/8\", \"2600::/16\" ]"),
                         "listeners[kafka].proxy_protocol.from:  -> 10.0.0.0/8, 2600::/16\n"
                         "proxy_protocol: nowhere -> somewhere (restart)\n");
+    assert_string_equal(diff_of("others = [\"use1-az1\"]", "others = [\"use1-az3\"]"), "zones.nearest: use1-az1 -> use1-az3\n");
+    assert_string_equal(diff_of("http://10.0.2.5:9644/ready", "http://10.0.2.6:9644/ready"),
+                        "listeners[kafka].peers: use1-az2 as b$(nodeId).az2.kafka.example.com:9200+id while "
+                        "http://10.0.2.5:9644/ready -> use1-az2 as b$(nodeId).az2.kafka.example.com:9200+id while "
+                        "http://10.0.2.6:9644/ready\n");
     assert_string_equal(diff_of("node = 7", "node = 6"),
                         "zones.brokers: node 7 use1-az1, b-8.* use1-az2 -> node 6 use1-az1, b-8.* use1-az2\n");
     assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),

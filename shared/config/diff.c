@@ -211,6 +211,28 @@ static void zone_prices_text(const struct hr_config *c, struct text *t)
         add(t, ", %s-%s %g", z->names[z->prices[i].a], z->names[z->prices[i].b], z->prices[i].per_gb);
 }
 
+static void zone_peers_text(const struct hr_config *c, uint32_t listener, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < z->n_peers; i++) {
+        const struct hr_config_peer *p = &z->peers[i];
+        if (p->policy.listener == listener)
+            add(t, "%s%s as %s:%d%s%s%s", t->len > 0 ? ", " : "", z->names[p->zone], p->policy.adv_host,
+                p->policy.adv_port_base, p->policy.adv_port_per_node ? "+id" : "", p->health[0] != '\0' ? " while " : "",
+                p->health);
+    }
+}
+
+static void zone_nearest_text(const struct hr_config *c, struct text *t)
+{
+    const struct hr_config_zones *z = &c->zones;
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 1; i < z->n_names; i++)
+        for (uint32_t k = 0; z->nearest[i][k] != 0; k++)
+            add(t, "%s%s", k > 0 ? ", " : t->len > 0 ? "; " : "", z->names[z->nearest[i][k]]);
+}
+
 static void zone_aliases_text(const struct hr_config *c, struct text *t)
 {
     const struct hr_config_zones *z = &c->zones;
@@ -285,6 +307,9 @@ static void diff_listeners(const struct diff *d, const struct hr_config *from, c
         trusted_text(&old->policy, &a), trusted_text(&new->policy, &b);
         snprintf(key, sizeof(key), "listeners[%s].proxy_protocol.from", old->policy.name);
         diff_text(d, key, &a, &b, false);
+        zone_peers_text(from, i, &a), zone_peers_text(to, (uint32_t)(new - to->listeners), &b);
+        snprintf(key, sizeof(key), "listeners[%s].peers", old->policy.name);
+        diff_text(d, key, &a, &b, false);
         snprintf(key, sizeof(key), "listeners[%s].tls.", old->policy.name);
         diff_section(d, &hr_cfg_listener_tls_section, key, old, new);
         snprintf(key, sizeof(key), "listeners[%s].auth", old->policy.name);
@@ -356,6 +381,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "zones.brokers", &a, &b, false);
     zone_nets_text(from, HR_ZONE_GLOBAL, &a), zone_nets_text(to, HR_ZONE_GLOBAL, &b);
     diff_text(&d, "zones.clients", &a, &b, false);
+    zone_nearest_text(from, &a), zone_nearest_text(to, &b);
+    diff_text(&d, "zones.nearest", &a, &b, false);
     zone_prices_text(from, &a), zone_prices_text(to, &b);
     diff_text(&d, "zones.price_per_gb", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));

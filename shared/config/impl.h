@@ -15,6 +15,9 @@ HR_MUST_CHECK int hr_cfg_load_text(const char *file, const char *include_dir, co
 /* listeners.c: the listeners list. */
 void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config);
 
+/* A group's advertised_host and advertised_port, as l's. */
+void hr_cfg_read_advertised(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_policy_listener *l);
+
 /* tls.c: the groups "tls" of the cluster and of a listener; group may be NULL. */
 void hr_cfg_read_cluster_tls(struct hr_cfg_reader *reader, const config_setting_t *cluster, struct hr_config *config);
 void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting_t *group,

@@ -125,7 +125,7 @@ static const char *const dataplane_others[] = {"workers", "source_ports", "ports
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
 static const char *const broker_auth_others[] = {"secret", "principals", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
-static const char *const zones_others[] = {"aliases", "brokers", "clients", "price_per_gb", "prices", NULL};
+static const char *const zones_others[] = {"aliases", "brokers", "clients", "nearest", "price_per_gb", "prices", NULL};
 static const char *const none[] = {NULL};
 
 const struct hr_cfg_section hr_cfg_sections[] = {
@@ -179,7 +179,7 @@ static const struct hr_cfg_key listener_keys[] = {
     {0},
 };
 static const char *const listener_others[] = {"mode",     "address",         "bootstrap_port",  "port", "node_port_base",
-                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", "auth", "proxy_protocol", NULL};
+                                              "node_ids", "advertised_host", "advertised_port", "target", "tls", "client_zones", "peers", "auth", "proxy_protocol", NULL};
 const struct hr_cfg_section hr_cfg_listener_section = {"listeners", listener_keys, listener_others};
 
 static const struct hr_cfg_key listener_tls_keys[] = {

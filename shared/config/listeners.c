@@ -10,7 +10,7 @@
 static const char *const modes[] = {"kafka", "tcp", NULL};
 static const char *const kafka_keys[] = {"bootstrap_port", "node_port_base", "node_ids",      "advertised_host",
                                          "advertised_port", "max_frame_bytes", "max_in_flight", "request_timeout_ms",
-                                         "routing",         "bootstrap_host",  "tls",           "auth", NULL};
+                                         "routing",         "bootstrap_host",  "tls", "peers",           "auth", NULL};
 static const char *const tcp_keys[] = {"port", "target", NULL};
 
 #define NODE_ID   "$(nodeId)"
@@ -85,6 +85,12 @@ static void read_advertised_port(struct hr_cfg_reader *reader, const config_sett
     l->adv_port_per_node = per_node;
 }
 
+void hr_cfg_read_advertised(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_policy_listener *l)
+{
+    read_advertised_host(reader, group, l);
+    read_advertised_port(reader, group, l);
+}
+
 static void read_kafka(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_policy_listener *l)
 {
     int64_t number, low = 0, high = 99;
@@ -105,8 +111,7 @@ static void read_kafka(struct hr_cfg_reader *reader, const config_setting_t *gro
     if (have_base && (l->node_port_base + low < 1 || l->node_port_base + high > 65535))
         hr_cfg_error(reader, base, "gives node ports %" PRId64 "..%" PRId64 " with node_ids %" PRId64 "..%" PRId64
                                    ": must stay in 1..65535", l->node_port_base + low, l->node_port_base + high, low, high);
-    read_advertised_host(reader, group, l);
-    read_advertised_port(reader, group, l);
+    hr_cfg_read_advertised(reader, group, l);
 }
 
 /* With routing = "sni" each node has a name of its own, and so has the cluster. */

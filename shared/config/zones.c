@@ -42,25 +42,29 @@ const char *hr_config_zone_name(const struct hr_config *config, const char *name
     return name;
 }
 
-/* The number of the zone that a member of group names; 0 after an error. */
-static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
-                         struct hr_config *config)
+/* The number of the zone that has this name or alias; 0 after an error. */
+static uint8_t number(struct hr_cfg_reader *reader, const config_setting_t *at, const char *name, struct hr_config *config)
 {
     struct hr_config_zones *zones = &config->zones;
-    const char *name = read_name(reader, group, key);
-    if (name == NULL)
-        return 0;
     name = hr_config_zone_name(config, name);
     for (uint8_t i = 1; i < zones->n_names; i++) {
         if (strcmp(zones->names[i], name) == 0)
             return i;
     }
     if (zones->n_names >= HR_ZONES_MAX) {
-        hr_cfg_error(reader, group, "is zone number %u: at most %u may be named", zones->n_names, HR_ZONES_MAX - 1);
+        hr_cfg_error(reader, at, "is zone number %u: at most %u may be named", zones->n_names, HR_ZONES_MAX - 1);
         return 0;
     }
     snprintf(zones->names[zones->n_names], HR_ZONE_NAME_MAX, "%s", name);
     return (uint8_t)zones->n_names++;
+}
+
+/* Of the zone that a member of group names. */
+static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                         struct hr_config *config)
+{
+    const char *name = read_name(reader, group, key);
+    return name != NULL ? number(reader, group, name, config) : 0;
 }
 
 static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
@@ -211,6 +215,67 @@ static void read_prices(struct hr_cfg_reader *reader, const config_setting_t *gr
     }
 }
 
+/* Instances in other zones, as clients of this listener reach them. */
+static void read_peers(struct hr_cfg_reader *reader, const config_setting_t *listener, uint8_t index,
+                       struct hr_config *config)
+{
+    static const char *const keys[] = {"zone", "advertised_host", "advertised_port", "health", NULL};
+    static const struct hr_cfg_section section = {"peers", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, listener, "peers", false, HR_POLICY_MAX_PEERS, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one = member(reader, list, i, &section, "{ zone = \"use1-az2\"; advertised_host = ...; }");
+        config_setting_t *health = one != NULL ? hr_cfg_member(reader, one, "health", false) : NULL;
+        struct hr_policy_listener as = config->listeners[index].policy;
+        if (one == NULL || hr_cfg_member(reader, one, "advertised_host", true) == NULL)
+            continue;
+        if (zones->n_peers >= HR_POLICY_MAX_PEERS) {
+            hr_cfg_error(reader, one, "is one too many: all listeners together have at most %d peers", HR_POLICY_MAX_PEERS);
+            return;
+        }
+        struct hr_config_peer *to = &zones->peers[zones->n_peers];
+        hr_cfg_read_advertised(reader, one, &as);
+        to->zone = read_zone(reader, one, "zone", config);
+        to->policy.listener = index;
+        to->policy.adv_port_base = as.adv_port_base;
+        to->policy.adv_port_per_node = as.adv_port_per_node;
+        memcpy(to->policy.adv_host, as.adv_host, sizeof(as.adv_host));
+        const char *url = health != NULL ? hr_cfg_string(reader, health, sizeof(to->health)) : "";
+        if (url == NULL || to->zone == 0)
+            continue;
+        if (url[0] != '\0' && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+            hr_cfg_error(reader, health, "must be a URL like \"http://10.0.2.5:9644/ready\"");
+            continue;
+        }
+        snprintf(to->health, sizeof(to->health), "%s", url);
+        zones->n_peers++;
+    }
+}
+
+static void read_nearest(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    static const char *const keys[] = {"zone", "others", NULL};
+    static const struct hr_cfg_section section = {"zones.nearest", no_keys, keys};
+    struct hr_config_zones *zones = &config->zones;
+    uint32_t n, n_others;
+    config_setting_t *list = hr_cfg_list(reader, group, "nearest", false, HR_ZONES_MAX - 1, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one = member(reader, list, i, &section, "{ zone = \"use1-az1\"; others = [\"use1-az2\"]; }");
+        uint8_t zone = one != NULL ? read_zone(reader, one, "zone", config) : 0;
+        config_setting_t *others = zone != 0 ? hr_cfg_list(reader, one, "others", true, HR_ZONES_MAX - 2, &n_others) : NULL;
+        for (uint32_t k = 0; others != NULL && k < n_others; k++) {
+            const char *name = hr_cfg_string(reader, config_setting_get_elem(others, k), HR_ZONE_NAME_MAX);
+            uint8_t other = name != NULL ? number(reader, config_setting_get_elem(others, k), name, config) : 0;
+            if (other == zone)
+                hr_cfg_error(reader, config_setting_get_elem(others, k), "is the zone itself");
+            zones->nearest[zone][k] = other;
+        }
+    }
+}
+
 void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
 {
     config_setting_t *group = config_setting_get_member(root, "zones");
@@ -223,10 +288,13 @@ void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *roo
         read_brokers(reader, group, config);
         read_nets(reader, group, "clients", HR_ZONE_GLOBAL, config);
         read_prices(reader, group, config);
+        read_nearest(reader, group, config);
     }
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         config_setting_t *listener = config_setting_get_elem(listeners, i);
-        if (config_setting_is_group(listener))
+        if (config_setting_is_group(listener)) {
             read_nets(reader, listener, "client_zones", (uint8_t)i, config);
+            read_peers(reader, listener, (uint8_t)i, config);
+        }
     }
 }

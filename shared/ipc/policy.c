@@ -85,6 +85,40 @@ static const char *check_kafka(const struct hr_policy_listener *l)
     return NULL;
 }
 
+static const char *check_peer(const struct hr_policy *p, const struct hr_policy_peer *peer)
+{
+    if (peer->listener >= p->n_listeners || p->listeners[peer->listener].mode != HR_LISTENER_KAFKA)
+        return "peer: its listener is none of mode kafka";
+    const struct hr_policy_listener *l = &p->listeners[peer->listener];
+    if (!terminated(peer->adv_host, sizeof(peer->adv_host)) || peer->adv_host[0] == '\0')
+        return "peer: advertised host empty or not terminated";
+    if (peer->adv_port_per_node > 1)
+        return "peer: advertised port kind unknown";
+    if (!port_ok((int64_t)peer->adv_port_base + (peer->adv_port_per_node ? l->node_id_min : 0)) ||
+        !port_ok((int64_t)peer->adv_port_base + (peer->adv_port_per_node ? l->node_id_max : 0)))
+        return "peer: advertised ports outside 1..65535";
+    char host[HR_POLICY_HOST_MAX];
+    uint16_t port;
+    if (hr_policy_advertised_by(l, peer, l->node_id_max, host, sizeof(host), &port) < 0)
+        return "peer: advertised host too long with the highest node id";
+    return NULL;
+}
+
+static const char *check_peers(const struct hr_policy *p)
+{
+    const char *why = NULL;
+    for (uint32_t i = 0; i < p->n_peers && why == NULL; i++)
+        why = check_peer(p, &p->peers[i]);
+    for (uint32_t l = 0; l < HR_POLICY_MAX_LISTENERS && why == NULL; l++) {
+        for (uint32_t z = 0; z < HR_ZONES_MAX; z++) {
+            uint8_t told = p->told[l][z];
+            if (told > p->n_peers || (told > 0 && p->peers[told - 1].listener != l))
+                why = "peer: clients are told of none, or of another listener's";
+        }
+    }
+    return why;
+}
+
 static const char *check_listener(const struct hr_policy_listener *l, bool cluster_tls)
 {
     if (!terminated(l->name, sizeof(l->name)) || l->name[0] == '\0')
@@ -159,6 +193,8 @@ static const char *check_head(const struct hr_policy *p)
         return "too many listeners";
     if (p->n_brokers > HR_POLICY_MAX_BROKERS)
         return "too many brokers";
+    if (p->n_peers > HR_POLICY_MAX_PEERS)
+        return "too many peers";
     return hr_zone_map_check(&p->zones);
 }
 
@@ -177,7 +213,7 @@ static const char *check(const struct hr_policy *p)
         if (why == NULL && i > 0 && p->brokers[i].node_id <= p->brokers[i - 1].node_id)
             why = "brokers are not sorted by node id, each once";
     }
-    return why;
+    return why != NULL ? why : check_peers(p);
 }
 
 int hr_policy_validate(const struct hr_policy *policy, const char **ret_why)
@@ -227,6 +263,12 @@ const struct hr_policy_listener *hr_policy_find_listener(const struct hr_policy 
 int hr_policy_advertised(const struct hr_policy_listener *listener, int32_t node_id, char *host, uint32_t cap,
                          uint16_t *ret_port)
 {
+    return hr_policy_advertised_by(listener, NULL, node_id, host, cap, ret_port);
+}
+
+int hr_policy_advertised_by(const struct hr_policy_listener *listener, const struct hr_policy_peer *peer,
+                            int32_t node_id, char *host, uint32_t cap, uint16_t *ret_port)
+{
     if (node_id < listener->node_id_min || node_id > listener->node_id_max)
         return HR_E_UNSUPPORTED;
 
@@ -234,7 +276,7 @@ int hr_policy_advertised(const struct hr_policy_listener *listener, int32_t node
     char digits[16], text[HR_POLICY_HOST_MAX];
     uint32_t n_digits = (uint32_t)snprintf(digits, sizeof(digits), "%d", (int)node_id), len = 0;
     uint32_t limit = cap < sizeof(text) ? cap : (uint32_t)sizeof(text);
-    for (const char *p = listener->adv_host; *p != '\0';) {
+    for (const char *p = peer != NULL ? peer->adv_host : listener->adv_host; *p != '\0';) {
         bool pattern = strncmp(p, NODE_ID_PATTERN, sizeof(NODE_ID_PATTERN) - 1) == 0;
         const char *part = pattern ? digits : p;
         uint32_t n = pattern ? n_digits : 1;
@@ -248,6 +290,7 @@ int hr_policy_advertised(const struct hr_policy_listener *listener, int32_t node
         return HR_E_TOO_LARGE;
     text[len] = '\0';
     memcpy(host, text, len + 1);
-    *ret_port = (uint16_t)(listener->adv_port_base + (listener->adv_port_per_node ? node_id : 0));
+    bool per_node = peer != NULL ? peer->adv_port_per_node : listener->adv_port_per_node;
+    *ret_port = (uint16_t)((peer != NULL ? peer->adv_port_base : listener->adv_port_base) + (per_node ? node_id : 0));
     return 0;
 }

@@ -98,6 +98,16 @@ struct hr_policy_broker {
     uint8_t zone; /* number, by rack or as the configuration says; HR_ZONE_NONE: not known */
 };
 
+#define HR_POLICY_MAX_PEERS 32
+
+/* Another instance of Headrace with the same nodes: what clients in its zone are told instead of our own addresses. */
+struct hr_policy_peer {
+    uint8_t listener; /* of ours, by index: whose node ids */
+    uint8_t adv_port_per_node;
+    int32_t adv_port_base;
+    char adv_host[HR_POLICY_HOST_MAX];
+};
+
 struct hr_policy {
     uint32_t magic;
     uint32_t size; /* sizeof(struct hr_policy): another build's layout is refused */
@@ -113,6 +123,10 @@ struct hr_policy {
     uint32_t n_listeners;
     uint32_t n_brokers; /* sorted by node_id, each once */
     struct hr_zone_map zones;
+    uint32_t n_peers;
+    struct hr_policy_peer peers[HR_POLICY_MAX_PEERS];
+    /* Whose addresses a listener's clients in a zone are told: a peer's number + 1, 0: ours. */
+    uint8_t told[HR_POLICY_MAX_LISTENERS][HR_ZONES_MAX];
     struct hr_policy_listener listeners[HR_POLICY_MAX_LISTENERS];
     struct hr_policy_broker brokers[HR_POLICY_MAX_BROKERS];
 };
@@ -129,6 +143,18 @@ const struct hr_policy_broker *hr_policy_find_broker(const struct hr_policy *pol
 const struct hr_policy_listener *hr_policy_find_listener(const struct hr_policy *policy,
                                                          const struct hr_addr *addr, uint16_t port,
                                                          int32_t *ret_node_id);
+
+/* Whose addresses a client of this listener of the policy's is told; NULL: ours. */
+static inline const struct hr_policy_peer *hr_policy_peer_of(const struct hr_policy *policy,
+                                                             const struct hr_policy_listener *listener, uint8_t zone)
+{
+    uint8_t told = policy->told[listener - policy->listeners][zone];
+    return told ? &policy->peers[told - 1] : NULL;
+}
+
+/* The same as hr_policy_advertised(), by a peer; NULL: by us. */
+HR_MUST_CHECK int hr_policy_advertised_by(const struct hr_policy_listener *listener, const struct hr_policy_peer *peer,
+                                          int32_t node_id, char *host, uint32_t cap, uint16_t *ret_port);
 
 /* What clients are told for a node: writes the host (NUL-terminated, cap >= HR_POLICY_HOST_MAX) and port.
  * TOO_LARGE when the expansion does not fit; UNSUPPORTED when the node id is outside the listener's range. */

@@ -92,6 +92,21 @@ static void hostile(void **s)
     WRONG((p->n_listeners = 3, l[2] = l[0], l[2].bootstrap_port = 9093, l[2].node_port_base = 9298),
           "share a port");
 
+#define PEER                                                                                                 \
+    (p->n_peers = 1, p->peers[0] = (struct hr_policy_peer){.adv_host = "peer", .adv_port_base = 9200},       \
+     p->told[0][2] = 1)
+    WRONG(p->n_peers = HR_POLICY_MAX_PEERS + 1, "too many peers");
+    WRONG(p->told[0][1] = 1, "peer: clients are told of none");
+    WRONG((PEER, p->told[31][15] = 2), "peer: clients are told of none");
+    WRONG((PEER, p->told[1][2] = 1), "peer: clients are told of none");
+    WRONG((PEER, p->peers[0].listener = 1), "peer: its listener");
+    WRONG((PEER, p->peers[0].listener = 200), "peer: its listener");
+    WRONG((PEER, p->peers[0].adv_host[0] = 0), "peer: advertised host");
+    WRONG((PEER, memset(p->peers[0].adv_host, 'x', HR_POLICY_HOST_MAX)), "peer: advertised host");
+    WRONG((PEER, p->peers[0].adv_port_per_node = 2), "peer: advertised port kind");
+    WRONG((PEER, p->peers[0].adv_port_base = 0), "peer: advertised ports");
+    WRONG((PEER, p->peers[0].adv_port_base = 65530, p->peers[0].adv_port_per_node = 1), "peer: advertised ports");
+
     WRONG(b[1].node_id = 1, "sorted");
     WRONG(b[2].node_id = 0, "sorted");
     WRONG(b[0].node_id = -1, "negative");
