@@ -225,8 +225,9 @@ static void auth_parts(enum hr_auth_leg leg, enum hr_auth_over over, const uint8
         assert_int_equal(hr_link_send(&up, &m), 0);
         if (n > 0)
             hr_link_slot_sent(&up, m.u.auth.slot);
-        p += n;
         len -= n;
+        if (len > 0)
+            p += n;
     } while (len > 0);
 }
 

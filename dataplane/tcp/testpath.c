@@ -133,9 +133,11 @@ static void deliver(struct tp_path *p, int to)
         memcpy(rte_pktmbuf_append(m, (uint16_t)(k->hdr_len + k->payload)), k->hdr, k->hdr_len);
         from->wire.head = (from->wire.head + 1) % TP_FIFO;
         from->wire.n--;
-        struct tp_flow *f = &p->flow[k->flow.local_port - 20000];
-        if (to == 1 && p->ack_second && f->conn[1] != NULL)
-            f->conn[1]->quickacks = f->conn[1]->ack_segs;
+        if (to == 1 && p->ack_second) {
+            struct hr_tcp_conn *c = p->flow[k->flow.local_port - 20000].conn[1];
+            if (c != NULL)
+                c->quickacks = c->ack_segs;
+        }
         hr_inject_take(e->tcp, &k->flow.local, &k->flow.remote, m);
     }
 }
