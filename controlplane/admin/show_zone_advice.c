@@ -18,10 +18,11 @@ static json_t *moves_json(const struct hr_zone_map *map, const struct hr_zone_mo
     json_t *array = json_array();
 
     for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:s, s:i, s:s, s:f, s:f}", "topic", moves[i].topic->name,
+        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:o, s:i, s:o, s:f, s:f}", "topic", moves[i].topic->name,
                                                "partition", moves[i].partition->index, "leader",
-                                               moves[i].partition->leader, "zone", map->name[moves[i].from_zone], "to",
-                                               moves[i].to, "to_zone", map->name[moves[i].to_zone], "dollars",
+                                               moves[i].partition->leader, "zone",
+                                               hr_zones_name(map, moves[i].from_zone), "to", moves[i].to, "to_zone",
+                                               hr_zones_name(map, moves[i].to_zone), "dollars",
                                                moves[i].saves, "per_month", moves[i].saves / months));
     return array;
 }

@@ -18,11 +18,6 @@
 #define MONTH_S (730 * HOUR_S) /* as AWS bills: a twelfth of a year */
 #define WORST   20
 
-static json_t *zone_name(const struct hr_zone_map *map, uint8_t zone)
-{
-    return zone != HR_ZONE_NONE ? json_string(map->name[zone]) : json_null();
-}
-
 static double per_s(uint64_t added, double seconds)
 {
     return seconds > 0 ? (double)added / seconds : 0;
@@ -41,8 +36,8 @@ static json_t *matrix_json(const struct hr_zone_map *map, const struct hr_zone_t
                 if (up == 0 && down == 0)
                     continue;
                 json_array_append_new(
-                    array, json_pack("{s:o, s:o, s:s, s:I, s:I, s:f, s:f}", "client", zone_name(map, c), "broker",
-                                     zone_name(map, b), "class", hr_zone_class_name((enum hr_zone_class)k), "up",
+                    array, json_pack("{s:o, s:o, s:s, s:I, s:I, s:f, s:f}", "client", hr_zones_name(map, c), "broker",
+                                     hr_zones_name(map, b), "class", hr_zone_class_name((enum hr_zone_class)k), "up",
                                      (json_int_t)up, "down", (json_int_t)down, "up_per_s",
                                      per_s(added->bytes[c][b][HR_ZONE_UP][k], seconds), "down_per_s",
                                      per_s(added->bytes[c][b][HR_ZONE_DOWN][k], seconds)));
@@ -62,9 +57,9 @@ static json_t *steered_json(const struct hr_zone_map *map, const struct hr_zone_
                 const uint64_t *n = now->steered[c][asked][by];
 
                 if (n[HR_ZONE_UP] + n[HR_ZONE_DOWN] > 0)
-                    json_array_append_new(array, json_pack("{s:o, s:o, s:o, s:I, s:I}", "client", zone_name(map, c),
-                                                           "asked", zone_name(map, asked), "answered",
-                                                           zone_name(map, by), "up", (json_int_t)n[HR_ZONE_UP], "down",
+                    json_array_append_new(array, json_pack("{s:o, s:o, s:o, s:I, s:I}", "client", hr_zones_name(map, c),
+                                                           "asked", hr_zones_name(map, asked), "answered",
+                                                           hr_zones_name(map, by), "up", (json_int_t)n[HR_ZONE_UP], "down",
                                                            (json_int_t)n[HR_ZONE_DOWN]));
             }
         }
@@ -90,7 +85,7 @@ static json_t *links_json(const struct hr_zone_map *map, const struct hr_zone_to
                 continue;
             json_array_append_new(
                 array,
-                json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "peer", peers[peer], "zone", zone_name(map, z),
+                json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "peer", peers[peer], "zone", hr_zones_name(map, z),
                           "rx_packets", (json_int_t)rx, "rx_bytes",
                           (json_int_t)hr_zone_link_rx(now, (enum hr_zone_peer)peer, z), "tx_packets", (json_int_t)tx,
                           "tx_bytes", (json_int_t)hr_zone_link_tx(now, (enum hr_zone_peer)peer, z),
@@ -169,7 +164,7 @@ static json_t *worst_json(const struct hr_config *config, const struct hr_zone_m
     if (ranks && whos->n > 1)
         qsort(ranks, whos->n, sizeof(*ranks), rank_order);
     for (uint32_t i = 0; ranks && i < whos->n && i < WORST; i++)
-        json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "name", ranks[i].who->name, "up",
+        json_array_append_new(array, json_pack("{s:o, s:I, s:I, s:I, s:I, s:f}", "name", hr_zones_text(ranks[i].who->name), "up",
                                                (json_int_t)ranks[i].up, "down", (json_int_t)ranks[i].down, "crossing",
                                                (json_int_t)ranks[i].crossing, "error", (json_int_t)ranks[i].who->error,
                                                "dollars", ranks[i].dollars));

@@ -9,17 +9,16 @@
 #include "controlplane/policy/zones.h"
 #include "controlplane/zones/instance.h"
 
-static json_t *text(const char *s)
+json_t *hr_zones_text(const char *name)
 {
-    json_t *value = json_string(s);
+    json_t *value = json_string(name);
 
     return value ? value : json_string("(not UTF-8)");
 }
 
-/* Its name; null: not known. */
-static json_t *zone_name(const struct hr_zone_map *map, uint8_t zone)
+json_t *hr_zones_name(const struct hr_zone_map *map, uint8_t zone)
 {
-    return zone != HR_ZONE_NONE ? text(map->name[zone]) : json_null();
+    return zone != HR_ZONE_NONE ? hr_zones_text(map->name[zone]) : json_null();
 }
 
 static json_t *net_text(const struct hr_zone_net *net)
@@ -52,7 +51,7 @@ static json_t *explain_client(const struct hr_daemon *d, const struct hr_zone_ma
 
     if (!net)
         net = hr_zone_find_net(map, scope = HR_ZONE_GLOBAL, addr);
-    json_object_set_new(obj, "zone", zone_name(map, hr_zone_of_client(map, listener, addr)));
+    json_object_set_new(obj, "zone", hr_zones_name(map, hr_zone_of_client(map, listener, addr)));
     json_object_set_new(obj, "rule", json_string(!net                      ? "zones.own"
                                                  : scope == HR_ZONE_GLOBAL ? "zones.clients"
                                                                            : "client_zones"));
@@ -71,8 +70,8 @@ static json_t *broker_json(struct hr_daemon *d, const struct hr_policy *policy, 
     bool have_addr = known && !hr_addr_is_any(&known->addr);
     uint8_t zone = hr_zones_of_broker(d->config, &map, broker, have_addr ? &known->addr : NULL, &reason);
 
-    return json_pack("{s:i, s:o, s:o, s:o, s:s}", "node", broker->id, "host", text(broker->host), "rack",
-                     text(broker->rack), "zone", zone_name(&map, zone), "by", hr_zone_reason_text(reason));
+    return json_pack("{s:i, s:o, s:o, s:o, s:s}", "node", broker->id, "host", hr_zones_text(broker->host), "rack",
+                     hr_zones_text(broker->rack), "zone", hr_zones_name(&map, zone), "by", hr_zone_reason_text(reason));
 }
 
 /* The brokers; addr: those with this address. */
@@ -104,10 +103,10 @@ static void explain(struct hr_daemon *d, struct hr_admin_request *request, const
     for (uint32_t i = 0; i < policy->n_listeners; i++) {
         json_t *obj = explain_client(d, &policy->zones, i, &addr);
 
-        json_object_set_new(obj, "listener", text(policy->listeners[i].name));
+        json_object_set_new(obj, "listener", hr_zones_text(policy->listeners[i].name));
         json_array_append_new(listeners, obj);
     }
-    hr_admin_reply(request, json_pack("{s:o, s:o, s:o, s:o}", "address", text(ip), "config", text(d->config->path),
+    hr_admin_reply(request, json_pack("{s:o, s:o, s:o, s:o}", "address", hr_zones_text(ip), "config", hr_zones_text(d->config->path),
                                       "client", listeners, "broker", brokers_at(d, policy, &addr)));
 }
 
@@ -115,9 +114,9 @@ static json_t *own_json(const struct hr_daemon *d, const struct hr_zone_map *map
 {
     bool instance = strcmp(d->config->zones.own, HR_CONFIG_ZONE_INSTANCE) == 0;
 
-    return json_pack("{s:o, s:s, s:o}", "zone", zone_name(map, map->own), "by",
+    return json_pack("{s:o, s:s, s:o}", "zone", hr_zones_name(map, map->own), "by",
                      instance ? "the instance's metadata" : "zones.own", "error",
-                     text(instance ? hr_instance_zone_error(d->instance_zone) : ""));
+                     hr_zones_text(instance ? hr_instance_zone_error(d->instance_zone) : ""));
 }
 
 void hr_command_zones(struct hr_daemon *d, struct hr_admin_request *request, const json_t *args)
@@ -144,7 +143,7 @@ void hr_command_zones(struct hr_daemon *d, struct hr_admin_request *request, con
         return;
     }
     for (uint8_t i = 1; i < policy->zones.n; i++)
-        json_array_append_new(zones, zone_name(&policy->zones, i));
+        json_array_append_new(zones, hr_zones_name(&policy->zones, i));
     result = json_pack("{s:o, s:o, s:o, s:i}", "own", own_json(d, &policy->zones), "zones", zones, "brokers",
                        brokers_at(d, policy, NULL), "networks", policy->zones.n_nets);
     hr_zones_add_bytes(d, &policy->zones, result);

@@ -10,6 +10,10 @@ struct hr_admin_request;
 struct hr_daemon;
 struct hr_policy;
 
+/* A name as it came from a broker: JSON has no other text than UTF-8. */
+json_t *hr_zones_text(const char *name);
+/* Its name; null: not known. */
+json_t *hr_zones_name(const struct hr_zone_map *map, uint8_t zone);
 /* Adds bytes, costs and who moves most; nothing while no dataplane is attached. */
 void hr_zones_add_bytes(struct hr_daemon *daemon, const struct hr_zone_map *map, json_t *obj);
 /* The leaders to move, and how. NULL after the request has been failed. */

@@ -19,6 +19,7 @@ struct hr_jwks_source {
     struct hr_jwks *keys;      /* NULL: none yet */
     uint64_t asked_us;         /* start of the last fetch */
     struct hr_jwks_wait *waiting;
+    bool *gone; /* while callbacks run: set when one of them destroyed the source */
     struct hr_jwks_info info;
     char error[HR_JWKS_WHY_MAX + 64];
 };
@@ -27,7 +28,7 @@ struct hr_jwks_source {
 static void taken(struct hr_jwks_source *source, const char *text, size_t len, char why[HR_JWKS_WHY_MAX])
 {
     struct hr_jwks_wait *waiting = source->waiting;
-    bool was_good = !source->error[0];
+    bool was_good = !source->error[0], gone = false;
     struct hr_jwks *keys = NULL;
 
     if (text && hr_jwks_parse(text, len, &keys, why) == 0) {
@@ -48,6 +49,7 @@ static void taken(struct hr_jwks_source *source, const char *text, size_t len, c
     }
     hr_timer_in(source->loop, &source->timer, keys ? source->config.refresh_us : source->config.refetch_us);
     source->waiting = NULL;
+    source->gone = &gone;
     while (waiting) {
         struct hr_jwks_wait *wait = waiting;
 
@@ -56,10 +58,13 @@ static void taken(struct hr_jwks_source *source, const char *text, size_t len, c
         source->waiting = waiting;
         wait->source = NULL;
         wait->fn(wait);
+        if (gone)
+            return; /* it was the last who needed the keys of a configuration that has been replaced */
         waiting = source->waiting;
         if (source->call)
             break; /* a new fetch: who is left waits for that one */
     }
+    source->gone = NULL;
 }
 
 static void fetched(void *arg, const struct hr_http_reply *reply)
@@ -145,6 +150,8 @@ void hr_jwks_source_destroy(struct hr_jwks_source *source)
         return;
     for (struct hr_jwks_wait *wait = source->waiting; wait; wait = wait->next)
         wait->source = NULL;
+    if (source->gone)
+        *source->gone = true;
     hr_http_cancel(source->call);
     hr_timer_cancel(source->loop, &source->timer);
     hr_jwks_free(source->keys);

@@ -1,12 +1,14 @@
 #include "controlplane/auth/sasl_server.h"
 
 #include <ctype.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "controlplane/auth/sasl_frame.h"
 #include "shared/base/log.h"
+#include "shared/base/wipe.h"
 #include "shared/base/wipebuf.h"
 
 #define OUTPUT_MAX    16384
@@ -214,6 +216,17 @@ static enum hr_sasl_verdict on_plain(struct hr_sasl_server *s, const uint8_t *ms
     }
 }
 
+/* Between a SCRAM login's two messages the user may have been removed, or have another password. */
+static bool is_still_valid(struct hr_sasl_server *s, enum hr_digest hash)
+{
+    struct hr_scram_verifier now;
+    bool there = s->realm->lookup(s->realm->lookup_arg, s->scram.user, hash, &now) &&
+                 CRYPTO_memcmp(now.stored_key, s->scram.verifier.stored_key, sizeof(now.stored_key)) == 0;
+
+    hr_wipe(&now, sizeof(now));
+    return there;
+}
+
 static enum hr_sasl_verdict on_scram(struct hr_sasl_server *s, const uint8_t *msg, size_t len)
 {
     enum hr_digest hash = s->identity.mechanism == HR_MECH_SCRAM_SHA_256 ? HR_SHA256 : HR_SHA512;
@@ -232,6 +245,10 @@ static enum hr_sasl_verdict on_scram(struct hr_sasl_server *s, const uint8_t *ms
         s->state = STATE_SECOND;
         return HR_SASL_MORE;
     }
+    if (!hr_attempts_left(s->realm->attempts, &s->source, s->now_us))
+        return refuse_attempt(s); /* others of this address failed since */
+    if (s->scram.known && !is_still_valid(s, hash))
+        return refuse_credentials(s, "the user was removed or changed meanwhile");
     if (hr_scram_server_final(&s->scram, msg, len, out, sizeof(out), &n, &why) != 0) {
         (void)hr_attempts_take(s->realm->attempts, &s->source, s->now_us); /* what succeeds costs nothing */
         return refuse_credentials(s, why);

@@ -121,6 +121,11 @@ static void start(struct shake *s)
 
 void hr_shake_broker_ready(struct shake *s)
 {
+    /* A reload keeps the realm of a listener whose rules are the same. */
+    if (hr_realms_find(s->all->realms, s->listener) != s->realm) {
+        hr_shake_fail_login(s, HR_SASL_REASON_not_allowed, "the listener's rules have changed meanwhile");
+        return;
+    }
     hr_shake_set_state(s, SHAKE_STARTING);
     start(s);
 }

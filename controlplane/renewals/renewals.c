@@ -21,6 +21,7 @@
 #define DUE_PERCENT 85                    /* of a login's life, as Kafka's clients do */
 #define SEND_US     (5 * HR_US_PER_MS)    /* the ring was full */
 #define RETRY_US    (1 * HR_US_PER_S)     /* there were no credentials */
+#define CLIENT_US   (60 * HR_US_PER_S)    /* from a client's frame to its next: nobody tells when its session ends */
 #define QUIET_US    (1800 * HR_US_PER_S)  /* longer than any request holds a broker; the session has gone, or is lost */
 #define LOG_US      (1 * HR_US_PER_S)     /* between two lines about one leg */
 
@@ -181,7 +182,7 @@ static void send_all(struct renewal *r)
     r->output_at = 0;
     r->asked_us = hr_loop_now(r->all->loop);
     if (r->over == HR_AUTH_NEXT)
-        await(r, STATE_OPEN, QUIET_US);
+        await(r, STATE_OPEN, r->leg == HR_AUTH_LEG_CLIENT ? CLIENT_US : QUIET_US);
     else
         finish(r);
 }
@@ -266,7 +267,7 @@ static void client_begin(struct renewal *r)
         return;
     }
     hr_sasl_server_expect(r->sasl, (enum hr_mechanism)r->begin.login.mechanism, r->begin.login.principal);
-    await(r, STATE_OPEN, QUIET_US);
+    await(r, STATE_OPEN, CLIENT_US);
 }
 
 /* -- a broker --------------------------------------------------------------------------------------------- */
@@ -298,7 +299,8 @@ static void broker_try(struct renewal *r)
 
     if (identity) {
         hr_identity_get_info(identity, &info);
-        if (strcmp(info.name, was->identity_name) != 0 || info.mechanism != was->broker_mechanism) {
+        /* The worker has as much of the name as fits. */
+        if (strncmp(info.name, was->identity_name, sizeof(was->identity_name) - 1) != 0 || info.mechanism != was->broker_mechanism) {
             fail(r, "the configuration has another identity by now, and a broker lets none change");
             return;
         }

@@ -461,7 +461,7 @@ def gnutls(ctx):
                 kind] + own + [net.HEADRACE]), timeout=30, check=False)
             check(res.returncode == 0 and "Handshake was completed" in res.stdout, "%s: exit %d\n%s%s" % (
                 kind, res.returncode, res.stdout[-600:], res.stderr[-300:]))
-    check(_handshakes()["done"] >= before + 2 * len(kinds), "handshakes were not counted")
+    eventually("handshakes counted", lambda: _handshakes()["done"] >= before + 2 * len(kinds))
     check("internal" not in _reasons(), _reasons())
 
 
@@ -527,6 +527,18 @@ class _NoControlPlane:
         os.kill(self.top, signal.SIGCONT)
 
 
+def _service_soon(ctx):
+    """As clients do: who was not served in time comes again."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return _service(ctx)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
 @test("tls/control-plane-kill", needs=NEEDS, variant=BOTH_LEGS, restarts=True, scan=False)
 def control_plane_kill(ctx):
     """kill -9 of the control plane under load: who is there goes on, who comes waits for the next one, or is reset."""
@@ -543,10 +555,10 @@ def control_plane_kill(ctx):
                     check(not isinstance(e, TimeoutError), "who waits in vain is not told")
             check(wire.api_versions(old)[1] == 0, "an open connection ended")
             load.wait_for_more(300)
-            waits = pool.submit(_service, ctx)
+            waits = pool.submit(_service_soon, ctx)
             load.wait_for_more(100)
             check(not waits.done(), "served by nobody")
-        waits.result(30)
+        waits.result(90)
         eventually("ready again", _ready, 30)
         check(ctx.drops()["handshake_absent"] >= 1, "nobody was counted")
         load.wait_for_more(300)
