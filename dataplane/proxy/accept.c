@@ -87,7 +87,7 @@ static uint32_t source_of(const struct hr_proxy *proxy, const struct hr_addr *cl
 }
 
 /* A handshake costs the control plane's time, of which there is one core: bounded for the listener, and for one
- * source, which gets a quarter of the rate and of the places (each worker gives it its share of them). */
+ * source, which gets a quarter of the rate and of the places (of these at each worker). */
 static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_policy_listener *listener,
                                       uint32_t source, uint64_t now_us)
 {
@@ -99,7 +99,7 @@ static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_po
     for (uint32_t i = 0; i < proxy->cfg.n_workers; i++)
         under_way += atomic_load_explicit(&proxy->cfg.counts[i].handshakes[index], memory_order_relaxed);
     if (under_way >= listener->max_handshakes ||
-        proxy->handshakes_from[source] >= RTE_MAX(listener->max_handshakes / (4 * proxy->cfg.n_workers), 1u))
+        proxy->handshakes_from[source] >= RTE_MAX(listener->max_handshakes / 4, 1u))
         return HR_DROP_handshake_limit;
     if (!hr_rate_conforms(*of_listener, now_ns) || !hr_rate_conforms(*of_client, now_ns))
         return HR_DROP_handshake_rate;
