@@ -10,7 +10,6 @@
 #include "controlplane/zones/advise.h"
 #include "shared/base/clock.h"
 
-#define MONTH_S (730 * 3600.0)
 #define MOVES_MAX 1000 /* in one answer: the best of them */
 
 static json_t *moves_json(const struct hr_zone_map *map, const struct hr_zone_move *moves, uint32_t n, double months)
@@ -54,8 +53,8 @@ json_t *hr_zones_advice(struct hr_daemon *d, struct hr_admin_request *request, c
     seconds = (double)(hr_loop_now(d->loop) - region->started_us) / (double)HR_US_PER_S;
     for (uint32_t i = 0; i < n; i++)
         sum += moves[i].saves;
-    result = json_pack("{s:o, s:f, s:f, s:f, s:o, s:o}", "moves", moves_json(&policy->zones, moves, n, seconds / MONTH_S),
-                       "seconds", seconds, "dollars", sum, "per_month", sum / seconds * MONTH_S, "reassignment",
+    result = json_pack("{s:o, s:f, s:f, s:f, s:o, s:o}", "moves", moves_json(&policy->zones, moves, n, seconds / HR_ZONES_MONTH_S),
+                       "seconds", seconds, "dollars", sum, "per_month", sum / seconds * HR_ZONES_MONTH_S, "reassignment",
                        hr_zone_reassignment(moves, n), "election", hr_zone_election(moves, n));
     free(moves);
     return result;

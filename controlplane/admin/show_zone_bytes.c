@@ -14,8 +14,6 @@
 #include "shared/base/clock.h"
 #include "shared/ipc/link.h"
 
-#define HOUR_S  3600.0
-#define MONTH_S (730 * HOUR_S) /* as AWS bills: a twelfth of a year */
 #define WORST   20
 
 static double per_s(uint64_t added, double seconds)
@@ -110,10 +108,10 @@ static json_t *cost_json(const struct hr_config *config, const struct hr_zone_ma
                     "crossing_bytes", (json_int_t)cost.crossing, "unknown_bytes", (json_int_t)cost.unknown);
     if (seconds > 0) {
         json_object_set_new(obj, "seconds", json_real(seconds));
-        json_object_set_new(obj, "per_hour", json_real(all / seconds * HOUR_S));
-        json_object_set_new(obj, "per_month", json_real(all / seconds * MONTH_S));
-        json_object_set_new(obj, "direct_per_hour", json_real(cost.direct / seconds * HOUR_S));
-        json_object_set_new(obj, "direct_per_month", json_real(cost.direct / seconds * MONTH_S));
+        json_object_set_new(obj, "per_hour", json_real(all / seconds * HR_ZONES_HOUR_S));
+        json_object_set_new(obj, "per_month", json_real(all / seconds * HR_ZONES_MONTH_S));
+        json_object_set_new(obj, "direct_per_hour", json_real(cost.direct / seconds * HR_ZONES_HOUR_S));
+        json_object_set_new(obj, "direct_per_month", json_real(cost.direct / seconds * HR_ZONES_MONTH_S));
     }
     return obj;
 }

@@ -10,6 +10,9 @@ struct hr_admin_request;
 struct hr_daemon;
 struct hr_policy;
 
+#define HR_ZONES_HOUR_S  3600.0
+#define HR_ZONES_MONTH_S (730 * HR_ZONES_HOUR_S) /* as AWS bills: a twelfth of a year */
+
 /* A name as it came from a broker: JSON has no other text than UTF-8. */
 json_t *hr_zones_text(const char *name);
 /* Its name; null: not known. */

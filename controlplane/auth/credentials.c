@@ -12,6 +12,7 @@
 
 #include "controlplane/auth/crypto.h"
 #include "controlplane/auth/http.h"
+#include "controlplane/auth/imds.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
@@ -411,9 +412,7 @@ static void ask_metadata(struct hr_credentials *c, enum step step, const char *p
     char url[1024], header[sizeof(c->metadata_token) + 32];
     bool first = step == STEP_METADATA_TOKEN;
 
-    if (!*given)
-        given = "http://169.254.169.254";
-    snprintf(url, sizeof(url), "%.*s%s", (int)(strlen(given) - (given[strlen(given) - 1] == '/')), given, path);
+    hr_imds_url(url, sizeof(url), given, path);
     if (first)
         snprintf(header, sizeof(header), "X-aws-ec2-metadata-token-ttl-seconds: 21600");
     else
@@ -431,22 +430,6 @@ static void ask_metadata(struct hr_credentials *c, enum step step, const char *p
 #define ROLES "/latest/meta-data/iam/security-credentials/"
 
 /* -- answers ----------------------------------------------------------------------------------------------- */
-
-/* One word, as the metadata service answers with. */
-static bool word(const struct hr_http_reply *reply, char *ret, size_t cap)
-{
-    size_t len = strcspn(reply->body, "\r\n");
-
-    if (len == 0 || len >= cap)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (reply->body[i] <= ' ' || reply->body[i] > 0x7e)
-            return false;
-    }
-    memcpy(ret, reply->body, len);
-    ret[len] = '\0';
-    return true;
-}
 
 static void take_keys(struct hr_credentials *c, enum step step, const struct hr_http_reply *reply)
 {
@@ -486,14 +469,14 @@ static void answered(void *arg, const struct hr_http_reply *reply)
     }
     switch (c->step) {
     case STEP_METADATA_TOKEN:
-        if (reply->status == 200 && word(reply, c->metadata_token, sizeof(c->metadata_token)))
+        if (reply->status == 200 && hr_imds_word(reply, c->metadata_token, sizeof(c->metadata_token)))
             ask_metadata(c, STEP_METADATA_ROLE, ROLES);
         else
             fail(c, "the metadata service gives no token (HTTP status %u): is version 2 on, and the hop limit above 1 "
                     "for containers?", reply->status);
         return;
     case STEP_METADATA_ROLE:
-        if (reply->status == 200 && word(reply, role, sizeof(role)) && !strchr(role, '/')) {
+        if (reply->status == 200 && hr_imds_word(reply, role, sizeof(role)) && !strchr(role, '/')) {
             snprintf(path, sizeof(path), ROLES "%s", role);
             ask_metadata(c, STEP_METADATA_KEYS, path);
         } else {

@@ -75,3 +75,8 @@ enum hr_login_verdict hr_login_feed(struct hr_login *login, const uint8_t *data,
 const char *hr_login_why(const struct hr_login *login);
 /* 0: for ever. Otherwise the broker wants a new login before this has passed. */
 uint64_t hr_login_lifetime_ms(const struct hr_login *login);
+/* Of a life so long: when the new one is due, 85 %, as Kafka's clients do. */
+static inline uint64_t hr_login_due(uint64_t life_us)
+{
+    return life_us / 100 * 85;
+}

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "controlplane/auth/jwks.h"
+#include "controlplane/auth/sasl_frame.h"
 #include "controlplane/auth/users.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
@@ -56,7 +57,7 @@ struct hr_realms {
 /* Headrace's own part in it. */
 static struct hr_sasl_api as_ours(struct hr_sasl_api api)
 {
-    if (api.key == 18 && api.max > API_VERSIONS_LAST)
+    if (api.key == HR_SASL_API_VERSIONS && api.max > API_VERSIONS_LAST)
         api.max = API_VERSIONS_LAST;
     return api;
 }
@@ -74,14 +75,14 @@ static void default_apis(struct hr_realms *realms)
 
 void hr_realms_set_apis(struct hr_realms *realms, const struct hr_sasl_api *apis, uint32_t n)
 {
-    /* SaslHandshake, ApiVersions, SaslAuthenticate are answered here, whatever brokers know. */
-    static const struct hr_sasl_api ours[] = {{17, 0, 1}, {18, 0, API_VERSIONS_LAST}, {36, 0, 2}};
+    /* These are answered here, whatever brokers know. */
+    static const struct hr_sasl_api ours[] = {
+        {HR_SASL_HANDSHAKE, 0, 1}, {HR_SASL_API_VERSIONS, 0, API_VERSIONS_LAST}, {HR_SASL_AUTHENTICATE, 0, 2}};
 
-    realms->n_apis = 0;
-    for (uint32_t i = 0; i < 3; i++)
-        realms->apis[realms->n_apis++] = ours[i];
+    memcpy(realms->apis, ours, sizeof(ours));
+    realms->n_apis = sizeof(ours) / sizeof(ours[0]);
     for (uint32_t i = 0; i < n && realms->n_apis < APIS_MAX; i++) {
-        if (apis[i].key != 17 && apis[i].key != 18 && apis[i].key != 36)
+        if (apis[i].key != HR_SASL_HANDSHAKE && apis[i].key != HR_SASL_API_VERSIONS && apis[i].key != HR_SASL_AUTHENTICATE)
             realms->apis[realms->n_apis++] = apis[i];
     }
     for (struct hr_realm *realm = realms->first; realm; realm = realm->next)

@@ -11,11 +11,9 @@
 #define TRIES_MAX   3 /* brokers, for who asked for none in particular; as dataplane/proxy has it */
 #define CHOICES     8
 #define KNOWN_US    (20 * HR_US_PER_MS) /* until brokers are asked for again that a new control plane does not know */
-#define DUE_PERCENT 85 /* of a login's life: then it is renewed, as Kafka's clients do */
 
 /* -- our login ---------------------------------------------------------------------------------------------------- */
 
-/* False: it could not be sent. */
 static void send_login(struct shake *s)
 {
     size_t len;
@@ -23,12 +21,7 @@ static void send_login(struct shake *s)
 
     if (!out)
         return;
-    if (s->broker_session) {
-        (void)!hr_tls_write(s->broker_session, out, (uint32_t)len);
-        hr_shake_flush(s->broker, s->broker_session);
-    } else {
-        (void)!hr_conn_send(s->broker, out, (uint32_t)len);
-    }
+    hr_shake_send(s->broker, s->broker_session, out, len);
     hr_login_sent(s->broker_sasl);
 }
 
@@ -61,7 +54,7 @@ static void logged_in(struct shake *s)
     uint64_t lifetime_us = hr_login_lifetime_ms(s->broker_sasl) * HR_US_PER_MS, now = hr_loop_now(s->all->loop);
 
     if (lifetime_us) {
-        s->login.broker_due_us = now + lifetime_us / 100 * DUE_PERCENT;
+        s->login.broker_due_us = now + hr_login_due(lifetime_us);
         s->login.broker_expires_us = now + lifetime_us;
     }
     s->all->info.broker_logins[s->login.broker_mechanism]++;

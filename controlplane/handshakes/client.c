@@ -1,8 +1,6 @@
 /* The client's connection. Its login is spoken on it as it is, or inside its TLS session; either way the bytes behind the
  * login are the session's: of plain text the worker has them, and is told how many the login was; of TLS it has the
  * records, and is given the rest of the one in which the login ended. */
-#include <openssl/crypto.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,32 +18,24 @@ void hr_shake_flush(struct hr_conn *conn, struct hr_tls *tls)
     hr_tls_output_done(tls);
 }
 
+void hr_shake_send(struct hr_conn *conn, struct hr_tls *tls, const uint8_t *data, size_t len)
+{
+    if (!tls) {
+        (void)!hr_conn_send(conn, data, (uint32_t)len);
+        return;
+    }
+    (void)!hr_tls_write(tls, data, (uint32_t)len);
+    hr_shake_flush(conn, tls);
+}
+
 /* -- bytes -------------------------------------------------------------------------------------------------------- */
 
 /* Room for len more bytes; NULL: too many, or no memory. */
 static uint8_t *room_for(struct shake *s, uint32_t len)
 {
-    uint32_t cap = s->cap ? s->cap : 1024;
-    uint8_t *bytes;
-
-    if (s->at == s->n)
-        s->at = s->n = 0;
-    if (len > SHAKE_BYTES_MAX || s->n + len > SHAKE_BYTES_MAX)
+    if (len > SHAKE_BYTES_MAX || s->input.len + len > SHAKE_BYTES_MAX)
         return NULL;
-    if (s->n + len <= s->cap)
-        return s->bytes + s->n;
-    while (cap < s->n + len)
-        cap *= 2;
-    if (!(bytes = malloc(cap))) /* no realloc(): it would leave a password behind */
-        return NULL;
-    if (s->bytes) {
-        memcpy(bytes, s->bytes, s->n);
-        OPENSSL_cleanse(s->bytes, s->cap);
-    }
-    free(s->bytes);
-    s->bytes = bytes;
-    s->cap = cap;
-    return bytes + s->n;
+    return hr_wipebuf_room(&s->input, len);
 }
 
 /* The next record's plain text, all of it and nothing of another. False: there is none, or the session has failed. */
@@ -63,14 +53,12 @@ static bool read_record(struct shake *s)
     if (!err && got == 1 && hr_tls_pending(s->client_session) > 0)
         err = hr_tls_read(s->client_session, to + 1, hr_tls_pending(s->client_session), &rest);
     hr_shake_flush(s->client, s->client_session);
+    s->input.len += got + rest;
     if (err == HR_E_CLOSED)
         hr_shake_fail_login(s, HR_LOGIN_REASON_closed, "");
     else if (err)
         hr_shake_fail_tls(s, HR_TLS_CLIENTS, hr_tls_get_reason(s->client_session), hr_tls_detail(s->client_session));
-    if (err)
-        return false;
-    s->n += got + rest;
-    return got > 0;
+    return !err && got > 0;
 }
 
 /* -- the login ---------------------------------------------------------------------------------------------------- */
@@ -83,12 +71,7 @@ static void send_answer(struct shake *s)
 
     if (!out)
         return;
-    if (s->client_session) {
-        (void)!hr_tls_write(s->client_session, out, (uint32_t)len);
-        hr_shake_flush(s->client, s->client_session);
-    } else {
-        (void)!hr_conn_send(s->client, out, (uint32_t)len);
-    }
+    hr_shake_send(s->client, s->client_session, out, len);
     hr_sasl_server_sent(s->sasl);
 }
 
@@ -120,10 +103,8 @@ static void run(struct shake *s)
     for (;;) {
         size_t used;
         enum hr_sasl_verdict verdict = hr_sasl_server_feed(s->sasl, hr_loop_now(s->all->loop), time(NULL),
-                                                           hr_shake_bytes(s), s->n - s->at, &used);
-        if (used > 0)
-            OPENSSL_cleanse(s->bytes + s->at, used);
-        s->at += (uint32_t)used;
+                                                           s->input.data, s->input.len, &used);
+        hr_wipebuf_drop(&s->input, (uint32_t)used);
         s->used += s->client_session ? 0 : (uint32_t)used;
         switch (verdict) {
         case HR_SASL_WAIT:
@@ -145,7 +126,7 @@ static void run(struct shake *s)
             break;
         }
         send_answer(s);
-        if (s->at < s->n && used > 0)
+        if (s->input.len > 0 && used > 0)
             continue;
         if (!s->client_session || !read_record(s))
             return; /* it may have failed, and then there is nothing to be done here */
@@ -179,7 +160,7 @@ static void take_plain(struct shake *s, const uint8_t *data, uint32_t len)
         return;
     }
     memcpy(to, data, len);
-    s->n += len;
+    s->input.len += len;
     run(s);
 }
 

@@ -28,9 +28,7 @@ void hr_shake_finish(struct shake *s)
     hr_realm_unref(s->realm);
     hr_login_destroy(s->broker_sasl);
     hr_identity_release(s->identity);
-    if (s->bytes)
-        OPENSSL_cleanse(s->bytes, s->cap);
-    free(s->bytes);
+    hr_wipebuf_free(&s->input);
     *(s->prev ? &s->prev->next : &s->all->first) = s->next;
     if (s->next)
         s->next->prev = s->prev;
@@ -95,8 +93,8 @@ static void start(struct shake *s)
         .broker_skip = s->broker_session ? (uint32_t)hr_tls_consumed(s->broker_session) : s->broker_used,
         .client_secrets = s->client_session ? &s->client_secrets : NULL,
         .broker_secrets = s->broker_session ? &s->broker_secrets : NULL,
-        .unread = s->client_session ? hr_shake_bytes(s) : NULL,
-        .unread_len = s->client_session ? s->n - s->at : 0,
+        .unread = s->client_session ? s->input.data : NULL,
+        .unread_len = s->client_session ? s->input.len : 0,
         .broker = s->broker,
         .node_id = s->broker ? s->to.node_id : s->node_id,
         .login = hr_session_login_empty(&s->login) ? NULL : &s->login,

@@ -13,6 +13,8 @@
 #include "controlplane/loop/loop.h"
 #include "controlplane/tls/handshake.h"
 #include "controlplane/tls/store.h"
+#include "shared/base/log.h"
+#include "shared/base/wipebuf.h"
 #include "shared/ipc/login.h"
 
 /* X(name): in order */
@@ -43,8 +45,7 @@ struct shake {
     struct hr_tls *client_session;  /* NULL: plain text */
     struct hr_realm *realm;         /* NULL: nobody asks who the client is */
     struct hr_sasl_server *sasl;    /* LOGIN, REFUSING */
-    uint8_t *bytes;                 /* [at, n) is left */
-    uint32_t at, n, cap;
+    struct hr_wipebuf input;        /* from the client, not looked at */
     uint32_t used; /* of a plaintext client: bytes of its login */
 
     struct hr_timer turn;     /* its turn at the broker; not set: it has had it */
@@ -61,16 +62,6 @@ struct shake {
     struct hr_session_login login;  /* what the worker is told */
     bool secrets_taken;
     struct hr_tls_secrets client_secrets, broker_secrets; /* from the hand-off until the worker has them */
-};
-
-static inline uint8_t *hr_shake_bytes(const struct shake *s)
-{
-    return s->bytes ? s->bytes + s->at : NULL;
-}
-
-/* Lines of the log about one thing are a second apart; what was left out is told with the next one. */
-struct pace {
-    uint64_t next_us, unsaid;
 };
 
 /* When the next connection to a broker is due if none came early (GCRA). */
@@ -94,7 +85,7 @@ struct hr_handshakes {
     uint32_t n_paces;
     struct shake *first;
     struct hr_handshakes_info info;
-    struct pace tls_said[HR_TLS_LEGS][HR_TLS_REASON_MAX], login_said[HR_LOGIN_REASON_MAX];
+    struct hr_log_pace tls_said[HR_TLS_LEGS][HR_TLS_REASON_MAX], login_said[HR_LOGIN_REASON_MAX];
 };
 
 /* handshakes.c */
@@ -113,6 +104,8 @@ void hr_shake_broker_ready(struct shake *s);
 /* client.c */
 extern const struct hr_conn_ops hr_shake_client_ops;
 void hr_shake_flush(struct hr_conn *conn, struct hr_tls *tls);
+/* Inside its TLS session where it has one. Who misses bytes runs into the deadline. */
+void hr_shake_send(struct hr_conn *conn, struct hr_tls *tls, const uint8_t *data, size_t len);
 void hr_shake_login_begin(struct shake *s);
 /* The answer to a login that failed, after its delay; then the end. */
 void hr_shake_refuse_now(struct shake *s);

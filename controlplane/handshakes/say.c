@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "controlplane/handshakes/impl.h"
-#include "shared/base/clock.h"
 #include "shared/base/log.h"
-
-#define LOG_US HR_US_PER_S
 
 static const char *const names[] = {
 #define X(name, text) [HR_SASL_REASON_##name] = #name,
@@ -38,29 +35,12 @@ const char *hr_login_reason_text(unsigned reason)
     return reason < HR_LOGIN_REASON_MAX && texts[reason] ? texts[reason] : "";
 }
 
-/* False: not now. more: how many were left out. */
-static bool may_say(struct shake *s, struct pace *pace, char more[48])
-{
-    uint64_t now = hr_loop_now(s->all->loop);
-
-    if (now < pace->next_us) {
-        pace->unsaid++;
-        return false;
-    }
-    more[0] = '\0';
-    if (pace->unsaid)
-        snprintf(more, 48, "; %llu more like it before", (unsigned long long)pace->unsaid);
-    pace->unsaid = 0;
-    pace->next_us = now + LOG_US;
-    return true;
-}
-
 void hr_shake_say_tls(struct shake *s, enum hr_tls_leg leg, enum hr_tls_reason reason, const char *detail)
 {
-    char client[HR_ADDR_STR_MAX], more[48];
+    char client[HR_ADDR_STR_MAX], more[HR_LOG_MORE_MAX];
 
     hr_tls_store_count_reason(s->all->store, leg, reason);
-    if (!may_say(s, &s->all->tls_said[leg][reason], more))
+    if (!hr_log_may(&s->all->tls_said[leg][reason], hr_loop_now(s->all->loop), more))
         return;
     hr_log_warn("TLS %s for client %s:%u of listener %s failed: %s: %s%s%s%s%s",
                 leg == HR_TLS_CLIENTS ? "handshake" : "with the broker", hr_addr_format(&s->from.client, client),
@@ -80,10 +60,10 @@ static const char *who(const struct shake *s, char text[4 * HR_PRINCIPAL_MAX])
 
 void hr_shake_say_login(struct shake *s, unsigned reason, const char *detail)
 {
-    char client[HR_ADDR_STR_MAX], more[48], name[4 * HR_PRINCIPAL_MAX];
+    char client[HR_ADDR_STR_MAX], more[HR_LOG_MORE_MAX], name[4 * HR_PRINCIPAL_MAX];
 
     s->all->info.login_failed[reason]++;
-    if (!may_say(s, &s->all->login_said[reason], more))
+    if (!hr_log_may(&s->all->login_said[reason], hr_loop_now(s->all->loop), more))
         return;
     hr_log_warn("login of client %s:%u of listener %s as \"%s\"%s%s refused: %s: %s%s%s%s%s",
                 hr_addr_format(&s->from.client, client), s->from.client_port, s->listener, who(s, name),

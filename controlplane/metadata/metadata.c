@@ -364,7 +364,7 @@ static void on_connected(void *owner)
     json_object_set_new(body, "ClientSoftwareName", json_string("headrace"));
     json_object_set_new(body, "ClientSoftwareVersion", json_string(HR_VERSION));
     md->metadata_version = md->describe_version = -1;
-    md->login_until_us = lifetime_ms ? hr_loop_now(md->loop) + lifetime_ms * HR_US_PER_MS * 85 / 100 : 0;
+    md->login_until_us = lifetime_ms ? hr_loop_now(md->loop) + hr_login_due(lifetime_ms * HR_US_PER_MS) : 0;
     set_state(md, HR_METADATA_VERSIONS);
     err =
         hr_kclient_request(md->client, API_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);

@@ -18,12 +18,10 @@
 #include "shared/ipc/messages.h"
 
 #define BUCKETS     1024
-#define DUE_PERCENT 85                    /* of a login's life, as Kafka's clients do */
 #define SEND_US     (5 * HR_US_PER_MS)    /* the ring was full */
 #define RETRY_US    (1 * HR_US_PER_S)     /* there were no credentials */
 #define CLIENT_US   (60 * HR_US_PER_S)    /* from a client's frame to its next: nobody tells when its session ends */
 #define QUIET_US    (1800 * HR_US_PER_S)  /* longer than any request holds a broker; the session has gone, or is lost */
-#define LOG_US      (1 * HR_US_PER_S)     /* between two lines about one leg */
 
 /* X(name): what the timer is for */
 #define STATES(X)                                                                                                      \
@@ -69,7 +67,7 @@ struct hr_renewals {
     void *link_arg;
     struct renewal *buckets[BUCKETS];
     struct hr_renewals_info info;
-    uint64_t next_log_us[HR_AUTH_LEG_MAX], unsaid[HR_AUTH_LEG_MAX];
+    struct hr_log_pace said[HR_AUTH_LEG_MAX];
 };
 
 static struct renewal **bucket(struct hr_renewals *all, uint64_t id)
@@ -113,17 +111,10 @@ static void say(struct renewal *r, const char *what, const char *why)
 {
     struct hr_renewals *all = r->all;
     const struct hr_session_login *login = &r->begin.login;
-    char client[HR_ADDR_STR_MAX], principal[HR_PRINCIPAL_MAX * 4], more[48] = "";
-    uint64_t now = hr_loop_now(all->loop);
+    char client[HR_ADDR_STR_MAX], principal[HR_PRINCIPAL_MAX * 4], more[HR_LOG_MORE_MAX];
 
-    if (now < all->next_log_us[r->leg]) {
-        all->unsaid[r->leg]++;
+    if (!hr_log_may(&all->said[r->leg], hr_loop_now(all->loop), more))
         return;
-    }
-    if (all->unsaid[r->leg])
-        snprintf(more, sizeof(more), "; %llu more like it before", (unsigned long long)all->unsaid[r->leg]);
-    all->unsaid[r->leg] = 0;
-    all->next_log_us[r->leg] = now + LOG_US;
     hr_log_escape(principal, sizeof(principal), login->principal, (uint32_t)strlen(login->principal));
     hr_log_warn("re-authentication of %s for User:%s at %s:%u, node %d as \"%s\", %s: %s%s",
                 r->leg == HR_AUTH_LEG_CLIENT ? "the client" : "Headrace at the broker", principal,
@@ -300,7 +291,8 @@ static void broker_try(struct renewal *r)
     if (identity) {
         hr_identity_get_info(identity, &info);
         /* The worker has as much of the name as fits. */
-        if (strncmp(info.name, was->identity_name, sizeof(was->identity_name) - 1) != 0 || info.mechanism != was->broker_mechanism) {
+        if (strncmp(info.name, was->identity_name, sizeof(was->identity_name) - 1) != 0 ||
+            info.mechanism != was->broker_mechanism) {
             fail(r, "the configuration has another identity by now, and a broker lets none change");
             return;
         }
@@ -330,7 +322,7 @@ static void broker_step(struct renewal *r, const uint8_t *data, uint32_t len)
         break;
     case HR_LOGIN_DONE:
         life_us = hr_login_lifetime_ms(r->login) * HR_US_PER_MS;
-        r->due_us = life_us ? r->asked_us + life_us / 100 * DUE_PERCENT : 0;
+        r->due_us = life_us ? r->asked_us + hr_login_due(life_us) : 0;
         r->expires_us = life_us ? r->asked_us + life_us : 0;
         r->all->info.brokers++;
         r->over = HR_AUTH_DONE;
@@ -354,7 +346,7 @@ static void on_timer(struct hr_timer *timer)
 
     switch (r->state) {
     case STATE_OPEN:
-        fail(r, "nothing was heard of it for half an hour");
+        fail(r, "nothing was heard of it for too long");
         break;
     case STATE_TRYING:
         broker_try(r);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/auth/http.h"
+#include "controlplane/auth/imds.h"
 #include "controlplane/loop/loop.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
@@ -15,7 +15,6 @@
 #define ANSWER_MAX   1024
 #define WAIT_MIN_US  (2 * HR_US_PER_S)
 #define WAIT_MAX_US  (60 * HR_US_PER_S)
-#define SERVICE      "http://169.254.169.254"
 #define TOKEN_PATH   "/latest/api/token"
 #define ZONE_ID_PATH "/latest/meta-data/placement/availability-zone-id"
 
@@ -46,22 +45,6 @@ static void failed(struct hr_instance_zone *i, const char *what, const char *why
     i->wait_us = i->wait_us * 2 < WAIT_MAX_US ? i->wait_us * 2 : WAIT_MAX_US;
 }
 
-/* One word of printable characters. */
-static bool word(const struct hr_http_reply *reply, char *ret, size_t cap)
-{
-    size_t len = strcspn(reply->body, "\r\n");
-
-    if (len == 0 || len >= cap)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (reply->body[i] <= ' ' || reply->body[i] > 0x7e)
-            return false;
-    }
-    memcpy(ret, reply->body, len);
-    ret[len] = '\0';
-    return true;
-}
-
 static void ask(struct hr_instance_zone *i);
 
 static void answered(void *arg, const struct hr_http_reply *reply)
@@ -77,12 +60,12 @@ static void answered(void *arg, const struct hr_http_reply *reply)
         snprintf(why, sizeof(why), "HTTP status %u", reply->status);
         failed(i, what, why);
     } else if (!i->have_token) {
-        i->have_token = word(reply, i->token, sizeof(i->token));
+        i->have_token = hr_imds_word(reply, i->token, sizeof(i->token));
         if (i->have_token)
             ask(i);
         else
             failed(i, what, "the answer is no token");
-    } else if (!word(reply, i->zone, sizeof(i->zone))) {
+    } else if (!hr_imds_word(reply, i->zone, sizeof(i->zone))) {
         failed(i, what, "the answer is no zone's name");
     } else {
         i->error[0] = '\0';
@@ -93,14 +76,11 @@ static void answered(void *arg, const struct hr_http_reply *reply)
 
 static void ask(struct hr_instance_zone *i)
 {
-    const char *service = getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT");
     char url[512], header[sizeof(i->token) + 32];
     int err;
 
-    if (!service || !*service)
-        service = SERVICE;
-    snprintf(url, sizeof(url), "%.*s%s", (int)(strlen(service) - (service[strlen(service) - 1] == '/')), service,
-             i->have_token ? ZONE_ID_PATH : TOKEN_PATH);
+    hr_imds_url(url, sizeof(url), getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+                i->have_token ? ZONE_ID_PATH : TOKEN_PATH);
     if (i->have_token)
         snprintf(header, sizeof(header), "X-aws-ec2-metadata-token: %s", i->token);
     else

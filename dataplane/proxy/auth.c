@@ -109,16 +109,22 @@ static int end_failed(struct hr_proxy *proxy, struct hr_session *s)
     return 0;
 }
 
+/* A frame of the control plane's grows by what the message brings. */
+static bool take_part(struct hr_proxy *proxy, struct hr_pieceq *frame, const struct hr_msg *msg, const uint8_t *data)
+{
+    uint32_t len = msg->u.auth.len;
+
+    return len <= HR_REAUTH_FRAME_MAX - frame->bytes && hr_pieceq_push_bytes(proxy->cfg.bufs, frame, data, len) == 0;
+}
+
 static int client_answer(struct hr_proxy *proxy, struct hr_session *s, struct hr_login_place *place,
                          const struct hr_msg *msg, const uint8_t *data, uint64_t now_us)
 {
     struct hr_reauth *a = &place->reauth;
-    uint32_t len = msg->u.auth.len;
 
     if (a->client != HR_REAUTH_CLIENT_ASKED)
         return HR_E_INVALID;
-    if (len > HR_REAUTH_FRAME_MAX - a->reply.bytes ||
-        hr_pieceq_push_bytes(proxy->cfg.bufs, &a->reply, data, len) != 0)
+    if (!take_part(proxy, &a->reply, msg, data))
         return end_failed(proxy, s);
     if (msg->u.auth.more)
         return 0;
@@ -140,14 +146,13 @@ static int broker_frame(struct hr_proxy *proxy, struct hr_session *s, struct hr_
                         const struct hr_msg *msg, const uint8_t *data, uint64_t now_us)
 {
     struct hr_reauth *a = &place->reauth;
-    uint32_t len = msg->u.auth.len;
 
     if (place->broker_begun && msg->u.auth.over == HR_AUTH_FAILED)
         return end_failed(proxy, s);
     if (!place->broker_begun || (a->broker != HR_REAUTH_BROKER_NEXT && a->broker != HR_REAUTH_BROKER_IDLE))
         return HR_E_INVALID;
     if (msg->u.auth.over == HR_AUTH_DONE) {
-        if (a->broker != HR_REAUTH_BROKER_NEXT || a->frame.bytes > 0 || len > 0)
+        if (a->broker != HR_REAUTH_BROKER_NEXT || a->frame.bytes > 0 || msg->u.auth.len > 0)
             return HR_E_INVALID;
         place->login.broker_due_us = msg->u.auth.due_us;
         place->login.broker_expires_us = msg->u.auth.expires_us;
@@ -155,8 +160,7 @@ static int broker_frame(struct hr_proxy *proxy, struct hr_session *s, struct hr_
         hr_reauth_over(a);
         HR_COUNT(proxy->cfg.stats, auth_brokers);
     } else {
-        if (len > HR_REAUTH_FRAME_MAX - a->frame.bytes ||
-            hr_pieceq_push_bytes(proxy->cfg.bufs, &a->frame, data, len) != 0)
+        if (!take_part(proxy, &a->frame, msg, data))
             return end_failed(proxy, s);
         if (msg->u.auth.more)
             return 0;

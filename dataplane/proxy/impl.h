@@ -203,9 +203,9 @@ const struct hr_addr *hr_session_client(const struct hr_proxy *proxy, const stru
 HR_MUST_CHECK int hr_logins_create(struct hr_proxy *proxy);
 uint32_t hr_logins_take(struct hr_proxy *proxy, const struct hr_session *s, const struct hr_session_login *login);
 void hr_logins_give_back(struct hr_proxy *proxy, uint32_t place);
-/* NULL: nobody has logged in. */
 /* place: not 0. */
 struct hr_login_place *hr_logins_place(const struct hr_proxy *proxy, uint32_t place);
+/* place 0: NULL, nobody has logged in. */
 struct hr_session_login *hr_logins_at(const struct hr_proxy *proxy, uint32_t place);
 
 /* enum hr_tls_version and enum hr_tls_suite, both 0 for plain text. */

@@ -12,6 +12,7 @@
 
 #define LINE_MAX_BYTES    4096
 #define MESSAGE_MAX_BYTES 2048
+#define PACE_US           1000000
 
 static struct {
     char program[64];
@@ -219,4 +220,18 @@ void hr_log_escape(char *dst, uint32_t cap, const char *src, uint32_t src_len)
         }
     }
     dst[len] = '\0';
+}
+
+bool hr_log_may(struct hr_log_pace *pace, uint64_t now_us, char ret_more[HR_LOG_MORE_MAX])
+{
+    if (now_us < pace->next_us) {
+        pace->unsaid++;
+        return false;
+    }
+    ret_more[0] = '\0';
+    if (pace->unsaid)
+        snprintf(ret_more, HR_LOG_MORE_MAX, "; %llu more like it before", (unsigned long long)pace->unsaid);
+    pace->unsaid = 0;
+    pace->next_us = now_us + PACE_US;
+    return true;
 }

@@ -29,3 +29,11 @@ void hr_log(enum hr_log_level level, const char *fmt, ...) HR_PRINTF(2, 3);
 /* Writes src to dst with quotes, backslashes and all that is not printable ASCII escaped as \xNN; cut where
  * cap ends, always terminated. */
 void hr_log_escape(char *dst, uint32_t cap, const char *src, uint32_t src_len);
+
+/* Lines about one thing are a second apart; how many were left out is told with the next one. Zeroed to begin with. */
+struct hr_log_pace {
+    uint64_t next_us, unsaid;
+};
+#define HR_LOG_MORE_MAX 48
+/* False: not now. Otherwise ret_more is what the line ends with: "", or "; 3 more like it before". */
+bool hr_log_may(struct hr_log_pace *pace, uint64_t now_us, char ret_more[HR_LOG_MORE_MAX]);

@@ -7,19 +7,19 @@
 
 #define LEAST 512u
 
-int hr_wipebuf_append(struct hr_wipebuf *buf, const void *data, uint32_t len)
+uint8_t *hr_wipebuf_room(struct hr_wipebuf *buf, uint32_t len)
 {
     uint64_t need = (uint64_t)buf->len + len + 1, cap = buf->cap ? buf->cap : LEAST;
 
     if (need > UINT32_MAX / 2)
-        return HR_E_NOMEM;
+        return NULL;
     while (cap < need)
         cap *= 2;
     if (cap > buf->cap) { /* no realloc(): it would leave a copy behind */
         uint8_t *larger = malloc(cap);
 
         if (!larger)
-            return HR_E_NOMEM;
+            return NULL;
         if (buf->len > 0)
             memcpy(larger, buf->data, buf->len);
         if (buf->data)
@@ -28,8 +28,17 @@ int hr_wipebuf_append(struct hr_wipebuf *buf, const void *data, uint32_t len)
         buf->data = larger;
         buf->cap = (uint32_t)cap;
     }
+    return buf->data + buf->len;
+}
+
+int hr_wipebuf_append(struct hr_wipebuf *buf, const void *data, uint32_t len)
+{
+    uint8_t *to = hr_wipebuf_room(buf, len);
+
+    if (!to)
+        return HR_E_NOMEM;
     if (len > 0)
-        memcpy(buf->data + buf->len, data, len);
+        memcpy(to, data, len);
     buf->len += len;
     buf->data[buf->len] = '\0';
     return 0;

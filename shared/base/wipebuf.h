@@ -11,6 +11,9 @@ struct hr_wipebuf {
     uint32_t len, cap;
 };
 
+/* Room for len bytes behind those there; the caller writes them and adds to len what it wrote. NULL: no memory, and
+ * nothing has changed. The caller bounds the length. */
+uint8_t *hr_wipebuf_room(struct hr_wipebuf *buf, uint32_t len);
 /* Appends; NOMEM, and nothing has changed. A NUL, not counted, stands behind the bytes. The caller bounds the length. */
 HR_MUST_CHECK int hr_wipebuf_append(struct hr_wipebuf *buf, const void *data, uint32_t len);
 /* The first n bytes leave; n <= len. */

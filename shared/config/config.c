@@ -27,8 +27,7 @@ static void read_addresses(struct hr_cfg_reader *reader, const config_setting_t 
 static void read_routes(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
 {
     static const char *const keys[] = {"to", "via", "mtu", NULL};
-    static const struct hr_cfg_key no_keys[] = {{0}};
-    static const struct hr_cfg_section section = {"routes", no_keys, keys};
+    static const struct hr_cfg_section section = {"routes", hr_cfg_no_keys, keys};
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "routes", false, HR_CONFIG_MAX_ROUTES, &n);
     for (uint32_t i = 0; i < n; i++) {

@@ -36,7 +36,7 @@ static const char *const aws_sources[] = {"default", "environment", "web-identit
 #define MIB 1048576
 #define IN  struct hr_config
 
-static const struct hr_cfg_key top_keys[] = {{0}};
+const struct hr_cfg_key hr_cfg_no_keys[] = {{0}};
 
 static const struct hr_cfg_key zones_keys[] = {
     STRING("own", zones.own, 0, "", LIVE),
@@ -129,7 +129,7 @@ static const char *const zones_others[] = {"aliases", "brokers", "clients", "nea
 static const char *const none[] = {NULL};
 
 const struct hr_cfg_section hr_cfg_sections[] = {
-    {"", top_keys, top_others},
+    {"", hr_cfg_no_keys, top_others},
     {"dataplane", dataplane_keys, dataplane_others},
     {"tcp", tcp_keys, none},
     {"limits", limits_keys, none},

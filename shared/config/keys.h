@@ -40,6 +40,8 @@ struct hr_cfg_section {
     const char *const *others;     /* keys read by hand, NULL-terminated */
 };
 
+/* Of sections whose keys are all read by hand. */
+extern const struct hr_cfg_key hr_cfg_no_keys[];
 /* Sections whose fields lie in struct hr_config; ends with a NULL name. */
 extern const struct hr_cfg_section hr_cfg_sections[];
 /* Fields of struct hr_config_port and of struct hr_config_listener. */

@@ -154,8 +154,7 @@ static void read_proxy_protocol(struct hr_cfg_reader *reader, const config_setti
                                 struct hr_policy_listener *l)
 {
     static const char *const keys[] = {"from", NULL};
-    static const struct hr_cfg_key no_keys[] = {{0}};
-    static const struct hr_cfg_section section = {"proxy_protocol", no_keys, keys};
+    static const struct hr_cfg_section section = {"proxy_protocol", hr_cfg_no_keys, keys};
     config_setting_t *one = hr_cfg_member(reader, group, "proxy_protocol", false);
     struct hr_config_addr net;
     uint32_t n;

@@ -6,9 +6,8 @@
 #include "shared/base/siphash.h"
 #include "shared/config/impl.h"
 
-static const struct hr_cfg_key no_keys[] = {{0}};
 static const char *const keys[] = {"principal", "username", "secret", "role_arn", NULL};
-static const struct hr_cfg_section section = {"broker_auth.principals", no_keys, keys};
+static const struct hr_cfg_section section = {"broker_auth.principals", hr_cfg_no_keys, keys};
 
 static bool allowed(char c)
 {

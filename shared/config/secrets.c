@@ -6,8 +6,7 @@
 #include <string.h>
 
 static const char *const secret_keys[] = {"file", "exec", NULL};
-static const struct hr_cfg_key no_keys[] = {{0}};
-static const struct hr_cfg_section secret_section = {"secret", no_keys, secret_keys};
+static const struct hr_cfg_section secret_section = {"secret", hr_cfg_no_keys, secret_keys};
 
 static bool path_ok(struct hr_cfg_reader *reader, const config_setting_t *setting, const char *path)
 {

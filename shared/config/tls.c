@@ -55,8 +55,7 @@ static void read_certificates(struct hr_cfg_reader *reader, const config_setting
                               struct hr_config_listener_tls *tls)
 {
     static const char *const keys[] = {"chain", "key", NULL};
-    static const struct hr_cfg_key no_keys[] = {{0}};
-    static const struct hr_cfg_section section = {"certificates", no_keys, keys};
+    static const struct hr_cfg_section section = {"certificates", hr_cfg_no_keys, keys};
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "certificates", false, HR_CONFIG_MAX_CERTS, &n);
     for (uint32_t i = 0; i < n; i++) {

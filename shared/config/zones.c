@@ -6,7 +6,6 @@
 
 #include "shared/config/impl.h"
 
-static const struct hr_cfg_key no_keys[] = {{0}};
 
 /* A list of groups with nothing but these keys: the i-th, NULL after an error. */
 static config_setting_t *member(struct hr_cfg_reader *reader, const config_setting_t *list, uint32_t i,
@@ -70,7 +69,7 @@ static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *g
 static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
     static const char *const keys[] = {"name", "zone", NULL};
-    static const struct hr_cfg_section section = {"zones.aliases", no_keys, keys};
+    static const struct hr_cfg_section section = {"zones.aliases", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "aliases", false, HR_CONFIG_ZONE_ALIASES, &n);
@@ -98,7 +97,7 @@ static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *g
 static void read_brokers(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
     static const char *const keys[] = {"node", "host", "zone", NULL};
-    static const struct hr_cfg_section section = {"zones.brokers", no_keys, keys};
+    static const struct hr_cfg_section section = {"zones.brokers", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "brokers", false, HR_CONFIG_ZONE_BROKERS, &n);
@@ -145,7 +144,7 @@ static void read_nets(struct hr_cfg_reader *reader, const config_setting_t *grou
                       struct hr_config *config)
 {
     static const char *const keys[] = {"cidr", "zone", NULL};
-    static const struct hr_cfg_section section = {"client zones", no_keys, keys};
+    static const struct hr_cfg_section section = {"client zones", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, key, false, HR_ZONE_NETS_MAX, &n);
@@ -191,7 +190,7 @@ static bool read_price(struct hr_cfg_reader *reader, const config_setting_t *set
 static void read_prices(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
     static const char *const keys[] = {"zone", "other", "per_gb", NULL};
-    static const struct hr_cfg_section section = {"zones.prices", no_keys, keys};
+    static const struct hr_cfg_section section = {"zones.prices", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n;
     config_setting_t *per_gb = hr_cfg_member(reader, group, "price_per_gb", false);
@@ -220,7 +219,7 @@ static void read_peers(struct hr_cfg_reader *reader, const config_setting_t *lis
                        struct hr_config *config)
 {
     static const char *const keys[] = {"zone", "advertised_host", "advertised_port", "health", NULL};
-    static const struct hr_cfg_section section = {"peers", no_keys, keys};
+    static const struct hr_cfg_section section = {"peers", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, listener, "peers", false, HR_POLICY_MAX_PEERS, &n);
@@ -257,7 +256,7 @@ static void read_peers(struct hr_cfg_reader *reader, const config_setting_t *lis
 static void read_nearest(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
     static const char *const keys[] = {"zone", "others", NULL};
-    static const struct hr_cfg_section section = {"zones.nearest", no_keys, keys};
+    static const struct hr_cfg_section section = {"zones.nearest", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
     uint32_t n, n_others;
     config_setting_t *list = hr_cfg_list(reader, group, "nearest", false, HR_ZONES_MAX - 1, &n);
