@@ -46,6 +46,8 @@ struct dataplane {
     int memfd;
     const struct hr_policy *policy; /* the newest, adopted or being adopted */
     bool policy_pending;
+    const struct hr_replicas *replicas; /* the same */
+    bool replicas_pending;
     bool relink_pending;
     uint32_t relink_session;
     bool draining, exit_after_drain;
@@ -93,6 +95,14 @@ static bool workers_adopted(const struct dataplane *dp)
     return true;
 }
 
+static bool workers_adopted_replicas(const struct dataplane *dp)
+{
+    for (uint32_t i = 0; i < dp->group.n_workers; i++)
+        if (hr_worker_replicas_generation(dp->group.workers[i]) != dp->replicas->generation)
+            return false;
+    return true;
+}
+
 /* A worker answers within a turn, some microseconds: wait that long before asking to be called again. */
 static int wait_for(struct dataplane *dp, bool (*done)(const struct dataplane *dp), bool *ret_pending)
 {
@@ -125,6 +135,15 @@ static int on_policy(void *owner, const struct hr_policy *policy)
     for (uint32_t i = 0; i < dp->group.n_workers; i++)
         hr_worker_ask_policy(dp->group.workers[i], policy);
     return wait_for(dp, workers_adopted, &dp->policy_pending);
+}
+
+static int on_replicas(void *owner, const struct hr_replicas *map)
+{
+    struct dataplane *dp = owner;
+    dp->replicas = map;
+    for (uint32_t i = 0; i < dp->group.n_workers; i++)
+        hr_worker_ask_replicas(dp->group.workers[i], map);
+    return wait_for(dp, workers_adopted_replicas, &dp->replicas_pending);
 }
 
 static void on_attached(void *owner, uint32_t session, int32_t pid)
@@ -170,6 +189,7 @@ static void on_shutdown(void *owner)
 static const struct hr_attach_ops attach_ops = {
     .relink = on_relink,
     .policy = on_policy,
+    .replicas = on_replicas,
     .attached = on_attached,
     .detached = on_detached,
     .drain = on_drain,
@@ -336,7 +356,7 @@ static void serve(struct dataplane *dp)
     }
     for (;;) {
         struct signalfd_siginfo info;
-        bool pending = dp->policy_pending || dp->relink_pending;
+        bool pending = dp->policy_pending || dp->replicas_pending || dp->relink_pending;
         int n = epoll_wait(epoll_fd, &event, 1, pending ? 1 : dp->draining ? 10 : TICK_MS);
         if (n < 0 && errno != EINTR)
             break;
@@ -353,6 +373,10 @@ static void serve(struct dataplane *dp)
         if (dp->policy_pending && workers_adopted(dp)) {
             dp->policy_pending = false;
             hr_attach_adopted(dp->attach, dp->policy->generation);
+        }
+        if (dp->replicas_pending && workers_adopted_replicas(dp)) {
+            dp->replicas_pending = false;
+            hr_attach_replicas_adopted(dp->attach, dp->replicas->generation);
         }
         uint64_t now_us = hr_now_us();
         if (now_us >= next_housekeep_us) {

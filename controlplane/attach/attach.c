@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
 #include "shared/ipc/build_id.h"
 
 #define RETRY_MS    100  /* between two attempts to connect */
@@ -44,6 +46,11 @@ struct hr_attach_client {
     uint64_t answered;        /* newest generation that it accepted or refused in this session */
     uint64_t adopted;         /* newest generation that it accepted in this session */
     uint32_t next_slot;
+
+    struct hr_replicas *replicas; /* what was published last, the caller's; NULL: nothing */
+    uint64_t replicas_under_way, replicas_answered;
+    uint64_t replicas_generation;
+    uint32_t next_replicas_slot;
 };
 
 /* 0 = as soon as possible. */
@@ -82,6 +89,7 @@ static void disconnect(struct hr_attach_client *c, uint32_t retry_ms)
     c->fd = -1;
     c->state = WAITING;
     c->under_way = c->answered = c->adopted = 0;
+    c->replicas_under_way = c->replicas_answered = 0;
     arm_timer(c, retry_ms);
 }
 
@@ -134,6 +142,22 @@ static void send_policy(struct hr_attach_client *c)
     c->under_way = msg.generation;
 }
 
+/* The same of the replica map. */
+static void send_replicas(struct hr_attach_client *c)
+{
+    struct hr_attach_msg msg = {0};
+    if (c->state != ATTACHED || c->replicas_under_way != 0 || c->replicas == NULL ||
+        c->replicas->generation <= c->replicas_answered)
+        return;
+    msg.slot = c->next_replicas_slot;
+    msg.generation = c->replicas->generation;
+    memcpy(hr_region_replicas(c->region, c->n_workers, msg.slot), c->replicas, sizeof(*c->replicas));
+    if (!send_msg(c, &msg, HR_ATTACH_REPLICAS))
+        return;
+    c->next_replicas_slot = (c->next_replicas_slot + 1) % HR_POLICY_SLOTS;
+    c->replicas_under_way = msg.generation;
+}
+
 /* Takes over what came with the welcome; fds belong to us from here on. */
 static int take_region(struct hr_attach_client *c, const struct hr_attach_msg *msg, int *fds, size_t n_fds)
 {
@@ -177,6 +201,7 @@ static void on_welcome(struct hr_attach_client *c, const struct hr_attach_msg *m
     disarm_timer(c);
     c->ops->attached(c->owner);
     send_policy(c);
+    send_replicas(c);
 }
 
 static void on_refused(struct hr_attach_client *c, const struct hr_attach_msg *msg)
@@ -201,6 +226,18 @@ static void on_policy_answer(struct hr_attach_client *c, const struct hr_attach_
         c->ops->policy_bad(c->owner, msg->generation, msg->text);
     }
     send_policy(c);
+}
+
+static void on_replicas_answer(struct hr_attach_client *c, const struct hr_attach_msg *msg)
+{
+    if (msg->generation != c->replicas_under_way)
+        return;
+    c->replicas_under_way = 0;
+    c->replicas_answered = msg->generation;
+    if (msg->type == HR_ATTACH_REPLICAS_BAD)
+        hr_log_error("replica map: the dataplane refused generation %llu: %s; it keeps the one before",
+                     (unsigned long long)msg->generation, msg->text);
+    send_replicas(c);
 }
 
 /* One message with the descriptors that came with it: 1 = got one, 0 = none now, -1 = hang-up or nonsense. */
@@ -257,6 +294,10 @@ static bool on_readable(struct hr_attach_client *c)
     }
     if (c->state == ATTACHED && (msg.type == HR_ATTACH_POLICY_OK || msg.type == HR_ATTACH_POLICY_BAD)) {
         on_policy_answer(c, &msg);
+        return true;
+    }
+    if (c->state == ATTACHED && (msg.type == HR_ATTACH_REPLICAS_OK || msg.type == HR_ATTACH_REPLICAS_BAD)) {
+        on_replicas_answer(c, &msg);
         return true;
     }
     lose(c, "the dataplane sent an unexpected message");
@@ -364,6 +405,17 @@ int hr_attach_client_publish(struct hr_attach_client *c, const struct hr_policy 
     memcpy(c->newest, policy, sizeof(*policy));
     send_policy(c);
     return 0;
+}
+
+void hr_attach_client_publish_replicas(struct hr_attach_client *c, struct hr_replicas *map)
+{
+    /* Another control plane may have published before us: a clock tells generations of both apart. */
+    uint64_t now = hr_now_us();
+    c->replicas_generation = now > c->replicas_generation ? now : c->replicas_generation + 1;
+    c->replicas = map;
+    if (map != NULL)
+        map->generation = c->replicas_generation;
+    send_replicas(c);
 }
 
 uint64_t hr_attach_client_adopted(const struct hr_attach_client *c)

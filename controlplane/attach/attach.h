@@ -15,6 +15,7 @@
 #include "shared/base/error.h"
 #include "shared/ipc/link.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/replicas.h"
 
 struct hr_attach_client;
 
@@ -63,6 +64,9 @@ int hr_attach_client_doorbell(const struct hr_attach_client *client);
  * hr_policy_validate() refuses it: nothing is sent. */
 HR_MUST_CHECK int hr_attach_client_publish(struct hr_attach_client *client, const struct hr_policy *policy,
                                            const char **ret_why);
+/* The same of a replica map, which the client gives the next generation; borrowed until the next call, which may change
+ * it in place: it is copied only when it goes out. NULL: there is none any more. */
+void hr_attach_client_publish_replicas(struct hr_attach_client *client, struct hr_replicas *map);
 /* The generation that every worker uses, 0 if none in this session. */
 uint64_t hr_attach_client_adopted(const struct hr_attach_client *client);
 

@@ -26,6 +26,7 @@
 #include "controlplane/metrics/metrics.h"
 #include "controlplane/policy/publisher.h"
 #include "controlplane/renewals/renewals.h"
+#include "controlplane/replicas/replicas.h"
 #include "controlplane/sessions/sessions.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
@@ -223,7 +224,26 @@ static void on_cluster_changed(void *owner)
     if (n > 0)
         hr_realms_set_apis(d->realms, apis, n);
     hr_publisher_touch(d->publisher);
+    hr_replica_maps_touch(d->replica_maps);
 }
+
+static const struct hr_config *replica_maps_config(void *owner)
+{
+    return ((struct hr_daemon *)owner)->config;
+}
+
+static const struct hr_cluster *replica_maps_cluster(void *owner)
+{
+    return hr_metadata_cluster(((struct hr_daemon *)owner)->metadata);
+}
+
+static void replica_maps_publish(void *owner, struct hr_replicas *map)
+{
+    hr_attach_client_publish_replicas(((struct hr_daemon *)owner)->attach, map);
+}
+
+static const struct hr_replica_maps_ops replica_maps_ops = {
+    .config = replica_maps_config, .cluster = replica_maps_cluster, .publish = replica_maps_publish};
 
 static void on_dns_changed(void *owner)
 {
@@ -513,6 +533,7 @@ int hr_daemon_create(struct hr_config *config, struct hr_daemon **ret_daemon)
         (err = hr_renewals_create(d->loop, d->realms, &renewal_ops, d, &d->renewals)) ||
         (err = hr_metadata_create(d->loop, d->conns, d->dns, d->tls, on_cluster_changed, d, &d->metadata)) ||
         (err = hr_publisher_create(d->loop, &publisher_ops, d, &d->publisher)) ||
+        (err = hr_replica_maps_create(d->loop, d->conns, d->dns, &replica_maps_ops, d, &d->replica_maps)) ||
         (err = hr_sessions_create(d->loop, &d->sessions)) || (err = hr_drain_create(d, &d->drain))) {
         hr_log_error("start-up failed: %s (errno %d)", hr_strerror(err), errno);
         goto out;
@@ -543,6 +564,7 @@ void hr_daemon_destroy(struct hr_daemon *d)
     if (!d)
         return;
     hr_metrics_destroy(d->metrics);
+    hr_replica_maps_destroy(d->replica_maps);
     hr_metadata_destroy(d->metadata);
     hr_handshakes_destroy(d->handshakes);
     hr_renewals_destroy(d->renewals);

@@ -35,6 +35,7 @@ struct hr_peers;
 struct hr_publisher;
 struct hr_realms;
 struct hr_renewals;
+struct hr_replica_maps;
 struct hr_resolver;
 struct hr_sessions;
 struct hr_tls_store;
@@ -67,6 +68,7 @@ struct hr_daemon {
     struct hr_zone_totals_keeper *zone_totals;
     struct hr_peers *peers; /* other instances */
     struct hr_publisher *publisher;
+    struct hr_replica_maps *replica_maps;
     struct hr_sessions *sessions;
     struct hr_logevents *logevents;
     struct hr_drain *drain;

@@ -9,6 +9,7 @@
 #include "controlplane/handshakes/handshakes.h"
 #include "controlplane/metadata/metadata.h"
 #include "controlplane/policy/publisher.h"
+#include "controlplane/replicas/replicas.h"
 #include "controlplane/tls/check.h"
 #include "controlplane/tls/store.h"
 #include "controlplane/zones/instance.h"
@@ -40,6 +41,7 @@ void hr_daemon_apply(struct hr_daemon *d)
     if (strcmp(d->config->zones.own, HR_CONFIG_ZONE_INSTANCE) == 0)
         hr_instance_zone_start(d->instance_zone);
     hr_publisher_touch(d->publisher);
+    hr_replica_maps_touch(d->replica_maps);
 }
 
 struct reload {

@@ -11,6 +11,7 @@
 #include "controlplane/loop/loop.h"
 #include "controlplane/metadata/departed.h"
 #include "controlplane/metadata/kclient.h"
+#include "controlplane/replicas/replicas.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/config/config.h"
@@ -29,6 +30,9 @@
 #define BACKOFF_MAX_US     (5 * HR_US_PER_S)
 #define HURRY_EVERY_US     HR_US_PER_S /* while a broker is missing */
 #define APIS_MAX           128
+/* Where reads go to followers, each second, and less often with more partitions: a second's answer is bounded. */
+#define FOLLOW_EVERY_US    HR_US_PER_S
+#define FOLLOW_PARTITIONS  5000
 #define CANDIDATES_MAX     (HR_POLICY_MAX_BROKERS + HR_CONFIG_MAX_BOOTSTRAP)
 
 struct hr_metadata {
@@ -42,6 +46,7 @@ struct hr_metadata {
     uint32_t n_bootstrap;
     struct hr_tls_store *tls;
     bool use_tls;
+    bool follows; /* reads go to followers: who is in sync has to be known soon */
     uint64_t refresh_us, refresh_min_us;
     uint32_t request_timeout_ms;
 
@@ -175,7 +180,10 @@ static void schedule_refresh(struct hr_metadata *md)
 {
     uint64_t now = hr_loop_now(md->loop);
     uint64_t due = md->asked_us + md->refresh_us;
+    uint64_t follow_us = FOLLOW_EVERY_US * (1 + (md->cluster ? md->cluster->n_partitions / FOLLOW_PARTITIONS : 0));
 
+    if (md->follows && md->asked_us + follow_us < due)
+        due = md->asked_us + follow_us;
     if (md->hinted)
         due = md->asked_us + md->refresh_min_us;
     if (now < md->departed.hurry_until_us && md->asked_us + HURRY_EVERY_US < due)
@@ -564,6 +572,7 @@ void hr_metadata_configure(struct hr_metadata *md, const struct hr_config *confi
         md->use_tls == config->cluster.tls.on;
 
     md->use_tls = config->cluster.tls.on;
+    md->follows = hr_replica_maps_wanted(config);
     md->n_bootstrap = config->cluster.n_bootstrap;
     memcpy(md->bootstrap, config->cluster.bootstrap, sizeof(md->bootstrap));
     md->refresh_us = config->cluster.refresh_ms * HR_US_PER_MS;

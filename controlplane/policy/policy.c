@@ -231,6 +231,7 @@ uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *po
     policy->log_level = (uint8_t)config->log.level;
     policy->max_sessions = config->limits.max_connections;
     policy->hold_max_bytes = config->limits.hold_max_bytes;
+    policy->zone_reads_min_bytes = config->zones.reads_min_bytes;
     if (in->at_start && policy->max_sessions > in->at_start->limits.max_connections)
         policy->max_sessions = in->at_start->limits.max_connections;
     if (in->at_start && policy->hold_max_bytes > in->at_start->limits.hold_max_bytes)

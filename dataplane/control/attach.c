@@ -28,6 +28,20 @@ enum state {
     ATTACHED,
 };
 
+/* What is published by generation. */
+enum snapshot { SNAPSHOT_POLICY = 0, SNAPSHOT_REPLICAS, SNAPSHOT_MAX };
+
+/* Workers use copy[current]; the other one is filled by a message and becomes current when all of them have adopted
+ * it. */
+struct snapshots {
+    void *copy[2];
+    uint32_t current;
+};
+
+static const size_t snapshot_size[SNAPSHOT_MAX] = {sizeof(struct hr_policy), sizeof(struct hr_replicas)};
+static const uint16_t snapshot_ok[SNAPSHOT_MAX] = {HR_ATTACH_POLICY_OK, HR_ATTACH_REPLICAS_OK};
+static const uint16_t snapshot_bad[SNAPSHOT_MAX] = {HR_ATTACH_POLICY_BAD, HR_ATTACH_REPLICAS_BAD};
+
 struct hr_attach {
     char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     char build_id[HR_BUILD_ID_MAX];
@@ -50,12 +64,10 @@ struct hr_attach {
     int command_ring[HR_MAX_WORKERS], command_wait[HR_MAX_WORKERS];
     int event_ring, event_wait;
 
-    /* Workers use policies[current]; the other one is filled by a POLICY message and becomes current when all
-     * workers have adopted it. */
-    struct hr_policy *policies[2];
-    uint32_t current;
-    uint64_t adopting;          /* generation that the workers are moving to, 0 = none */
-    uint32_t adopting_session;  /* who sent it; somebody else needs no answer */
+    struct snapshots snapshots[SNAPSHOT_MAX];
+    uint64_t adopting;            /* generation that the workers are moving to, 0 = none */
+    enum snapshot adopting_what;
+    uint32_t adopting_session;    /* who sent it; somebody else needs no answer */
 };
 
 static int watch(struct hr_attach *a, int op, int fd, uint32_t events, uint32_t tag)
@@ -98,9 +110,9 @@ static bool send_msg(int fd, const struct hr_attach_msg *msg)
     return send(fd, msg, sizeof(*msg), MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(*msg);
 }
 
-static void answer(struct hr_attach *a, enum hr_attach_type type, uint64_t generation, const char *text)
+static void answer(struct hr_attach *a, uint16_t type, uint64_t generation, const char *text)
 {
-    struct hr_attach_msg msg = make_msg(a, type);
+    struct hr_attach_msg msg = make_msg(a, (enum hr_attach_type)type);
     msg.generation = generation;
     snprintf(msg.text, sizeof(msg.text), "%s", text);
     if (!send_msg(a->client_fd, &msg))
@@ -214,41 +226,58 @@ static void adopt_now(struct hr_attach *a)
 {
     uint64_t generation = a->adopting;
     bool tell = a->state == ATTACHED && a->adopting_session == a->session;
-    a->current ^= 1;
+    a->snapshots[a->adopting_what].current ^= 1;
     a->adopting = 0;
     watch_client(a);
     if (tell)
-        answer(a, HR_ATTACH_POLICY_OK, generation, "");
+        answer(a, snapshot_ok[a->adopting_what], generation, "");
 }
 
-static void handle_policy(struct hr_attach *a, const struct hr_attach_msg *msg)
+static const char *check_copy(enum snapshot what, const void *copy, uint64_t generation)
 {
-    struct hr_policy *copy = a->policies[a->current ^ 1];
+    const struct hr_policy *policy = copy;
+    const struct hr_replicas *map = copy;
     const char *why = NULL;
+    bool is_policy = what == SNAPSHOT_POLICY;
+    if ((is_policy ? hr_policy_validate(policy, &why) : hr_replicas_validate(map, &why)) < 0)
+        return why;
+    return (is_policy ? policy->generation : map->generation) == generation ? NULL : "the slot holds another generation";
+}
+
+static int hand_on(struct hr_attach *a, enum snapshot what, const void *copy)
+{
+    if (what == SNAPSHOT_POLICY)
+        return a->ops->policy(a->owner, copy);
+    return a->ops->replicas ? a->ops->replicas(a->owner, copy) : HR_E_UNSUPPORTED;
+}
+
+static void handle_snapshot(struct hr_attach *a, const struct hr_attach_msg *msg, enum snapshot what)
+{
+    void *copy = a->snapshots[what].copy[a->snapshots[what].current ^ 1];
     if (msg->slot >= HR_POLICY_SLOTS) {
-        answer(a, HR_ATTACH_POLICY_BAD, msg->generation, "no such slot");
+        answer(a, snapshot_bad[what], msg->generation, "no such slot");
         return;
     }
     /* Copied first, then checked, and used from here on only as the copy. */
-    memcpy(copy, hr_region_policy(a->region, a->n_workers, msg->slot), sizeof(*copy));
-    if (hr_policy_validate(copy, &why) < 0) {
-        answer(a, HR_ATTACH_POLICY_BAD, msg->generation, why);
+    const void *slot = what == SNAPSHOT_POLICY ? (void *)hr_region_policy(a->region, a->n_workers, msg->slot)
+                                               : (void *)hr_region_replicas(a->region, a->n_workers, msg->slot);
+    memcpy(copy, slot, snapshot_size[what]);
+    const char *why = check_copy(what, copy, msg->generation);
+    if (why != NULL) {
+        answer(a, snapshot_bad[what], msg->generation, why);
         return;
     }
-    if (copy->generation != msg->generation) {
-        answer(a, HR_ATTACH_POLICY_BAD, msg->generation, "the slot holds another generation");
-        return;
-    }
-    a->adopting = copy->generation;
+    a->adopting = msg->generation;
+    a->adopting_what = what;
     a->adopting_session = a->session;
-    int err = a->ops->policy(a->owner, copy);
+    int err = hand_on(a, what, copy);
     if (err == 0) {
         adopt_now(a);
     } else if (err == HR_E_AGAIN) {
         watch_client(a);
     } else {
         a->adopting = 0;
-        answer(a, HR_ATTACH_POLICY_BAD, msg->generation, hr_strerror(err));
+        answer(a, snapshot_bad[what], msg->generation, hr_strerror(err));
     }
 }
 
@@ -260,7 +289,10 @@ static void handle_message(struct hr_attach *a, const struct hr_attach_msg *msg)
     }
     switch ((enum hr_attach_type)msg->type) {
     case HR_ATTACH_POLICY:
-        handle_policy(a, msg);
+        handle_snapshot(a, msg, SNAPSHOT_POLICY);
+        break;
+    case HR_ATTACH_REPLICAS:
+        handle_snapshot(a, msg, SNAPSHOT_REPLICAS);
         break;
     case HR_ATTACH_DRAIN:
         a->ops->drain(a->owner);
@@ -274,6 +306,8 @@ static void handle_message(struct hr_attach *a, const struct hr_attach_msg *msg)
     case HR_ATTACH_REFUSED:
     case HR_ATTACH_POLICY_OK:
     case HR_ATTACH_POLICY_BAD:
+    case HR_ATTACH_REPLICAS_OK:
+    case HR_ATTACH_REPLICAS_BAD:
     case HR_ATTACH_MAX:
     default:
         detach(a, "it sent a message that is not its to send");
@@ -370,7 +404,13 @@ void hr_attach_relinked(struct hr_attach *a, uint32_t session)
 
 void hr_attach_adopted(struct hr_attach *a, uint64_t generation)
 {
-    if (a->adopting != 0 && a->adopting == generation)
+    if (a->adopting != 0 && a->adopting == generation && a->adopting_what == SNAPSHOT_POLICY)
+        adopt_now(a);
+}
+
+void hr_attach_replicas_adopted(struct hr_attach *a, uint64_t generation)
+{
+    if (a->adopting != 0 && a->adopting == generation && a->adopting_what == SNAPSHOT_REPLICAS)
         adopt_now(a);
 }
 
@@ -463,8 +503,8 @@ int hr_attach_create(const struct hr_attach_config *config, struct hr_attach **r
         goto out;
 
     err = HR_E_NOMEM;
-    for (int i = 0; i < 2; i++) {
-        if ((a->policies[i] = calloc(1, sizeof(struct hr_policy))) == NULL)
+    for (int i = 0; i < 2 * SNAPSHOT_MAX; i++) {
+        if ((a->snapshots[i / 2].copy[i % 2] = calloc(1, snapshot_size[i / 2])) == NULL)
             goto out;
     }
     err = HR_E_SYSTEM;
@@ -511,7 +551,7 @@ void hr_attach_destroy(struct hr_attach *a)
     }
     for (uint32_t i = 0; i < MAX_GUESTS; i++)
         close_fd(a->guests[i]);
-    free(a->policies[0]);
-    free(a->policies[1]);
+    for (int i = 0; i < 2 * SNAPSHOT_MAX; i++)
+        free(a->snapshots[i / 2].copy[i % 2]);
     free(a);
 }

@@ -6,8 +6,8 @@
  *   LISTENING -> HELLO arrived -> RELINKING (workers re-initialise their links) -> ATTACHED
  *
  * The socket is the liveness check: a peer that was killed has hung up, so its place is free at once. Policies
- * are copied out of the shared region into private memory, validated there, and only then handed on; while the
- * workers adopt one, no further message is read, so the peer waits by itself.
+ * and replica maps are copied out of the shared region into private memory, validated there, and only then handed
+ * on; while the workers adopt one, no further message is read, so the peer waits by itself.
  *
  * Nothing here blocks and nothing is trusted: region and messages are written by a process with fewer rights
  * than ours. */
@@ -19,6 +19,7 @@
 #include "shared/base/error.h"
 #include "shared/ipc/link.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/replicas.h"
 
 struct hr_attach;
 
@@ -36,6 +37,8 @@ struct hr_attach_ops {
     /* End all sessions within the deadline, and go on running or exit afterwards. */
     void (*drain)(void *owner);
     void (*shutdown)(void *owner);
+    /* As policy() does, with a replica map and hr_attach_replicas_adopted(). NULL: they are refused. */
+    int (*replicas)(void *owner, const struct hr_replicas *map);
 };
 
 struct hr_attach_config {
@@ -69,5 +72,6 @@ void hr_attach_poll(struct hr_attach *attach, int timeout_ms);
  * no longer awaited are ignored. */
 void hr_attach_relinked(struct hr_attach *attach, uint32_t session);
 void hr_attach_adopted(struct hr_attach *attach, uint64_t generation);
+void hr_attach_replicas_adopted(struct hr_attach *attach, uint64_t generation);
 
 bool hr_attach_is_attached(const struct hr_attach *attach);

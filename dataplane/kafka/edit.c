@@ -232,7 +232,12 @@ static enum hr_xc_verdict on_field(struct hr_xc *x, struct hr_xc_struct *s, cons
     case HR_KR_BROKERS:
     case HR_KR_ENDPOINTS:
     case HR_KR_ACKS:
+    case HR_KR_REPLICA_ID:
+    case HR_KR_MAX_WAIT:
+    case HR_KR_FETCH_EPOCH:
     case HR_KR_TOPIC:
+    case HR_KR_PARTITION:
+    case HR_KR_FORGOTTEN:
     case HR_KR_API_KEYS:
     case HR_KR_FEATURES:
     case HR_KR_MAX:

@@ -17,6 +17,7 @@ enum hr_inflight_kind {
     HR_INFLIGHT_BROKER,      /* the broker answers */
     HR_INFLIGHT_UNSUPPORTED, /* own: ApiVersions in a version that Headrace does not know */
     HR_INFLIGHT_REBOOTSTRAP, /* own: ApiVersions that names another cluster */
+    HR_INFLIGHT_FETCH_ALL,   /* own: a Fetch whose fetch session nobody knows: the client names all partitions next */
     HR_INFLIGHT_LOGIN,       /* own: the client logs in anew, and the control plane answers (reauth.h) */
     HR_INFLIGHT_OWN,         /* the broker answers us, who log in anew: nothing for the client */
     HR_INFLIGHT_MAX
@@ -26,6 +27,7 @@ struct hr_inflight {
     int32_t correlation_id;
     uint16_t plan; /* hr_plans_at(); of UNSUPPORTED there is none */
     uint8_t kind;  /* enum hr_inflight_kind */
+    bool branch;   /* the session's second leg answers (reader.h) */
 };
 
 struct hr_inflight_node {

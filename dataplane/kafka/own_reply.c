@@ -1,9 +1,10 @@
-/* The responses that Headrace makes itself. Both answer ApiVersions, whose response header is version 0. */
+/* The responses that Headrace makes itself: two to ApiVersions, whose response header is version 0, and one to Fetch. */
 #include "dataplane/kafka/relay_impl.h"
 #include "shared/kafka/wire.h"
 
 #define KERR_UNSUPPORTED_VERSION  35
 #define KERR_REBOOTSTRAP_REQUIRED 129
+#define KERR_FETCH_SESSION_ID_NOT_FOUND 70
 
 /* KIP-511: version 0 of the body, the error, and the one range that lets the client try again. */
 static uint32_t unsupported_version(uint8_t *p)
@@ -30,10 +31,34 @@ static uint32_t rebootstrap(uint8_t *p)
     return 8;
 }
 
-uint32_t hr_own_reply(const struct hr_inflight *record, uint8_t *buf)
+/* KIP-227: no session, no partitions. Since version 12 with a header of version 1. */
+static uint32_t fetch_all(uint8_t *p, int16_t version)
+{
+    bool flexible = version >= 12;
+    uint32_t n = 0;
+
+    if (flexible)
+        p[n++] = 0; /* the header's tags */
+    hr_kput32(p + n, 0); /* throttle time */
+    hr_kput16(p + n + 4, KERR_FETCH_SESSION_ID_NOT_FOUND);
+    hr_kput32(p + n + 6, 0); /* session */
+    n += 10;
+    if (flexible) {
+        p[n++] = 1; /* a compact array of none */
+        p[n++] = 0; /* tags */
+    } else {
+        hr_kput32(p + n, 0);
+        n += 4;
+    }
+    return n;
+}
+
+uint32_t hr_own_reply(const struct hr_inflight *record, int16_t version, uint8_t *buf)
 {
     uint8_t *body = buf + 8;
-    uint32_t n = record->kind == HR_INFLIGHT_REBOOTSTRAP ? rebootstrap(body) : unsupported_version(body);
+    uint32_t n = record->kind == HR_INFLIGHT_REBOOTSTRAP ? rebootstrap(body)
+                 : record->kind == HR_INFLIGHT_FETCH_ALL ? fetch_all(body, version)
+                                                         : unsupported_version(body);
 
     hr_kput32(buf, 4 + n);
     hr_kput32(buf + 4, (uint32_t)record->correlation_id);

@@ -97,10 +97,16 @@ static int request_walk(const struct hr_plans *plans, struct hr_plan *plan)
     struct hr_kprogram *own = NULL;
 
     plan->request_walk = plans->request_header[header];
-    if (plan->request_kind != HR_REQUEST_ACKS)
+    if (plan->request_kind == HR_REQUEST_FETCH)
+        spec.roles = HR_KPROGRAM_ROLE(REPLICA_ID) | HR_KPROGRAM_ROLE(MAX_WAIT) | HR_KPROGRAM_ROLE(FETCH_EPOCH) |
+                     HR_KPROGRAM_ROLE(TOPIC) | HR_KPROGRAM_ROLE(PARTITION) | HR_KPROGRAM_ROLE(FORGOTTEN);
+    else if (plan->request_kind != HR_REQUEST_ACKS)
         return 0;
     int err = hr_kprogram_create(&spec, &own);
-    plan->request_walk = own;
+    if (plan->request_kind == HR_REQUEST_FETCH)
+        plan->whole_walk = own;
+    else
+        plan->request_walk = own;
     return err;
 }
 
@@ -177,6 +183,10 @@ static int plan_one(struct hr_plans *plans, int16_t key, int16_t version)
         plan->request_kind = HR_REQUEST_ACKS;
     else if (key == HR_KAPI_API_VERSIONS && has_named(plan->request, version, "ClusterId"))
         plan->request_kind = HR_REQUEST_IDENTITY;
+    else if (key == HR_KAPI_FETCH)
+        plan->request_kind = HR_REQUEST_FETCH;
+    else if (key == HR_KAPI_SASL_HANDSHAKE)
+        plan->request_kind = HR_REQUEST_LOGIN;
     else
         plan->request_kind = HR_REQUEST_STREAM;
     plan_response(plan, version);
@@ -245,6 +255,7 @@ void hr_plans_destroy(struct hr_plans *plans)
         destroy_own(plans->plan[i].request_walk, plans->request_header);
         destroy_own(plans->plan[i].response_walk, plans->response_header);
         destroy_own(plans->plan[i].topics_walk, plans->response_header);
+        hr_kprogram_destroy((struct hr_kprogram *)(uintptr_t)plans->plan[i].whole_walk);
     }
     for (int v = 0; v < HEADER_VERSIONS; v++) {
         hr_kprogram_destroy(plans->request_header[v]);

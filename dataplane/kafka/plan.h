@@ -22,6 +22,8 @@ enum hr_request_kind {
     HR_REQUEST_NONE = 0, /* not in the table, or hidden on purpose */
     HR_REQUEST_STREAM,   /* the header is enough */
     HR_REQUEST_ACKS,     /* Produce: read up to acks; 0 means that there will be no response */
+    HR_REQUEST_FETCH,    /* read whole where it may go to another broker */
+    HR_REQUEST_LOGIN,    /* the client logs in to the broker */
     HR_REQUEST_IDENTITY, /* ApiVersions that names a cluster and a node (KIP-1242) */
     HR_REQUEST_MAX
 };
@@ -48,6 +50,7 @@ struct hr_plan {
      * of a response; WATCH, PREFIX and TAIL are told what they are about, of others the header alone is walked. */
     const struct hr_kprogram *request_walk, *response_walk;
     const struct hr_kprogram *topics_walk; /* Produce requests, Fetch responses: tells topics; else NULL */
+    const struct hr_kprogram *whole_walk; /* FETCH: of the whole request, telling what a reader keeps account of */
 };
 
 struct hr_plans;

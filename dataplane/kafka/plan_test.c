@@ -55,9 +55,12 @@ static void every_response(void **state)
             if (plan->response_kind != kind || plan->optional != optional || plan->tail_tagged != tagged)
                 fail_msg("api %d version %d: kind %d", key, v, plan->response_kind);
             enum hr_request_kind rq = key == 0              ? HR_REQUEST_ACKS
+                                      : key == 1            ? HR_REQUEST_FETCH
+                                      : key == 17           ? HR_REQUEST_LOGIN
                                       : key == 18 && v >= 5 ? HR_REQUEST_IDENTITY
                                                             : HR_REQUEST_STREAM;
             assert_int_equal(plan->request_kind, rq);
+            assert_int_equal(plan->whole_walk != NULL, key == 1);
             n++;
         }
     }

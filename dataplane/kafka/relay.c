@@ -52,9 +52,12 @@ int hr_relay_ctx_create(const struct hr_relay_config *cfg, struct hr_relay_ctx *
         ctx->free = &ctx->relays[i];
     }
     for (uint32_t i = walkers; i-- > 0;) {
-        ctx->walkers[i].next_free = ctx->free_walkers;
-        ctx->free_walkers = &ctx->walkers[i];
+        ctx->walkers[i].next_free = ctx->free_walker;
+        ctx->free_walker = i + 1;
     }
+    err = hr_readers_init(&ctx->readers, cfg->max_readers, HR_READER_MEMBERS);
+    if (err != 0)
+        goto fail;
     err = hr_inflight_pool_init(&ctx->inflight, records < RECORDS_MIN   ? RECORDS_MIN
                                                 : records > RECORDS_MAX ? RECORDS_MAX
                                                                         : (uint32_t)records);
@@ -76,6 +79,7 @@ void hr_relay_ctx_destroy(struct hr_relay_ctx *ctx)
         return;
     hr_plans_destroy(ctx->plans);
     hr_inflight_pool_fini(&ctx->inflight);
+    hr_readers_fini(&ctx->readers);
     free(ctx->walkers);
     free(ctx->relays);
     free(ctx->tail_scratch);
@@ -121,6 +125,8 @@ void hr_relay_close(struct hr_relay_ctx *ctx, struct hr_relay *relay)
             hr_topics_end(&ctx->topics[dir], ctx->zones, false);
     hr_inflight_clear(&ctx->inflight, &relay->in_flight);
     hr_relay_walker_put(ctx, relay);
+    if (relay->reader)
+        hr_reader_give_back(&ctx->readers, ctx->bufs, hr_relay_reader(ctx, relay));
     relay->next_free = ctx->free;
     ctx->free = relay;
 }

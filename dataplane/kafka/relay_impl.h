@@ -5,6 +5,7 @@
 #include "dataplane/kafka/framewalk.h"
 #include "dataplane/kafka/inflight.h"
 #include "dataplane/kafka/plan.h"
+#include "dataplane/kafka/reader.h"
 #include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/kafka/topics.h"
@@ -19,6 +20,7 @@
 #define HR_REQUEST_STATES(X)                                                                                 \
     X(START, "at a frame boundary, or waiting for as much of a frame as has to be read before it may go")    \
     X(STREAM, "forwarding the rest of the frame")                                                            \
+    X(ROUTED, "a whole frame waits for the leg that has been chosen for it")                                 \
     X(DISCARD, "dropping the rest of a frame that is answered here")
 
 enum hr_request_state {
@@ -47,7 +49,7 @@ enum hr_response_state {
 /* The place in a response that is walked while it passes: PREFIX, WALK and TAIL hold one, from a pool. Requests
  * need none: what has to be read of them waits in the queue until all of it is there. */
 struct hr_relay_walker {
-    struct hr_relay_walker *next_free;
+    uint32_t next_free; /* number, 0: none */
     const struct hr_plan *plan;
     uint32_t prefix_end; /* PREFIX: where the brokers end, 0 = not found yet */
     struct hr_kwalk walk;
@@ -58,7 +60,10 @@ struct hr_relay_walker {
 struct hr_relay {
     union {
         struct hr_relay *next_free;
-        struct hr_relay_walker *walker; /* NULL: none held */
+        struct {
+            uint32_t walker; /* number, 0: none held */
+            uint32_t reader; /* the same: of a consumer whose fetches may go to another leg */
+        };
     };
     struct hr_inflight_queue in_flight;
     uint32_t rq_passed, rs_passed; /* not 0 between calls only when there was no memory to move them */
@@ -71,7 +76,11 @@ struct hr_relay {
     int64_t last_version : 16;
     uint8_t rq_state; /* enum hr_request_state */
     uint8_t rs_state; /* enum hr_response_state */
-    bool bootstrap;   /* of the bootstrap listener: any broker may stand behind it */
+    bool bootstrap : 1; /* of the bootstrap listener: any broker may stand behind it */
+    bool rq_branch : 1; /* `out` of the next call is the branch's */
+    bool rs_branch : 1; /* so is its `in` */
+    bool no_reader : 1; /* the owner has been asked, and said that fetches stay here */
+    bool sasl : 1;      /* the client has logged in through us */
     char client_id[37];
 };
 _Static_assert(sizeof(struct hr_relay) <= 96, "there is one for every session, idle or not");
@@ -83,7 +92,11 @@ struct hr_relay_ctx {
     struct hr_inflight_pool inflight;
     struct hr_relay *relays;
     struct hr_relay *free;
-    struct hr_relay_walker *walkers, *free_walkers;
+    struct hr_relay_walker *walkers; /* numbers begin with 1 */
+    uint32_t free_walker;
+    struct hr_readers readers;
+    const struct hr_policy *policy;   /* as it was set; calls have their own */
+    uint64_t now_us;
     struct hr_kwalk scratch_walk; /* within one call */
     uint32_t hold_max;
     uint8_t *in_scratch;   /* hold_max bytes */
@@ -233,34 +246,52 @@ static inline const uint8_t *hr_relay_look(struct hr_relay_call *c, uint32_t off
     return buf;
 }
 
+static inline struct hr_relay_walker *hr_relay_walker(const struct hr_relay_ctx *ctx, const struct hr_relay *relay)
+{
+    return &ctx->walkers[relay->walker - 1];
+}
+
 /* A walker for the response under way; false: none is free. */
 static inline bool hr_relay_walker_get(struct hr_relay_ctx *ctx, struct hr_relay *relay, const struct hr_plan *plan)
 {
-    struct hr_relay_walker *w = ctx->free_walkers;
-
-    if (!w)
+    if (ctx->free_walker == 0)
         return false;
-    ctx->free_walkers = w->next_free;
+    relay->walker = ctx->free_walker;
+    struct hr_relay_walker *w = hr_relay_walker(ctx, relay);
+    ctx->free_walker = w->next_free;
     w->plan = plan;
     w->prefix_end = 0;
-    relay->walker = w;
     return true;
 }
 
 static inline void hr_relay_walker_put(struct hr_relay_ctx *ctx, struct hr_relay *relay)
 {
-    struct hr_relay_walker *w = relay->walker;
-
-    if (!w)
+    if (relay->walker == 0)
         return;
-    relay->walker = NULL;
-    w->next_free = ctx->free_walkers;
-    ctx->free_walkers = w;
+    struct hr_relay_walker *w = hr_relay_walker(ctx, relay);
+    w->next_free = ctx->free_walker;
+    ctx->free_walker = relay->walker;
+    relay->walker = 0;
 }
 
-/* Frames of Headrace's own; each returns its length. buf has HR_OWN_REPLY_MAX bytes. */
+static inline struct hr_reader *hr_relay_reader(const struct hr_relay_ctx *ctx, const struct hr_relay *relay)
+{
+    return hr_reader_at(&ctx->readers, relay->reader);
+}
+
+/* The call is over: the frame under way belongs to another leg. False (blocked): there was no memory to move what
+ * comes before it. */
+static inline bool hr_relay_switch(struct hr_relay_call *c)
+{
+    if (!hr_relay_flush(c))
+        return false;
+    c->ret->switched = true;
+    return true;
+}
+
+/* Frames of Headrace's own; each returns its length. version: of the request. buf has HR_OWN_REPLY_MAX bytes. */
 #define HR_OWN_REPLY_MAX 64
-uint32_t hr_own_reply(const struct hr_inflight *record, uint8_t *buf);
+uint32_t hr_own_reply(const struct hr_inflight *record, int16_t version, uint8_t *buf);
 
 /* reauth.c. May the next request be looked at? False: the call is over. */
 bool hr_reauth_before_request(struct hr_relay_call *c);

@@ -69,6 +69,7 @@ static bool record(struct hr_relay_call *c, const struct head *h, enum hr_inflig
         .correlation_id = h->correlation_id,
         .plan = h->plan ? h->plan->index : 0,
         .kind = (uint8_t)kind,
+        .branch = c->relay->rq_branch,
     };
 
     return hr_inflight_push(&c->ctx->inflight, &c->relay->in_flight, r) == 0;
@@ -219,6 +220,78 @@ static bool read_head(struct hr_relay_call *c, const struct head *h)
     return true;
 }
 
+/* A consumer's request for records: to the leader, or to a follower in the client's zone. */
+static bool fetch(struct hr_relay_call *c, const struct head *h)
+{
+    struct hr_relay_ctx *ctx = c->ctx;
+    struct hr_relay *relay = c->relay;
+    struct hr_reader_fetch f = {.version = h->version, .len = h->total};
+
+    if (c->listener->zone_reads <= HR_ZONE_READS_OFF || relay->no_reader || !ctx->readers.map)
+        return forward(c, h, true);
+    if (!relay->reader) {
+        c->ret->ask_reader = true;
+        return false;
+    }
+    struct hr_reader *reader = hr_relay_reader(ctx, relay);
+    if (h->version < HR_READER_FETCH_MIN) {
+        HR_COUNT(ctx->stats, reads_home_old);
+        return forward(c, h, true);
+    }
+    if (h->total > HR_READER_FETCH_MAX || h->total > hr_relay_hold_max(c)) {
+        reader->known = false;
+        HR_COUNT(ctx->stats, reads_home_limit);
+        return forward(c, h, true);
+    }
+    if (c->avail < h->total) {
+        relay->rq_left = h->total;
+        want_up_to(c, h->total);
+        return false;
+    }
+    hr_pieceq_peek(c->in, *c->passed, ctx->in_scratch, h->total);
+    hr_reader_note(&ctx->readers, reader, h->plan->whole_walk, ctx->in_scratch, &f);
+    enum hr_reader_reason why = hr_reader_decide(&ctx->readers, reader, c->listener, &f, ctx->now_us);
+    if (why == HR_READER_NONE) {
+        if (!hr_relay_switch(c))
+            return false;
+        reader->wait_ms_of_next = f.wait_ms;
+        relay->rq_branch = true;
+        relay->rq_left = 0;
+        relay->rq_state = HR_RQ_ROUTED;
+        return false;
+    }
+    /* What an earlier part of the connection has named is not known: to be told all, say that no broker knows it. Once. */
+    if (!reader->known && f.incremental && !reader->asked_all) {
+        reader->asked_all = true;
+        return answer(c, h, HR_INFLIGHT_FETCH_ALL);
+    }
+    if (!f.replica)
+        ctx->stats->counters[HR_CTR_reads_home_off + why - HR_READER_off]++;
+    return forward(c, h, true);
+}
+
+/* The leg is there: a copy is kept of what goes to the branch. */
+static bool routed(struct hr_relay_call *c)
+{
+    struct hr_relay_ctx *ctx = c->ctx;
+    struct hr_reader *reader = hr_relay_reader(ctx, c->relay);
+    struct head h;
+
+    if (!read_fixed(c, &h))
+        return false;
+    if (c->relay->rq_branch) {
+        struct hr_reader_fetch f = {.len = h.total, .wait_ms = reader->wait_ms_of_next};
+        if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
+            return hr_relay_block(c);
+        hr_pieceq_peek(c->in, *c->passed, ctx->in_scratch, h.total);
+        if (hr_pieceq_push_bytes(ctx->bufs, &reader->kept, ctx->in_scratch, h.total) != 0)
+            return hr_relay_starve(c);
+        hr_reader_sent(reader, &f, ctx->now_us);
+        HR_COUNT(ctx->stats, reads_in_zone);
+    }
+    return forward(c, &h, true);
+}
+
 static bool start(struct hr_relay_call *c)
 {
     const struct hr_kwalk *w = &c->ctx->scratch_walk;
@@ -250,6 +323,10 @@ static bool start(struct hr_relay_call *c)
     /* Produce is walked to its acks: 0 means that there will be no response. */
     if (h.plan->request_kind == HR_REQUEST_ACKS)
         return forward(c, &h, w->value != 0);
+    if (h.plan->request_kind == HR_REQUEST_FETCH)
+        return fetch(c, &h);
+    if (h.plan->request_kind == HR_REQUEST_LOGIN)
+        c->relay->sasl = true;
     /* Behind a virtual broker ids are the broker's own: it checks them itself. */
     if (h.plan->request_kind == HR_REQUEST_IDENTITY && c->relay->bootstrap)
         return identity(c, &h, w->pos);
@@ -279,6 +356,13 @@ static bool stream(struct hr_relay_call *c)
     if (!whole)
         return false;
     hr_relay_topics_end(c, HR_ZONE_UP);
+    if (c->relay->rq_branch) { /* one frame each time */
+        if (hr_relay_switch(c)) {
+            c->relay->rq_branch = false;
+            c->relay->rq_state = HR_RQ_START;
+        }
+        return false;
+    }
     c->relay->rq_state = HR_RQ_START;
     return true;
 }
@@ -290,6 +374,8 @@ static bool step(struct hr_relay_call *c)
         return start(c);
     case HR_RQ_STREAM:
         return stream(c);
+    case HR_RQ_ROUTED:
+        return routed(c);
     case HR_RQ_DISCARD:
         return discard(c);
     case HR_RQ_MAX:

@@ -27,6 +27,8 @@ static bool finish(struct hr_relay_call *c)
 {
     hr_relay_count_bytes(c, c->ctx->cells[HR_ZONE_DOWN], plan_of(c)->api_key);
     hr_relay_topics_end(c, HR_ZONE_DOWN);
+    if (c->relay->rs_branch)
+        hr_reader_answered(hr_relay_reader(c->ctx, c->relay), c->ctx->bufs, c->ctx->now_us);
     hr_inflight_pop(&c->ctx->inflight, &c->relay->in_flight);
     HR_COUNT(c->ctx->stats, kafka_responses);
     c->relay->responses++;
@@ -40,7 +42,7 @@ static bool own_reply(struct hr_relay_call *c, const struct hr_inflight *record)
 
     if (c->room == 0)
         return hr_relay_block(c);
-    if (!hr_relay_replace(c, 0, buf, hr_own_reply(record, buf)))
+    if (!hr_relay_replace(c, 0, buf, hr_own_reply(record, plan_of(c)->version, buf)))
         return false;
     hr_inflight_pop(&c->ctx->inflight, &c->relay->in_flight);
     HR_COUNT(c->ctx->stats, kafka_own_replies);
@@ -60,8 +62,9 @@ static bool start_walk(struct hr_relay_call *c, const struct hr_plan *plan, uint
                        enum hr_response_state state)
 {
     if (!hr_relay_walker_get(c->ctx, c->relay, plan))
-        return plan->response_kind == HR_RESPONSE_WATCH ? start_stream(c, total) : hr_relay_starve(c);
-    hr_kwalk_init(&c->relay->walker->walk, plan->response_walk, 0, total);
+        return plan->response_kind == HR_RESPONSE_WATCH && !c->relay->rs_branch ? start_stream(c, total)
+                                                                                : hr_relay_starve(c);
+    hr_kwalk_init(&hr_relay_walker(c->ctx, c->relay)->walk, plan->response_walk, 0, total);
     c->relay->rs_state = (uint8_t)state;
     return true;
 }
@@ -103,8 +106,16 @@ static bool start(struct hr_relay_call *c)
     const struct hr_inflight *head = hr_inflight_head(&c->relay->in_flight);
     uint8_t buf[HEADER_FIXED];
 
+    if (head && head->kind != HR_INFLIGHT_BROKER && head->kind < HR_INFLIGHT_LOGIN)
+        return own_reply(c, head);
+    bool branch = head && head->branch;
+    if (branch != c->relay->rs_branch) {
+        if (hr_relay_switch(c))
+            c->relay->rs_branch = branch;
+        return false;
+    }
     if (head && head->kind != HR_INFLIGHT_BROKER)
-        return head->kind < HR_INFLIGHT_LOGIN ? own_reply(c, head) : hr_reauth_turn(c, head);
+        return hr_reauth_turn(c, head);
     if (c->avail == 0)
         return false;
     if (!head)
@@ -123,6 +134,8 @@ static bool start(struct hr_relay_call *c)
         return hr_relay_close_for(c, HR_DROP_kafka_correlation);
     const struct hr_plan *plan = plan_of(c);
     uint32_t total = size + HR_KPROGRAM_FRAME_SIZE;
+    if (c->relay->reader && plan->api_key == HR_KAPI_FETCH)
+        hr_relay_reader(c->ctx, c->relay)->rate_bytes += total;
     if (!start_frame(c, plan, total))
         return false;
     if (plan->api_key == HR_KAPI_FETCH)
@@ -206,7 +219,7 @@ static bool whole(struct hr_relay_call *c)
 /* Walks to the end of the brokers; the walk keeps its place, and nothing passes. False: they have not ended. */
 static bool find_prefix(struct hr_relay_call *c)
 {
-    struct hr_kwalk *w = &c->relay->walker->walk;
+    struct hr_kwalk *w = &hr_relay_walker(c->ctx, c->relay)->walk;
     uint32_t hold = hr_relay_hold_max(c);
     uint32_t most = c->avail < hold ? c->avail : hold;
     uint32_t left = most > w->pos ? most - w->pos : 0;
@@ -217,7 +230,7 @@ static bool find_prefix(struct hr_relay_call *c)
     while (ev == HR_KWALK_ARRAY)
         ev = hr_framewalk_next(w, &at, &left);
     if (ev == HR_KWALK_ARRAY_END) {
-        c->relay->walker->prefix_end = w->pos;
+        hr_relay_walker(c->ctx, c->relay)->prefix_end = w->pos;
         return true;
     }
     if (ev != HR_KWALK_MORE)
@@ -231,7 +244,7 @@ static bool find_prefix(struct hr_relay_call *c)
 
 static bool prefix(struct hr_relay_call *c)
 {
-    const struct hr_relay_walker *w = c->relay->walker;
+    const struct hr_relay_walker *w = hr_relay_walker(c->ctx, c->relay);
 
     /* When there was no buffer for the new prefix last time, its end has been found already. */
     if (w->prefix_end == 0 && !find_prefix(c))
@@ -254,25 +267,62 @@ static bool prefix(struct hr_relay_call *c)
 /* The walk is over: the rest of the frame passes as it is. */
 static bool walked(struct hr_relay_call *c)
 {
-    uint32_t left = c->relay->walker->walk.end - c->relay->walker->walk.pos;
+    const struct hr_kwalk *w = &hr_relay_walker(c->ctx, c->relay)->walk;
+    uint32_t left = w->end - w->pos;
 
     hr_relay_walker_put(c->ctx, c->relay);
     return start_stream(c, left);
 }
 
+/* Errors of a follower that a leader need not have: they would make a client reset its offset, or look for another
+ * leader. What stands beside them is what an empty answer has: no records, a watermark of -1. */
+static bool is_followers_own(int64_t error)
+{
+    static const uint8_t own[] = {1, 3, 5, 6, 9, 56, 75, 78, 100}; /* not 70 and 74: who has them has to know them */
+
+    for (uint32_t i = 0; i < sizeof(own); i++)
+        if (error == own[i])
+            return true;
+    return false;
+}
+
+/* Makes 0 of the error that has just been told, in the middle of what is being walked. *most counts from where the
+ * call's walk began, *left is what it has not come to. False: the call is over. */
+static bool hide_error(struct hr_relay_call *c, const struct hr_kwalk *w, uint32_t *most, uint32_t left)
+{
+    static const uint8_t none[2];
+    uint32_t behind = w->pos - w->offset;
+
+    hr_relay_pass(c, *most - left - behind);
+    /* The walk is beyond it, and cannot come back when there is memory again. */
+    if (!hr_relay_replace(c, sizeof(none), none, sizeof(none)))
+        return hr_relay_close_for(c, HR_DROP_broker_closed);
+    *most = behind - (uint32_t)sizeof(none) + left;
+    c->at.off += behind - (uint32_t)sizeof(none);
+    struct hr_topics *sample = &c->ctx->topics[HR_ZONE_DOWN];
+    if (sample->of == c->relay) /* it counts what it finds in the queue */
+        hr_topics_end(sample, c->ctx->zones, false);
+    hr_reader_bypass(hr_relay_reader(c->ctx, c->relay), c->ctx->now_us + HR_READER_WARY_US);
+    HR_COUNT(c->ctx->stats, reads_errors_hidden);
+    return true;
+}
+
 /* Walks over what has arrived, and passes it. */
 static bool walk(struct hr_relay_call *c)
 {
-    const struct hr_relay_walker *walker = c->relay->walker;
-    struct hr_kwalk *w = &c->relay->walker->walk;
+    struct hr_relay_walker *walker = hr_relay_walker(c->ctx, c->relay);
+    struct hr_kwalk *w = &walker->walk;
     uint32_t most = c->avail < c->room ? c->avail : c->room, left = most;
     struct hr_frame_cursor from = c->at;
     enum hr_kwalk_event ev;
 
     /* All that is told on the way is errors of partitions. */
-    while ((ev = hr_framewalk_next(w, &c->at, &left)) == HR_KWALK_VALUE)
+    while ((ev = hr_framewalk_next(w, &c->at, &left)) == HR_KWALK_VALUE) {
         if (w->value == KERR_NOT_LEADER_OR_FOLLOWER)
             c->ret->leader_hint = true;
+        if (unlikely(c->relay->rs_branch) && is_followers_own(w->value) && !hide_error(c, w, &most, left))
+            return false;
+    }
     hr_relay_pass(c, most - left);
     hr_relay_topics(c, HR_ZONE_DOWN, from, most - left);
     switch (ev) {
@@ -297,7 +347,7 @@ static bool walk(struct hr_relay_call *c)
 
 static bool tail(struct hr_relay_call *c)
 {
-    const struct hr_relay_walker *w = c->relay->walker;
+    const struct hr_relay_walker *w = hr_relay_walker(c->ctx, c->relay);
     struct hr_relay_ctx *ctx = c->ctx;
     uint32_t len = w->walk.end - w->walk.pos;
     enum hr_tail what;

@@ -48,23 +48,23 @@ static void passes(void **state)
 static void no_walker(void **state)
 {
     struct rf_bytes b = {0};
-    struct hr_relay_walker *walkers = f.ctx->free_walkers;
+    uint32_t walkers = f.ctx->free_walker;
     const char *metadata = "{'Brokers':[],'ClusterId':'c','ControllerId':3,'Topics':[]}";
 
     rf_expect(&f, 1, 3, 2, 77);
     rf_response(&b, 3, 2, 77, metadata);
-    f.ctx->free_walkers = NULL;
+    f.ctx->free_walker = 0;
     rf_feed(&f, &f.broker_in, b.p, b.len, 1448);
     for (int i = 0; i < 3; i++) {
         rf_responses(&f);
         assert_true(f.response.blocked && f.response.again);
         assert_int_equal(f.response.taken, 0);
     }
-    f.ctx->free_walkers = walkers;
+    f.ctx->free_walker = walkers;
     rf_responses(&f);
     assert_false(f.response.blocked || f.response.again);
     rf_assert_client_got(&f, &b);
-    assert_ptr_equal(f.ctx->free_walkers, walkers);
+    assert_int_equal(f.ctx->free_walker, walkers);
     rf_free(&b);
 }
 

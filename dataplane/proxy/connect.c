@@ -17,9 +17,9 @@ void hr_rate_take(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate)
     *theoretical_ns = (*theoretical_ns > now_ns ? *theoretical_ns : now_ns) + 1000000000u / rate;
 }
 
-/* May this client cause one more open towards a broker? Half of the rate is the most that one address gets, so a
+/* Half of the rate is the most that one address gets, so a
  * single one that connects in a loop leaves room for the others. */
-static bool rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us)
+bool hr_session_rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us)
 {
     uint32_t rate = proxy->cfg.connect_rate;
     uint64_t now_ns = now_us * 1000;
@@ -122,7 +122,7 @@ void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t n
         s->node_id = broker->node_id;
         s->broker.zone = broker->zone;
     }
-    if (!rate_allows(proxy, s, now_us)) {
+    if (!hr_session_rate_allows(proxy, s, now_us)) {
         reason = HR_DROP_connect_rate;
         goto refuse;
     }

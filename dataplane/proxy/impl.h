@@ -8,12 +8,14 @@
  *   relay.c    moving bytes, ends of legs
  *   tls.c      legs that speak TLS: around the relay, and their last word
  *   auth.c     logins in mid-session
+ *   branch.c   the second broker leg
  *   join.c     sessions made of connections that the control plane had
  *   logins.c   who their clients are, where somebody has asked
  *   zones.c    who is where, and who moves bytes between zones
  *   sweep.c    timeouts and drain */
 #pragma once
 
+#include "dataplane/kafka/reader.h"
 #include "dataplane/kafka/reauth.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/proxy/origin.h"
@@ -61,6 +63,9 @@ struct hr_suspect {
 };
 #define HR_MAX_SUSPECTS 16
 
+/* A follower that has failed is left alone by the session for so long. */
+#define HR_RETRY_BRANCH_US HR_READER_RETRY_US
+
 /* preface.c; all of it NULL where no listener has use for it. */
 struct hr_prefaces {
     struct hr_preface *table, *free;
@@ -73,6 +78,9 @@ struct hr_proxy {
     const struct hr_policy *policy;
     struct hr_session *sessions; /* max_sessions of them */
     struct hr_session *free;
+    struct hr_branch *branches; /* numbers begin with 1 */
+    uint32_t free_branch;
+    const struct hr_replicas *replicas; /* NULL: none yet */
     uint32_t n_open;
     uint32_t listener_open[HR_POLICY_MAX_LISTENERS];
     struct hr_login_place *logins; /* cfg.max_logins of them, from place 1 on */
@@ -137,6 +145,23 @@ void hr_proxy_count_open(struct hr_proxy *proxy, uint32_t listener, int change);
 /* A bucket of a tenth of a second's tokens; see connect.c. May there be one more, and there is one more. */
 bool hr_rate_conforms(uint64_t theoretical_ns, uint64_t now_ns);
 void hr_rate_take(uint64_t *theoretical_ns, uint64_t now_ns, uint32_t rate);
+
+/* May this client cause one more open towards a broker? It is counted then. */
+bool hr_session_rate_allows(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us);
+/* Gives a leg's connection back to TCP. */
+void hr_leg_end(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end how);
+
+/* ---- the second broker leg ---- */
+struct hr_branch *hr_branch_at(const struct hr_proxy *proxy, const struct hr_session *s);
+/* The relay has a consumer's fetch: are there other places than the broker of the session for it? */
+void hr_session_may_read_elsewhere(struct hr_proxy *proxy, struct hr_session *s);
+/* The leg for the request that wants a branch; NULL: it is being opened. It may be the broker's, too. */
+struct hr_leg *hr_branch_for_request(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
+/* After bytes have moved: what the end or the silence of the branch means. blocked: answers wait for the client. False:
+ * the session has ended. */
+HR_MUST_CHECK bool hr_branch_settle(struct hr_proxy *proxy, struct hr_session *s, bool blocked, uint64_t now_us);
+void hr_branch_close(struct hr_proxy *proxy, struct hr_session *s, enum hr_leg_end how);
+void hr_branch_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us);
 
 /* Opens the broker leg; on failure the session has been ended. */
 void hr_session_connect(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);

@@ -104,7 +104,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     hr_leg_set_zone(&s->broker, known ? known->zone : HR_ZONE_NONE);
     s->broker_fin = broker->fin;
     s->request_begun_us = 0;
-    s->requests_seen = 0;
+    s->requests_seen = s->branch = 0;
     s->state = HR_SESSION_RELAYING;
     hr_session_run(proxy, s, now_us);
     return 0;

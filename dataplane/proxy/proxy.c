@@ -25,12 +25,21 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
     proxy->cfg = *cfg;
     proxy->sessions =
         rte_zmalloc_socket("hr_sessions", sizeof(struct hr_session) * cfg->max_sessions, 64, cfg->socket_id);
-    if (!proxy->sessions) {
+    proxy->branches =
+        rte_zmalloc_socket("hr_branches", sizeof(struct hr_branch) * (cfg->max_branches + 1), 64, cfg->socket_id);
+    if (!proxy->sessions || !proxy->branches) {
+        rte_free(proxy->sessions);
+        rte_free(proxy->branches);
         rte_free(proxy);
         return HR_E_NOMEM;
     }
+    for (uint32_t i = cfg->max_branches; i-- > 0;) {
+        proxy->branches[i].next_free = proxy->free_branch;
+        proxy->free_branch = i + 1;
+    }
     if (hr_logins_create(proxy) != 0 || hr_prefaces_create(proxy) != 0) {
         rte_free(proxy->logins);
+        rte_free(proxy->branches);
         rte_free(proxy->sessions);
         rte_free(proxy);
         return HR_E_NOMEM;
@@ -66,6 +75,7 @@ void hr_proxy_destroy(struct hr_proxy *proxy)
     hr_prefaces_destroy(proxy);
     rte_free(proxy->logins);
     rte_free(proxy->sessions);
+    rte_free(proxy->branches);
     rte_free(proxy);
 }
 
@@ -114,6 +124,8 @@ void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
         moved |= moved_to[i] != i;
     }
     proxy->policy = policy;
+    if (proxy->cfg.relays)
+        hr_relay_adopt(proxy->cfg.relays, policy, proxy->replicas);
     proxy->brokers_drain = false;
     for (uint32_t i = 0; i < policy->n_brokers; i++)
         proxy->brokers_drain |= (policy->brokers[i].flags & HR_BROKER_DRAINING) != 0;
@@ -128,6 +140,13 @@ void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy)
         s->listener = moved_to[s->listener];
         hr_proxy_count_open(proxy, s->listener, 1);
     }
+}
+
+void hr_proxy_set_replicas(struct hr_proxy *proxy, const struct hr_replicas *map)
+{
+    proxy->replicas = map;
+    if (proxy->policy)
+        hr_relay_adopt(proxy->cfg.relays, proxy->policy, map);
 }
 
 uint32_t hr_proxy_sessions(const struct hr_proxy *proxy)
@@ -171,7 +190,7 @@ struct hr_session *hr_session_take(struct hr_proxy *proxy)
     return s;
 }
 
-static void end_leg(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end how)
+void hr_leg_end(struct hr_proxy *proxy, struct hr_leg *leg, enum hr_leg_end how)
 {
     struct hr_tcp_conn *conn = leg->conn;
     if (!conn)
@@ -221,8 +240,9 @@ void hr_session_end(struct hr_proxy *proxy, struct hr_session *s, enum hr_drop r
     leave_run_list(proxy, s);
     if (s->login)
         hr_session_auth_end(proxy, s);
-    end_leg(proxy, &s->client, client_end);
-    end_leg(proxy, &s->broker, broker_end);
+    hr_leg_end(proxy, &s->client, client_end);
+    hr_leg_end(proxy, &s->broker, broker_end);
+    hr_branch_close(proxy, s, broker_end);
     if (s->relay)
         hr_relay_close(proxy->cfg.relays, s->relay);
     s->relay = NULL;

@@ -16,6 +16,7 @@ struct hr_proxy;
 struct hr_leg;
 struct hr_origin;
 struct hr_relay_ctx;
+struct hr_replicas;
 struct hr_rec;
 struct hr_tls_secrets;
 struct hr_zone_stats;
@@ -34,6 +35,7 @@ struct hr_proxy_config {
     struct hr_open_counts *counts; /* of all workers, by worker id; outlive the proxy */
     int socket_id;
     uint32_t max_sessions;
+    uint32_t max_branches; /* second broker legs; 0: none */
     uint32_t max_logins; /* sessions with a login; 0: none has */
     bool proxy_protocol; /* a listener may stand behind load balancers that tell who their clients are */
     uint16_t source_port_min, source_port_max; /* this worker's share, inclusive */
@@ -70,6 +72,9 @@ void hr_proxy_destroy(struct hr_proxy *proxy);
 
 /* The worker's private snapshot; valid until the next call. NULL before the first. */
 void hr_proxy_set_policy(struct hr_proxy *proxy, const struct hr_policy *policy);
+
+/* The worker's replica map; the same. */
+void hr_proxy_set_replicas(struct hr_proxy *proxy, const struct hr_replicas *map);
 
 /* Ends all sessions at their next frame boundary; those left at deadline_us are reset. New connections are
  * refused from now on. */

@@ -4,6 +4,8 @@
  * first follows what the second still holds. An orderly end (FIN) passes through after the bytes before it. So
  * does the death of a leg: what it had received is delivered, and what follows is FIN where a frame ends and RST
  * inside one or in an opaque stream, so that nobody takes a part for the whole. */
+#include <rte_branch_prediction.h>
+
 #include "dataplane/proxy/impl.h"
 
 /* Moves per call before the session yields to others: what was left runs next turn. */
@@ -23,6 +25,8 @@ struct moved {
     bool blocked;         /* bytes are waiting that could not move now */
     bool again;           /* for lack of memory: no event will tell when, so run again next turn */
     bool own_reply;
+    bool switched;        /* what comes next is for, or from, another broker leg */
+    bool ask_reader;      /* the relay wants to know whether fetches may go elsewhere */
     bool appended;        /* to the queue of a leg that takes it */
     enum hr_drop verdict; /* HR_DROP_MAX: none */
 };
@@ -77,7 +81,7 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     /* Where the leg to write to has failed, the session ends by that: the event is on its way. */
     struct hr_pieceq *out = d->discard ? NULL : hr_leg_out(proxy, d->to), *waste = out ? NULL : &proxy->waste;
     uint32_t before = out ? out->bytes : 0;
-    hr_relay_between(proxy->cfg.relays, s->client.zone, s->broker.zone);
+    hr_relay_between(proxy->cfg.relays, s->client.zone, d->up ? d->to->zone : d->from->zone);
     if (d->up)
         hr_relay_requests(proxy->cfg.relays, s->relay, reauth, proxy->policy, listener, in, out ? out : waste, room,
                           &result);
@@ -90,6 +94,8 @@ static void move_kafka(struct hr_proxy *proxy, struct hr_session *s, const struc
     ret->blocked = result.blocked;
     ret->again |= result.again;
     ret->own_reply |= result.own_reply;
+    ret->switched = result.switched;
+    ret->ask_reader = result.ask_reader;
     ret->verdict = result.verdict;
     if (waste)
         hr_pieceq_clear(proxy->cfg.bufs, waste);
@@ -127,7 +133,7 @@ static uint32_t relay_opened(struct hr_proxy *proxy, struct hr_session *s, const
         relay(proxy, s, d, plain, room - (ret->made < room ? ret->made : room), ret);
         if (o.verdict != HR_DROP_MAX && ret->verdict == HR_DROP_MAX)
             ret->verdict = o.verdict; /* what was verified before has gone on */
-        if (ret->verdict != HR_DROP_MAX || ret->want == 0 || o.want > 0 || o.again || round == HR_RUN_ROUNDS)
+        if (ret->verdict != HR_DROP_MAX || ret->want == 0 || ret->switched || o.want > 0 || o.again || round == HR_RUN_ROUNDS)
             break;
         enough = plain->bytes + ret->want;
     }
@@ -180,6 +186,54 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
         }
     }
     return moved;
+}
+
+/* The same with whichever of two broker legs the relay is at, in turn. */
+static struct moved move_legs(struct hr_proxy *proxy, struct hr_session *s, struct direction d, uint64_t now_us)
+{
+    struct moved all = {.verdict = HR_DROP_MAX};
+
+    for (;;) {
+        bool branch = d.up ? hr_relay_request_branch(s->relay) : hr_relay_response_branch(s->relay);
+        struct hr_branch *b = hr_branch_at(proxy, s);
+        struct hr_leg *leg = !branch ? &s->broker : d.up ? hr_branch_for_request(proxy, s, now_us) : &b->leg;
+        if (!leg) {
+            all.blocked = true;
+            return all;
+        }
+        if (d.up)
+            d.to = leg;
+        else
+            d.from = leg;
+        struct moved one = move(proxy, s, &d, now_us);
+        if (!d.up && leg->kind == HR_LEG_BRANCH && leg->zone == s->client.zone)
+            HR_COUNT_N(proxy->cfg.stats, reads_in_zone_bytes, one.taken);
+        all.taken += one.taken;
+        all.made += one.made;
+        all.own_reply |= one.own_reply;
+        all.again |= one.again;
+        all.blocked = one.blocked;
+        all.ask_reader = one.ask_reader;
+        all.verdict = one.verdict;
+        if (!one.switched || one.verdict != HR_DROP_MAX)
+            return all;
+    }
+}
+
+/* A first request for a branch, or the question whether there may be one. */
+static void first_of_branch(struct hr_proxy *proxy, struct hr_session *s, struct moved *up, const struct direction *d,
+                            uint64_t now_us)
+{
+    struct moved more;
+
+    if (up->ask_reader)
+        hr_session_may_read_elsewhere(proxy, s);
+    more = move_legs(proxy, s, *d, now_us);
+    more.taken += up->taken;
+    more.made += up->made;
+    more.own_reply |= up->own_reply;
+    more.again |= up->again;
+    *up = more;
 }
 
 bool hr_session_mid_frame(const struct hr_session *s, bool request)
@@ -327,6 +381,11 @@ static bool has_end(const struct hr_session *s)
     return s->client_fin || s->broker_fin || s->client_failed || s->broker_failed;
 }
 
+static bool branched(const struct hr_proxy *proxy, const struct hr_session *s)
+{
+    return unlikely(hr_branch_at(proxy, s) != NULL);
+}
+
 /* Which directions to look at. */
 enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
 
@@ -352,14 +411,17 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
         if (dirs & UP)
             hold_up = s->relay && hr_session_draining(proxy, s) && !hr_session_mid_frame(s, true);
         if ((dirs & UP) && !hold_up && !s->broker_shut && !s->broker_failed)
-            up = move(proxy, s, &up_direction, now_us);
+            up = branched(proxy, s) ? move_legs(proxy, s, up_direction, now_us) : move(proxy, s, &up_direction, now_us);
+        if (unlikely(up.switched || up.ask_reader))
+            first_of_branch(proxy, s, &up, &up_direction, now_us);
         if (up.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, up.verdict);
             hr_session_end(proxy, s, up.verdict, response_end(s), HR_END_RST);
             return;
         }
         if ((dirs & DOWN) && !s->client_shut)
-            down = move(proxy, s, &down_direction, now_us);
+            down = branched(proxy, s) ? move_legs(proxy, s, down_direction, now_us)
+                                      : move(proxy, s, &down_direction, now_us);
         if (down.verdict != HR_DROP_MAX) {
             log_bad_input(proxy, s, down.verdict);
             hr_session_end(proxy, s, down.verdict, response_end(s), HR_END_RST);
@@ -382,6 +444,8 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
         hr_tcp_ask_acked(s->client.conn, 1);
         hr_tcp_ask_acked(s->broker.conn, 1);
     }
+    if (branched(proxy, s) && !hr_branch_settle(proxy, s, down.blocked, now_us))
+        return;
     bool ends = has_end(s);
     if (ends && pass_failures(proxy, s, &up, &down))
         return;
@@ -413,11 +477,15 @@ static void relaying(struct hr_session *s)
 {
     s->state = HR_SESSION_RELAYING;
     s->request_begun_us = 0;
-    s->requests_seen = 0;
+    s->requests_seen = s->branch = 0;
 }
 
 void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events, uint64_t now_us)
 {
+    if (unlikely(leg->kind == HR_LEG_BRANCH)) {
+        hr_branch_event(proxy, leg, events, now_us);
+        return;
+    }
     struct hr_session *s = hr_leg_session(leg);
     bool client = leg->kind == HR_LEG_CLIENT;
 
@@ -452,7 +520,7 @@ void hr_proxy_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events,
             hr_session_end(proxy, s, HR_DROP_MAX, HR_END_FIN, HR_END_RST);
         return;
     }
-    if (s->state == HR_SESSION_RELAYING && !has_end(s) && !s->stuck &&
+    if (s->state == HR_SESSION_RELAYING && !has_end(s) && !s->stuck && !branched(proxy, s) &&
         !(events & ~(uint32_t)(HR_TCP_EV_READABLE | HR_TCP_EV_ACKED)))
         run_simple(proxy, s, leg, events, now_us);
     else

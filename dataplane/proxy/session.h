@@ -1,4 +1,4 @@
-/* A session: one client leg, one broker leg, and what stands between them.
+/* A session: one client leg, one broker leg and sometimes a second one, and what stands between them.
  *
  * Private to dataplane/proxy. A session belongs to one worker and lives in a preallocated array; its id
  * (worker, generation, index) is what the control plane and headracectl name it by. Both legs' connections
@@ -64,7 +64,10 @@ struct hr_session {
     };
     union {
         int32_t tried[HR_SESSION_MAX_TRIES]; /* CONNECTING */
-        uint32_t requests_seen;              /* later: by the relay, when request_begun_us was noted; its low half */
+        struct { /* later */
+            uint32_t requests_seen; /* by the relay, when request_begun_us was noted; its low half */
+            uint32_t branch;        /* number in the proxy's table of second legs (branch.c), 0: none */
+        };
     };
     uint32_t login; /* place in the worker's table of logins (logins.c); 0: nobody has logged in */
     uint64_t opened_us;
@@ -72,6 +75,19 @@ struct hr_session {
 };
 _Static_assert(sizeof(struct hr_session) <= 128, "two cache lines");
 
+/* A session's second broker leg: it answers fetches from the client's zone. */
+struct hr_branch {
+    struct hr_leg leg;
+    struct hr_session *session; /* NULL: free */
+    uint32_t next_free; /* number, 0: none */
+    int32_t node_id;
+    bool up;    /* connected */
+    bool ended; /* by the peer, or failed; what it had sent may still be read */
+    bool again; /* with the session's own broker: asked what a follower has not answered */
+    uint64_t used_us;
+};
+
+/* Of its client or broker leg. */
 static inline struct hr_session *hr_leg_session(struct hr_leg *leg)
 {
     size_t at = leg->kind == HR_LEG_CLIENT ? offsetof(struct hr_session, client) : offsetof(struct hr_session, broker);

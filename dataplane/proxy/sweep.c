@@ -35,6 +35,8 @@ static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
                        hr_session_mid_frame(s, false) ? HR_END_RST : HR_END_FIN, HR_END_RST);
         return;
     }
+    if (s->relay)
+        hr_relay_ask_again(s->relay); /* what it was told last time may be otherwise by now */
     if (listener->idle_timeout_ms && now_us > s->last_active_us &&
         now_us - s->last_active_us > listener->idle_timeout_ms * 1000ULL)
         hr_session_cut(proxy, s, HR_DROP_idle_timeout);

@@ -6,6 +6,7 @@
 
 #include "dataplane/buf/segment.h"
 #include "dataplane/control/control.h"
+#include "dataplane/kafka/reader.h"
 #include "dataplane/kafka/relay.h"
 #include "dataplane/net/net.h"
 #include "dataplane/proxy/proxy.h"
@@ -301,9 +302,10 @@ static int build_tcp(struct hr_worker *w)
     hr_tcp_config_default(&cfg);
     cfg.worker_id = w->id;
     cfg.socket_id = w->socket_id;
-    /* Two legs each, the control plane's, handshakes under way, and legs that end on their own. */
+    /* Two legs each and second broker legs, the control plane's, handshakes under way, and legs that end on their own. */
     cfg.max_conns = config->limits.max_connections * 2 + HR_CONTROL_MAX_CONNS + config->limits.max_half_open +
-                    RTE_MIN(config->limits.max_connections, LINGERING_MAX);
+                    RTE_MIN(config->limits.max_connections, LINGERING_MAX) +
+                    RTE_MIN(config->limits.max_connections, HR_READERS_MAX);
     cfg.max_time_wait = config->limits.max_time_wait;
     cfg.max_half_open = config->limits.max_half_open;
     cfg.rcv_wnd_initial = config->tcp.rcv_wnd_initial;
@@ -363,6 +365,7 @@ static int build_proxy(struct hr_worker *w)
         .worker_id = w->id,
         .socket_id = w->socket_id,
         .max_relays = config->limits.max_connections,
+        .max_readers = RTE_MIN(config->limits.max_connections, HR_READERS_MAX),
         .hold_max = config->limits.hold_max_bytes,
         .bufs = &w->bufs,
         .stats = w->stats,
@@ -377,6 +380,7 @@ static int build_proxy(struct hr_worker *w)
         .n_workers = w->group->n_workers,
         .counts = w->group->open_counts,
         .max_sessions = config->limits.max_connections,
+        .max_branches = RTE_MIN(config->limits.max_connections, HR_READERS_MAX),
         .max_logins = hr_config_has_logins(config) ? config->limits.max_connections : 0,
         .proxy_protocol = hr_config_has_proxy_protocol(config),
         .connect_rate = config->limits.connect_rate,

@@ -36,6 +36,7 @@ struct hr_worker {
     struct hr_control *control;
     struct hr_idle idle;
     const struct hr_policy *policy;
+    const struct hr_replicas *replicas;
     uint64_t now_us;
     uint64_t next_hint_us, next_gauges_us;
     uint64_t busy_cycles;
@@ -45,7 +46,8 @@ struct hr_worker {
 
     /* Asked by the main thread (release), seen by the worker (acquire), answered the same way back. */
     _Atomic(const struct hr_policy *) asked_policy;
-    _Atomic uint64_t generation;
+    _Atomic(const struct hr_replicas *) asked_replicas;
+    _Atomic uint64_t generation, replicas_generation;
     _Atomic uint32_t asked_session, session;
     _Atomic uint64_t asked_drain_deadline_us;
     _Atomic uint32_t unfinished;

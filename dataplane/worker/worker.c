@@ -5,6 +5,7 @@
 #include <rte_ethdev.h>
 
 #include "dataplane/control/control.h"
+#include "dataplane/kafka/relay.h"
 #include "dataplane/net/net.h"
 #include "dataplane/proxy/proxy.h"
 #include "dataplane/tcp/tcp.h"
@@ -28,6 +29,17 @@ void hr_worker_ask_policy(struct hr_worker *w, const struct hr_policy *policy)
 uint64_t hr_worker_generation(const struct hr_worker *w)
 {
     return atomic_load_explicit(&w->generation, memory_order_acquire);
+}
+
+void hr_worker_ask_replicas(struct hr_worker *w, const struct hr_replicas *map)
+{
+    atomic_store_explicit(&w->asked_replicas, map, memory_order_release);
+    hr_idle_wake(&w->idle);
+}
+
+uint64_t hr_worker_replicas_generation(const struct hr_worker *w)
+{
+    return atomic_load_explicit(&w->replicas_generation, memory_order_acquire);
 }
 
 void hr_worker_ask_relink(struct hr_worker *w, uint32_t session)
@@ -61,6 +73,7 @@ void hr_worker_ask_stop(struct hr_worker *w)
 static bool asked_anything(struct hr_worker *w)
 {
     return atomic_load_explicit(&w->asked_policy, memory_order_acquire) != w->policy ||
+           atomic_load_explicit(&w->asked_replicas, memory_order_acquire) != w->replicas ||
            atomic_load_explicit(&w->asked_session, memory_order_acquire) !=
                atomic_load_explicit(&w->session, memory_order_relaxed) ||
            (atomic_load_explicit(&w->asked_drain_deadline_us, memory_order_acquire) && !w->draining) ||
@@ -78,6 +91,12 @@ static void honour_requests(struct hr_worker *w)
         HR_COUNT(w->stats, policy_adopted);
         HR_GAUGE_SET(w->stats, policy_generation, policy->generation);
         atomic_store_explicit(&w->generation, policy->generation, memory_order_release);
+    }
+    const struct hr_replicas *replicas = atomic_load_explicit(&w->asked_replicas, memory_order_acquire);
+    if (replicas != w->replicas) {
+        w->replicas = replicas;
+        hr_proxy_set_replicas(w->proxy, replicas);
+        atomic_store_explicit(&w->replicas_generation, replicas->generation, memory_order_release);
     }
     uint32_t session = atomic_load_explicit(&w->asked_session, memory_order_acquire);
     if (session != atomic_load_explicit(&w->session, memory_order_relaxed)) {
@@ -197,6 +216,7 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
     w->now_us = now_us;
     honour_requests(w);
     hr_tcp_set_now(w->tcp, now_us);
+    hr_relay_set_now(w->relays, now_us);
     uint64_t deadline_us = hr_net_advance(w->net, now_us);
 
     uint32_t n = receive(w) + take_handed_over(w);

@@ -19,6 +19,7 @@
 #include "shared/config/config.h"
 #include "shared/ipc/messages.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/replicas.h"
 
 struct hr_worker;
 
@@ -57,6 +58,9 @@ bool hr_worker_turn(struct hr_worker *worker, uint64_t now_us, uint64_t *ret_dea
 void hr_worker_ask_policy(struct hr_worker *worker, const struct hr_policy *policy);
 /* The generation it works by. */
 uint64_t hr_worker_generation(const struct hr_worker *worker);
+/* The same of a replica map. */
+void hr_worker_ask_replicas(struct hr_worker *worker, const struct hr_replicas *map);
+uint64_t hr_worker_replicas_generation(const struct hr_worker *worker);
 /* Re-initialise the rings for an attach, or, session 0, write to nobody until then; done when hr_worker_session() says
  * so. */
 void hr_worker_ask_relink(struct hr_worker *worker, uint32_t session);

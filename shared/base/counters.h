@@ -84,6 +84,19 @@
     X(kafka_tails_hidden, "response tails whose endpoints were hidden because they did not fit")             \
     X(kafka_nodes_hidden, "brokers left out of responses: no port of the listener stands for their node id")  \
     X(kafka_edits_skipped, "optional edits skipped because the frame exceeds hold_max")                      \
+    X(reads_in_zone, "fetches sent to an in-sync follower in the client's zone instead of the leader outside")  \
+    X(reads_in_zone_bytes, "bytes of their responses")                                                       \
+    X(reads_errors_hidden, "errors of followers that were made empty answers: the leader is asked next")     \
+    X(reads_asked_again, "fetches that a follower did not answer, and the leader was asked instead")         \
+    X(reads_home_off, "fetches left to a leader in another zone: zone_reads is off for the listener or a topic") \
+    X(reads_home_old, "fetches left to a leader in another zone: the client's Fetch is older than version 11") \
+    X(reads_home_login, "times fetches were left to a leader in another zone because its broker wants a login, or TLS") \
+    X(reads_home_replica, "fetches left to a leader in another zone: a partition has no replica in the client's zone that is in sync and answers") \
+    X(reads_home_split, "fetches left to a leader in another zone: the replicas in the client's zone are on several brokers") \
+    X(reads_home_version, "fetches left to a leader in another zone: the follower does not know the version of Fetch") \
+    X(reads_home_rate, "fetches left to a leader in another zone: fewer bytes than zone_reads_min_bytes")    \
+    X(reads_home_bypass, "fetches left to a leader in another zone: the follower has failed lately")         \
+    X(reads_home_limit, "fetches left to a leader in another zone: too many connections, partitions or requests to keep account of") \
     X(relay_bytes_up, "payload bytes forwarded from clients to brokers")                                     \
     X(relay_bytes_down, "payload bytes forwarded from brokers to clients")                                   \
     X(tls_records_rx, "TLS records opened and verified")                                                     \

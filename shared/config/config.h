@@ -219,12 +219,19 @@ struct hr_config_pacing {
 #define HR_CONFIG_ZONE_BROKERS 128
 #define HR_CONFIG_ZONE_PRICES  64
 #define HR_CONFIG_ZONE_PRICE    0.01 /* dollars, AWS between zones of a region */
+#define HR_CONFIG_ZONE_READS   64
+#define HR_CONFIG_TOPIC_MAX    250 /* Kafka's bound on names, and a NUL */
 #define HR_CONFIG_ZONE_INSTANCE "instance-metadata" /* zones.own: as EC2 says */
 
 /* Zones are numbers in hr_config_zones.names, 0: none. */
 struct hr_config_zone_alias {
     char name[HR_ZONE_NAME_MAX]; /* another name of it, as racks or the metadata may say */
     uint8_t zone;
+};
+/* Where a topic's consumers read, for topics that listeners do not decide. */
+struct hr_config_zone_reads {
+    char topic[HR_CONFIG_TOPIC_MAX]; /* pattern */
+    uint8_t reads;                   /* enum hr_zone_reads */
 };
 struct hr_config_zone_broker {
     char host[HR_POLICY_HOST_MAX]; /* pattern of names; "": by node_id */
@@ -258,11 +265,13 @@ struct hr_config_zones {
     struct hr_config_peer peers[HR_POLICY_MAX_PEERS]; /* of all listeners */
     uint8_t nearest[HR_ZONES_MAX][HR_ZONES_MAX];      /* zones to try instead of a zone, the best first; 0 ends */
     double price_per_gb;        /* dollars, for who sends and again for who receives */
-    uint32_t n_aliases, n_brokers, n_nets, n_prices;
+    uint32_t reads_min_bytes;   /* per second */
+    uint32_t n_aliases, n_brokers, n_nets, n_prices, n_reads;
     struct hr_config_zone_price prices[HR_CONFIG_ZONE_PRICES];
     struct hr_config_zone_alias aliases[HR_CONFIG_ZONE_ALIASES];
     struct hr_config_zone_broker brokers[HR_CONFIG_ZONE_BROKERS]; /* the first that fits counts */
     struct hr_config_zone_net nets[HR_ZONE_NETS_MAX];
+    struct hr_config_zone_reads reads[HR_CONFIG_ZONE_READS]; /* the first that fits counts */
 };
 
 /* What becomes of a client's login. */

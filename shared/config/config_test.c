@@ -368,6 +368,12 @@ static void zones(void **s)
     assert_string_equal(config.zones.peers[0].health, "http://10.0.2.5:9644/ready");
     assert_int_equal(config.zones.nearest[2][0], 1);
     assert_int_equal(config.zones.nearest[2][1], 0);
+    assert_int_equal(config.zones.n_reads, 2);
+    assert_string_equal(config.zones.reads[0].topic, "logs-*");
+    assert_int_equal(config.zones.reads[0].reads, HR_ZONE_READS_ON);
+    assert_int_equal(config.zones.reads[1].reads, HR_ZONE_READS_OFF);
+    assert_int_equal(config.listeners[0].policy.zone_reads, HR_ZONE_READS_OFF);
+    assert_int_equal(config.zones.reads_min_bytes, 16384);
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.1/24\"", "10.0.2.0/24");
     wrong("cidr = \"10.0.2.0/24\"", "cidr = \"10.0.2.0/33\"", "prefix");
     wrong("cidr = \"2600:1f14:0:20::/64\"; zone = \"us-east-1b\"", "cidr = \"10.0.2.0/24\"; zone = \"us-east-1b\"",
@@ -820,6 +826,10 @@ static void differences(void **s)
                         "listeners[kafka].peers: use1-az2 as b$(nodeId).az2.kafka.example.com:9200+id while "
                         "http://10.0.2.5:9644/ready -> use1-az2 as b$(nodeId).az2.kafka.example.com:9200+id while "
                         "http://10.0.2.6:9644/ready\n");
+    assert_string_equal(diff_of("topic = \"alerts\"; reads = \"off\"", "topic = \"alert?\"; reads = \"auto\""),
+                        "zones.reads: logs-* on, alerts off -> logs-* on, alert? auto\n");
+    assert_string_equal(diff_of("zone_reads = \"off\"", "zone_reads = \"auto\""),
+                        "listeners[kafka].zone_reads: \"off\" -> \"auto\"\n");
     assert_string_equal(diff_of("node = 7", "node = 6"),
                         "zones.brokers: node 7 use1-az1, b-8.* use1-az2 -> node 6 use1-az1, b-8.* use1-az2\n");
     assert_string_equal(diff_of("name = \"registry\"", "name = \"other\""),

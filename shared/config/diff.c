@@ -241,6 +241,19 @@ static void zone_aliases_text(const struct hr_config *c, struct text *t)
         add(t, "%s%s = %s", i > 0 ? ", " : "", z->aliases[i].name, z->names[z->aliases[i].zone]);
 }
 
+static void zone_reads_text(const struct hr_config *c, struct text *t)
+{
+    static const char *const texts[HR_ZONE_READS_MAX] = {
+        [HR_ZONE_READS_NONE] = "",
+#define X(name, text) [HR_ZONE_READS_##name] = text,
+        HR_ZONE_READS(X)
+#undef X
+    };
+    memset(t, 0, sizeof(*t));
+    for (uint32_t i = 0; i < c->zones.n_reads; i++)
+        add(t, "%s%s %s", i > 0 ? ", " : "", c->zones.reads[i].topic, texts[c->zones.reads[i].reads]);
+}
+
 /* What of the group "auth" is no plain key. */
 static void listener_auth_text(const struct hr_config_listener_auth *auth, struct text *t)
 {
@@ -385,6 +398,8 @@ void hr_config_diff(const struct hr_config *from, const struct hr_config *to,
     diff_text(&d, "zones.nearest", &a, &b, false);
     zone_prices_text(from, &a), zone_prices_text(to, &b);
     diff_text(&d, "zones.price_per_gb", &a, &b, false);
+    zone_reads_text(from, &a), zone_reads_text(to, &b);
+    diff_text(&d, "zones.reads", &a, &b, false);
     memset(&a, 0, sizeof(a)), memset(&b, 0, sizeof(b));
     add(&a, "%s:%u", from->control.metrics_host, from->control.metrics_port);
     add(&b, "%s:%u", to->control.metrics_host, to->control.metrics_port);

@@ -11,6 +11,7 @@ static const char *const formats[] = {"text", "json", NULL};
 static const char *const families[] = {"ipv4", "ipv6", NULL};
 static const char *const routings[] = {"port", "sni", NULL};
 static const char *const principal_sources[] = {"dn", "san.dns", "san.uri", "san.email", NULL};
+static const char *const zone_reads[] = {"off", "auto", "on", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const auth_modes[] = {"passthrough", "terminate", "none", NULL};
 static const char *const broker_identities[] = {"auto", "shared", "principal", NULL};
@@ -40,6 +41,7 @@ const struct hr_cfg_key hr_cfg_no_keys[] = {{0}};
 
 static const struct hr_cfg_key zones_keys[] = {
     STRING("own", zones.own, 0, "", LIVE),
+    NUMBER("reads_min_bytes", zones.reads_min_bytes, 0, HR_ZONE_READS_MIN_BYTES_MAX, 16384, LIVE),
     {0},
 };
 
@@ -125,7 +127,7 @@ static const char *const dataplane_others[] = {"workers", "source_ports", "ports
 static const char *const cluster_others[] = {"bootstrap", "tls", NULL};
 static const char *const broker_auth_others[] = {"secret", "principals", NULL};
 static const char *const control_others[] = {"metrics_address", NULL};
-static const char *const zones_others[] = {"aliases", "brokers", "clients", "nearest", "price_per_gb", "prices", NULL};
+static const char *const zones_others[] = {"aliases", "brokers", "clients", "nearest", "price_per_gb", "prices", "reads", NULL};
 static const char *const none[] = {NULL};
 
 const struct hr_cfg_section hr_cfg_sections[] = {
@@ -174,6 +176,7 @@ static const struct hr_cfg_key listener_keys[] = {
     NUMBER("max_frame_bytes", policy.max_frame_bytes, 1024, INT32_MAX, 104857600, LIVE),
     NUMBER("max_in_flight", policy.max_in_flight, 1, HR_MAX_IN_FLIGHT, HR_MAX_IN_FLIGHT, LIVE),
     NUMBER("request_timeout_ms", policy.request_timeout_ms, 0, HR_TIMEOUT_MAX_MS, 120000, LIVE),
+    CHOICE("zone_reads", policy.zone_reads, zone_reads, HR_ZONE_READS_OFF, HR_ZONE_READS_OFF, LIVE),
     CHOICE("routing", policy.by_name, routings, 0, 0, LIVE),
     STRING("bootstrap_host", bootstrap_host, 0, "", LIVE),
     {0},

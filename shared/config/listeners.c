@@ -10,6 +10,7 @@
 static const char *const modes[] = {"kafka", "tcp", NULL};
 static const char *const kafka_keys[] = {"bootstrap_port", "node_port_base", "node_ids",      "advertised_host",
                                          "advertised_port", "max_frame_bytes", "max_in_flight", "request_timeout_ms",
+                                         "zone_reads",
                                          "routing",         "bootstrap_host",  "tls", "peers",           "auth", NULL};
 static const char *const tcp_keys[] = {"port", "target", NULL};
 

@@ -275,6 +275,37 @@ static void read_nearest(struct hr_cfg_reader *reader, const config_setting_t *g
     }
 }
 
+static void read_reads(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
+{
+    static const char *const keys[] = {"topic", "reads", NULL};
+    static const char *const choices[] = {
+#define X(name, text) text,
+        HR_ZONE_READS(X)
+#undef X
+            NULL};
+    static const struct hr_cfg_section section = {"zones.reads", no_keys, keys};
+    uint32_t n;
+    config_setting_t *list = hr_cfg_list(reader, group, "reads", false, HR_CONFIG_ZONE_READS, &n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        config_setting_t *one = member(reader, list, i, &section, "{ topic = \"logs-*\"; reads = \"on\"; }");
+        config_setting_t *topic = one != NULL ? hr_cfg_member(reader, one, "topic", true) : NULL;
+        config_setting_t *reads = one != NULL ? hr_cfg_member(reader, one, "reads", true) : NULL;
+        struct hr_config_zone_reads *rule = &config->zones.reads[config->zones.n_reads];
+        const char *pattern = topic != NULL ? hr_cfg_string(reader, topic, sizeof(rule->topic)) : NULL;
+        int choice;
+        if (pattern == NULL || reads == NULL || !hr_cfg_choice(reader, reads, choices, &choice))
+            continue;
+        if (pattern[0] == '\0') {
+            hr_cfg_error(reader, topic, "must be a topic's name, or a pattern like \"logs-*\"");
+            continue;
+        }
+        snprintf(rule->topic, sizeof(rule->topic), "%s", pattern);
+        rule->reads = (uint8_t)(HR_ZONE_READS_NONE + 1 + choice);
+        config->zones.n_reads++;
+    }
+}
+
 void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
 {
     config_setting_t *group = config_setting_get_member(root, "zones");
@@ -288,6 +319,7 @@ void hr_cfg_read_zones(struct hr_cfg_reader *reader, const config_setting_t *roo
         read_nets(reader, group, "clients", HR_ZONE_GLOBAL, config);
         read_prices(reader, group, config);
         read_nearest(reader, group, config);
+        read_reads(reader, group, config);
     }
     for (uint32_t i = 0; i < config->n_listeners; i++) {
         config_setting_t *listener = config_setting_get_elem(listeners, i);

@@ -23,6 +23,7 @@
 #include "shared/base/error.h"
 #include "shared/ipc/messages.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/replicas.h"
 #include "shared/ipc/zone_stats.h"
 
 /* One end's view of one worker's channel: the same struct on both sides, roles swapped. */
@@ -63,6 +64,7 @@ uint32_t hr_region_size(uint32_t n_workers);
 struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker);
 struct hr_zone_stats *hr_region_zone_stats(struct hr_region *region, uint32_t worker);
 struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t n_workers, uint32_t slot);
+struct hr_replicas *hr_region_replicas(struct hr_region *region, uint32_t n_workers, uint32_t slot);
 
 /* Dataplane worker's end. Called by the worker itself between two batches; re-initialises both rings, and
  * reclaims and wipes all slots. */

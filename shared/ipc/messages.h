@@ -10,6 +10,7 @@
  *     per worker: events ring      worker -> control plane
  *     per worker: command slots, event slots   payload that rides along, HR_SLOT_SIZE each
  *     HR_POLICY_SLOTS x struct hr_policy        written by the control plane, copied out by the dataplane
+ *     HR_POLICY_SLOTS x struct hr_replicas      the same
  *
  * Both sides treat the region as hostile: a message is copied out, validated, then used; ring geometry is
  * checked against private copies; slot numbers are checked against ownership. Offsets, never pointers. */
@@ -249,6 +250,7 @@ struct hr_region {
         uint32_t lcore;
     } worker[HR_MAX_WORKERS];
     uint32_t policy[HR_POLICY_SLOTS]; /* byte offsets */
+    uint32_t replicas[HR_POLICY_SLOTS];
 };
 
 /* Attach socket (SOCK_SEQPACKET, /run/headrace/dataplane.sock), control plane <-> dataplane main thread.
@@ -261,6 +263,9 @@ struct hr_region {
     X(POLICY, "control plane: slot u.policy.slot holds generation u.policy.generation")                      \
     X(POLICY_OK, "dataplane: every worker uses that generation; its slot may be reused")                     \
     X(POLICY_BAD, "dataplane: refused, text says why; nothing changed")                                      \
+    X(REPLICAS, "control plane: slot u.policy.slot holds a replica map of generation u.policy.generation")   \
+    X(REPLICAS_OK, "dataplane: every worker uses that generation; its slot may be reused")                   \
+    X(REPLICAS_BAD, "dataplane: refused, text says why; nothing changed")                                    \
     X(DRAIN, "control plane: end all sessions within the deadline; the dataplane goes on running")           \
     X(SHUTDOWN, "control plane: drain and exit")
 

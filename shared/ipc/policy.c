@@ -80,6 +80,8 @@ static const char *check_kafka(const struct hr_policy_listener *l)
         return "listener: advertised host too long with the highest node id";
     if (l->max_frame_bytes == 0 || l->max_frame_bytes > INT32_MAX)
         return "listener: max_frame_bytes out of range";
+    if (l->zone_reads >= HR_ZONE_READS_MAX)
+        return "listener: zone_reads unknown";
     if (l->max_in_flight == 0 || l->max_in_flight > HR_MAX_IN_FLIGHT)
         return "listener: max_in_flight out of range";
     return NULL;
@@ -185,6 +187,8 @@ static const char *check_head(const struct hr_policy *p)
         return "max_sessions out of range";
     if (p->hold_max_bytes < HR_HOLD_MAX_MIN || p->hold_max_bytes > HR_HOLD_MAX_MAX)
         return "hold_max_bytes out of range";
+    if (p->zone_reads_min_bytes > HR_ZONE_READS_MIN_BYTES_MAX)
+        return "zone_reads_min_bytes out of range";
     if (p->drain_timeout_ms > HR_TIMEOUT_MAX_MS)
         return "drain_timeout_ms out of range";
     if (!terminated(p->cluster_id, sizeof(p->cluster_id)))

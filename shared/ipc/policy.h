@@ -13,6 +13,7 @@
 
 #include "shared/base/addr.h"
 #include "shared/base/error.h"
+#include "shared/ipc/replicas.h"
 #include "shared/ipc/zones.h"
 
 #define HR_POLICY_MAGIC 0x48525031u /* "HRP1" */
@@ -59,6 +60,7 @@ struct hr_policy_listener {
     uint8_t tls;
     uint8_t login;        /* so do those of clients that log in here, with or without TLS, until they have */
     uint8_t broker_login; /* and those whose broker leg the control plane logs in */
+    uint8_t zone_reads; /* enum hr_zone_reads, NONE is off: for topics that have no word of their own */
     uint8_t by_name; /* nodes are told apart by SNI: there are no node ports, bootstrap_port is for all */
     uint8_t n_trusted; /* 0: no PROXY protocol. Else none but these networks may connect, and each must tell for whom */
     struct hr_policy_trusted {
@@ -86,6 +88,7 @@ enum hr_broker_flags {
 #define HR_TIMEOUT_MAX_MS     86400000u /* a day */
 #define HR_CONNECT_TIMEOUT_MIN_MS 10u
 #define HR_HANDSHAKES_MAX     4096u
+#define HR_ZONE_READS_MIN_BYTES_MAX (1u << 30)
 #define HR_HANDSHAKE_RATE_MAX 100000u
 #define HR_HANDSHAKE_TIMEOUT_MIN_MS 100u
 #define HR_HANDSHAKE_TIMEOUT_MAX_MS 60000u
@@ -118,6 +121,7 @@ struct hr_policy {
     uint8_t cluster_tls; /* broker legs are opened by the control plane, which does the handshake */
     uint32_t max_sessions;
     uint32_t hold_max_bytes;
+    uint32_t zone_reads_min_bytes; /* per second: what makes zone_reads "auto" worth it */
     uint32_t drain_timeout_ms;
     char cluster_id[HR_CLUSTER_ID_MAX];
     uint32_t n_listeners;

@@ -38,6 +38,7 @@ static inline void hr_policy_sample(struct hr_policy *p, uint64_t generation)
     l->max_connections = 100;
     l->max_frame_bytes = 104857600;
     l->max_in_flight = 1024;
+    l->zone_reads = HR_ZONE_READS_OFF;
     l->connect_timeout_ms = 3000;
 
     l = &p->listeners[1];

@@ -21,7 +21,7 @@ _Static_assert(offsetof(struct hr_region_channel, commands.msgs) ==
 uint32_t hr_region_size(uint32_t n_workers)
 {
     return (uint32_t)(HR_REGION_HEAD_SIZE + n_workers * sizeof(struct hr_region_channel) +
-                      HR_POLICY_SLOTS * HR_REGION_POLICY_SIZE);
+                      HR_POLICY_SLOTS * (HR_REGION_POLICY_SIZE + HR_REGION_REPLICAS_SIZE));
 }
 
 struct hr_stats *hr_region_stats(struct hr_region *region, uint32_t worker)
@@ -38,6 +38,12 @@ struct hr_policy *hr_region_policy(struct hr_region *region, uint32_t n_workers,
 {
     uint8_t *policies = (uint8_t *)hr_region_channel(region, n_workers);
     return (struct hr_policy *)(policies + slot * HR_REGION_POLICY_SIZE);
+}
+
+struct hr_replicas *hr_region_replicas(struct hr_region *region, uint32_t n_workers, uint32_t slot)
+{
+    uint8_t *maps = (uint8_t *)hr_region_channel(region, n_workers) + HR_POLICY_SLOTS * HR_REGION_POLICY_SIZE;
+    return (struct hr_replicas *)(maps + slot * HR_REGION_REPLICAS_SIZE);
 }
 
 static uint32_t offset_of(const struct hr_region *region, const void *part)
@@ -66,6 +72,8 @@ static void fill_head(struct hr_region *region, uint32_t n_workers, const uint32
     }
     for (uint32_t i = 0; i < HR_POLICY_SLOTS; i++)
         region->policy[i] = offset_of(region, hr_region_policy(region, n_workers, i));
+    for (uint32_t i = 0; i < HR_POLICY_SLOTS; i++)
+        region->replicas[i] = offset_of(region, hr_region_replicas(region, n_workers, i));
 }
 
 int hr_region_create(uint32_t n_workers, const uint32_t *lcores, const char *build_id, int *ret_memfd,

@@ -8,6 +8,7 @@
 #include "shared/base/counters.h"
 #include "shared/ipc/messages.h"
 #include "shared/ipc/policy.h"
+#include "shared/ipc/replicas.h"
 #include "shared/ipc/zone_stats.h"
 
 #define HR_ALIGN_UP(n, to) (((n) + (to) - 1) / (to) * (to))
@@ -27,6 +28,7 @@ struct hr_region_channel {
 
 #define HR_REGION_HEAD_SIZE   HR_ALIGN_UP(sizeof(struct hr_region), 4096)
 #define HR_REGION_POLICY_SIZE HR_ALIGN_UP(sizeof(struct hr_policy), 4096)
+#define HR_REGION_REPLICAS_SIZE HR_ALIGN_UP(sizeof(struct hr_replicas), 4096)
 
 static inline struct hr_region_channel *hr_region_channel(struct hr_region *region, uint32_t worker)
 {

@@ -118,8 +118,6 @@ static void elements(struct builder *b, const struct hr_kfield *f, uint8_t level
 
     if (f->type == HR_KT_STRUCT)
         a_struct(b, f->children, f->n_children, (uint8_t)(level + 1));
-    else if (hr_ktype_width(f->type) > 0)
-        skip(b, hr_ktype_width(f->type));
     else
         primitive(b, f);
     if (here(b) == first + 1 && at(b, first)->code == HR_KS_SKIP) {

@@ -45,7 +45,12 @@ enum hr_ktype {
     X(PARTITION_ERROR, "a partition's error code: NOT_LEADER_OR_FOLLOWER makes a metadata hint")             \
     X(ERROR, "the message's own error code")                                                                 \
     X(ACKS, "Produce: 0 means that no response will come")                                                   \
+    X(REPLICA_ID, "Fetch: who asks; a consumer is -1")                                                       \
+    X(MAX_WAIT, "Fetch: how long the broker may keep it, milliseconds")                                      \
+    X(FETCH_EPOCH, "Fetch: above 0 it changes a fetch session, else it names all partitions (KIP-227)")      \
     X(TOPIC, "a topic's name, or its id")                                                                    \
+    X(PARTITION, "a partition's index, or an array of them")                                                 \
+    X(FORGOTTEN, "Fetch: the array of topics whose partitions leave the fetch session")                      \
     X(API_KEYS, "ApiVersions: the array of ranges")                                                          \
     X(API_KEY, "ApiVersions: a range's key")                                                                 \
     X(API_MIN, "ApiVersions: a range's minimum")                                                             \

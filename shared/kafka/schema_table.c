@@ -120,11 +120,11 @@ static const struct hr_kmessage produce_response_v0_2 = {
 
 /* FetchRequest, key 1: versions 4-18, flexible 12+ (kafka-clients 4.4.0) */
 static const struct hr_kfield fetch_request__replica_state[] = {
-    FIELD("ReplicaId", INT32, V(15, UP), NEVER, NEVER, .def = "-1"),
+    FIELD("ReplicaId", INT32, V(15, UP), NEVER, NEVER, .role = HR_KR_REPLICA_ID, .def = "-1"),
     FIELD("ReplicaEpoch", INT64, V(15, UP), NEVER, NEVER, .def = "-1"),
 };
 static const struct hr_kfield fetch_request__fetch_partition[] = {
-    FIELD("Partition", INT32, V(0, UP), NEVER, NEVER),
+    FIELD("Partition", INT32, V(0, UP), NEVER, NEVER, .role = HR_KR_PARTITION),
     FIELD("CurrentLeaderEpoch", INT32, V(9, UP), NEVER, NEVER, .ignorable = true, .def = "-1"),
     FIELD("FetchOffset", INT64, V(0, UP), NEVER, NEVER),
     FIELD("LastFetchedEpoch", INT32, V(12, UP), NEVER, NEVER, .def = "-1"),
@@ -134,27 +134,27 @@ static const struct hr_kfield fetch_request__fetch_partition[] = {
     FIELD("HighWatermark", INT64, V(18, UP), NEVER, V(18, UP), .tag = 1, .ignorable = true, .def = "9223372036854775807"),
 };
 static const struct hr_kfield fetch_request__fetch_topic[] = {
-    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .ignorable = true),
-    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .ignorable = true),
+    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
+    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
     FIELD("Partitions", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request__fetch_partition)),
 };
 static const struct hr_kfield fetch_request__forgotten_topic[] = {
-    FIELD("Topic", STRING, V(7, 12), NEVER, NEVER, .ignorable = true),
-    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .ignorable = true),
-    FIELD("Partitions", INT32, V(7, UP), NEVER, NEVER, ARRAY),
+    FIELD("Topic", STRING, V(7, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
+    FIELD("TopicId", UUID, V(13, UP), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
+    FIELD("Partitions", INT32, V(7, UP), NEVER, NEVER, ARRAY, .role = HR_KR_PARTITION),
 };
 static const struct hr_kfield fetch_request__fields[] = {
     FIELD("ClusterId", STRING, V(12, UP), V(12, UP), V(12, UP), .tag = 0, .ignorable = true, .def = "null"),
-    FIELD("ReplicaId", INT32, V(0, 14), NEVER, NEVER, .def = "-1"),
+    FIELD("ReplicaId", INT32, V(0, 14), NEVER, NEVER, .role = HR_KR_REPLICA_ID, .def = "-1"),
     FIELD("ReplicaState", STRUCT, V(15, UP), NEVER, V(15, UP), .tag = 1, CHILDREN(fetch_request__replica_state)),
-    FIELD("MaxWaitMs", INT32, V(0, UP), NEVER, NEVER),
+    FIELD("MaxWaitMs", INT32, V(0, UP), NEVER, NEVER, .role = HR_KR_MAX_WAIT),
     FIELD("MinBytes", INT32, V(0, UP), NEVER, NEVER),
     FIELD("MaxBytes", INT32, V(3, UP), NEVER, NEVER, .ignorable = true, .def = "0x7fffffff"),
     FIELD("IsolationLevel", INT8, V(4, UP), NEVER, NEVER, .ignorable = true, .def = "0"),
     FIELD("SessionId", INT32, V(7, UP), NEVER, NEVER, .ignorable = true, .def = "0"),
-    FIELD("SessionEpoch", INT32, V(7, UP), NEVER, NEVER, .ignorable = true, .def = "-1"),
+    FIELD("SessionEpoch", INT32, V(7, UP), NEVER, NEVER, .role = HR_KR_FETCH_EPOCH, .ignorable = true, .def = "-1"),
     FIELD("Topics", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request__fetch_topic)),
-    FIELD("ForgottenTopicsData", STRUCT, V(7, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request__forgotten_topic)),
+    FIELD("ForgottenTopicsData", STRUCT, V(7, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request__forgotten_topic), .role = HR_KR_FORGOTTEN),
     FIELD("RackId", STRING, V(11, UP), NEVER, NEVER, .ignorable = true, .def = ""),
 };
 static const struct hr_kmessage fetch_request = {
@@ -164,17 +164,17 @@ static const struct hr_kmessage fetch_request = {
 
 /* FetchRequest, key 1: versions 0-3, flexible 12+ (kafka-clients 3.9.2) */
 static const struct hr_kfield fetch_request_v0_3__fetch_partition[] = {
-    FIELD("Partition", INT32, V(0, UP), NEVER, NEVER),
+    FIELD("Partition", INT32, V(0, UP), NEVER, NEVER, .role = HR_KR_PARTITION),
     FIELD("FetchOffset", INT64, V(0, UP), NEVER, NEVER),
     FIELD("PartitionMaxBytes", INT32, V(0, UP), NEVER, NEVER),
 };
 static const struct hr_kfield fetch_request_v0_3__fetch_topic[] = {
-    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .ignorable = true),
+    FIELD("Topic", STRING, V(0, 12), NEVER, NEVER, .role = HR_KR_TOPIC, .ignorable = true),
     FIELD("Partitions", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request_v0_3__fetch_partition)),
 };
 static const struct hr_kfield fetch_request_v0_3__fields[] = {
-    FIELD("ReplicaId", INT32, V(0, 14), NEVER, NEVER, .def = "-1"),
-    FIELD("MaxWaitMs", INT32, V(0, UP), NEVER, NEVER),
+    FIELD("ReplicaId", INT32, V(0, 14), NEVER, NEVER, .role = HR_KR_REPLICA_ID, .def = "-1"),
+    FIELD("MaxWaitMs", INT32, V(0, UP), NEVER, NEVER, .role = HR_KR_MAX_WAIT),
     FIELD("MinBytes", INT32, V(0, UP), NEVER, NEVER),
     FIELD("MaxBytes", INT32, V(3, UP), NEVER, NEVER, .ignorable = true, .def = "0x7fffffff"),
     FIELD("Topics", STRUCT, V(0, UP), NEVER, NEVER, ARRAY, CHILDREN(fetch_request_v0_3__fetch_topic)),

@@ -312,6 +312,7 @@ static uint64_t turn(struct pr *r)
 {
     bool more = false;
     hr_tcp_set_now(r->in.tcp, r->now_us);
+    hr_relay_set_now(r->relays, r->now_us);
     hr_tcp_set_now(r->out.tcp, r->now_us);
     while (wire_head != wire_tail && wire[wire_head % N_WIRE].at_us <= r->now_us)
         deliver(r, &wire[wire_head++ % N_WIRE]);
@@ -407,6 +408,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
     open_tcp(r, &r->out, false, NULL);
     const struct hr_relay_config relay_cfg = {.socket_id = SOCKET_ID_ANY,
                                               .max_relays = PR_SESSIONS,
+                                              .max_readers = PR_SESSIONS,
                                               .hold_max = PR_HOLD_MAX,
                                               .bufs = &r->in.bufs,
                                               .stats = &r->in.stats,
@@ -425,6 +427,7 @@ void pr_open(struct pr *r, void (*tweak)(struct hr_tcp_config *cfg))
                                         .counts = counts,
                                         .socket_id = SOCKET_ID_ANY,
                                         .max_sessions = PR_SESSIONS,
+                                        .max_branches = PR_SESSIONS,
                                         .max_logins = PR_SESSIONS,
                                         .proxy_protocol = true,
                                         .source_port_min = 40000,
