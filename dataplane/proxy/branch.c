@@ -56,13 +56,13 @@ static struct hr_branch *open_to(struct hr_proxy *proxy, struct hr_session *s, i
         return NULL;
     b->node_id = node_id;
     b->used_us = now_us;
-    b->leg.zone = broker->zone;
     if (hr_proxy_connect(proxy, &broker->addr, broker->port, timeout_us, &b->leg.conn) != 0) {
         b->leg.conn = NULL;
         hr_branch_close(proxy, s, HR_END_RST);
         return NULL;
     }
     hr_tcp_set_user(b->leg.conn, &b->leg);
+    hr_leg_set_zone(&b->leg, broker->zone);
     return b;
 }
 

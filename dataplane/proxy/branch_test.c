@@ -215,6 +215,38 @@ static void test_fetches_go_to_the_follower(void **state)
     finish();
 }
 
+static uint64_t moved_between(uint8_t client_zone, uint8_t broker_zone, enum hr_zone_dir dir)
+{
+    uint64_t n = 0;
+
+    for (uint32_t k = 0; k < HR_ZONE_CLASS_MAX; k++)
+        n += r.zones->bytes[client_zone][broker_zone][dir][k];
+    return n;
+}
+
+/* The matrix has the bytes where they went, the steered ones are told apart with where they would have gone, and the
+ * branch's segments are in the link of its own zone. */
+static void test_bytes_count_where_they_went(void **state)
+{
+    open_and_fetch();
+    answer_from(follower, 1, 0, 3000);
+    heartbeat(2);
+    heartbeat_answer(2);
+
+    uint8_t home = hr_policy_find_broker(r.proxy->policy, 3)->zone, near = hr_policy_find_broker(r.proxy->policy, 1)->zone;
+    const uint64_t *steered = r.zones->steered[near][home][near];
+    assert_int_not_equal(home, near);
+    assert_int_equal(steered[HR_ZONE_UP], follower->got.len);
+    assert_int_equal(steered[HR_ZONE_DOWN], PR_COUNT(&r, reads_in_zone_bytes));
+    assert_true(steered[HR_ZONE_DOWN] > 3000);
+    assert_int_equal(moved_between(near, near, HR_ZONE_UP), follower->got.len);
+    assert_int_equal(moved_between(near, near, HR_ZONE_DOWN), steered[HR_ZONE_DOWN]);
+    assert_int_equal(moved_between(near, home, HR_ZONE_UP), leader->got.len);
+    assert_int_equal(moved_between(near, home, HR_ZONE_DOWN), client->got.len - steered[HR_ZONE_DOWN]);
+    assert_true(r.zones->link[HR_ZONE_PEER_BROKER][near][0].tx_packets > 0);
+    finish();
+}
+
 static void test_answers_keep_the_order_of_requests(void **state)
 {
     open_and_fetch();
@@ -678,6 +710,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_fetches_go_to_the_follower),
+        T(test_bytes_count_where_they_went),
         T(test_answers_keep_the_order_of_requests),
         T(test_what_has_no_turn_waits_in_its_window),
         T(test_members_come_and_go),

@@ -176,7 +176,7 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
     hr_tcp_relayed(tcp, d->from->conn, left, d->to->conn);
     if (moved.taken) {
         s->last_active_us = now_us;
-        hr_session_moved(proxy, s, s->broker.zone, d->up ? HR_ZONE_UP : HR_ZONE_DOWN, moved.taken);
+        hr_session_moved(proxy, s, d->up ? d->to->zone : d->from->zone, d->up ? HR_ZONE_UP : HR_ZONE_DOWN, moved.taken);
         if (d->up) {
             s->bytes_up += moved.taken;
             HR_COUNT_N(proxy->cfg.stats, relay_bytes_up, moved.taken);
@@ -186,6 +186,14 @@ static struct moved move(struct hr_proxy *proxy, struct hr_session *s, const str
         }
     }
     return moved;
+}
+
+/* What a branch moved, and would have moved over the broker's leg. */
+static void count_steered(struct hr_proxy *proxy, const struct hr_session *s, const struct hr_leg *leg, bool up, uint32_t n)
+{
+    proxy->cfg.zones->steered[s->client.zone][s->broker.zone][leg->zone][up ? HR_ZONE_UP : HR_ZONE_DOWN] += n;
+    if (!up && leg->zone == s->client.zone)
+        HR_COUNT_N(proxy->cfg.stats, reads_in_zone_bytes, n);
 }
 
 /* The same with whichever of two broker legs the relay is at, in turn. */
@@ -206,8 +214,8 @@ static struct moved move_legs(struct hr_proxy *proxy, struct hr_session *s, stru
         else
             d.from = leg;
         struct moved one = move(proxy, s, &d, now_us);
-        if (!d.up && leg->kind == HR_LEG_BRANCH && leg->zone == s->client.zone)
-            HR_COUNT_N(proxy->cfg.stats, reads_in_zone_bytes, one.taken);
+        if (leg->kind == HR_LEG_BRANCH)
+            count_steered(proxy, s, leg, d.up, one.taken);
         all.taken += one.taken;
         all.made += one.made;
         all.own_reply |= one.own_reply;

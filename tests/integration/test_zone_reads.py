@@ -63,7 +63,7 @@ def reads(ctx):
     topic = ctx.topic("reads", PARTITIONS)
     _produce(ctx, topic, count, size)
     with Sent() as sent:
-        for kind in ("confluent",):
+        for kind in ("confluent", "kafkapython"):
             before, c0 = sent.bytes(), ctx.counters()
             got = _read(ctx, kind, topic, count)
             moved, c1 = {z: b - before[z] for z, b in sent.bytes().items()}, ctx.counters()

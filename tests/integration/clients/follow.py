@@ -52,7 +52,9 @@ def messages_confluent():
 
 def messages_kafkapython():
     from kafka import KafkaConsumer, TopicPartition
-    c = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="none", enable_auto_commit=False)
+    # It takes frames of up to 1,000,000 bytes, and asks for 1 MiB of each partition: it would drop the connection.
+    c = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="none", enable_auto_commit=False,
+                      receive_message_max_bytes=64 << 20)
     parts = [TopicPartition(topic, p) for p in sorted(c.partitions_for_topic(topic))]
     c.assign(parts)
     c.seek_to_beginning()
