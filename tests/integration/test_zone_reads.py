@@ -2,6 +2,10 @@
 
 Clients and Headrace are in zone 1, whose broker follows what the others lead."""
 
+import signal
+import subprocess
+import time
+
 from framework.core import check, eventually, test
 from rig import deps, env, kafka, net
 from rig.env import ROOT, ZONES, zone_ns
@@ -57,7 +61,7 @@ def _read(ctx, kind, topic, count):
 
 @test("zones/reads", variant=READS, suite="all")
 def reads(ctx):
-    """No more than a hundredth of what is read comes from brokers in other zones."""
+    """No more than a hundredth of what is read comes from brokers in other zones, whatever the client."""
     count, size = 6000, 2000
     _ready(ctx)
     topic = ctx.topic("reads", PARTITIONS)
@@ -73,3 +77,41 @@ def reads(ctx):
             check(c1["reads_in_zone_bytes"] - c0["reads_in_zone_bytes"] > got["bytes"] / 2, "counted too little")
             ctx.note("%s %.2f %% away" % (kind, 100.0 * away / got["bytes"]))
     check(ctx.counters()["reads_errors_hidden"] == 0, "a follower in sync made errors")
+
+
+def _while_reading(ctx, what, count=4000, rate=400):
+    """Two consumers follow a producer of `rate` records a second while something happens; both get all, in order."""
+    _ready(ctx)
+    topic = ctx.topic("follow", PARTITIONS)
+    argv = [[deps.venv(), FOLLOW, "produce", kafka.direct_bootstrap(), topic, str(count), "1000", str(PARTITIONS), str(rate)]]
+    argv += [[deps.venv(), FOLLOW, kind, ctx.bootstrap, topic, str(count)] for kind in ("confluent", "kafkapython")]
+    before = ctx.counters()["reads_in_zone"]
+    runs = [subprocess.Popen(env.in_ns(zone_ns(1), env.on_cpu(0, a)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True) for a in argv]
+    try:
+        eventually("both read in the zone", lambda: ctx.counters()["reads_in_zone"] > before + 20, 60)
+        what(topic)
+        for run, a in zip(runs, argv):
+            out = run.communicate(timeout=150)[0]
+            check(run.returncode == 0, "%s: %s" % (a[2], out[-1500:]))
+            ctx.note("%s %s" % (a[2], out.strip().splitlines()[-1]))
+    finally:
+        for run in runs:
+            if run.poll() is None:
+                run.kill()
+
+
+@test("zones/follower-frozen", variant=READS, suite="all", timeout=400)
+def frozen(ctx):
+    """SIGSTOP for five seconds: its kernel goes on accepting and acknowledging."""
+    def freeze(topic):
+        c0 = ctx.counters()
+        kafka.kill(1, signal.SIGSTOP)
+        try:
+            time.sleep(5)
+        finally:
+            kafka.kill(1, signal.SIGCONT)
+        eventually("fetches asked again of leaders",
+                   lambda: ctx.counters()["reads_asked_again"] > c0["reads_asked_again"], 20)
+    _while_reading(ctx, freeze)
+    kafka.wait_ready()
