@@ -283,7 +283,7 @@ static void read_reads(struct hr_cfg_reader *reader, const config_setting_t *gro
         HR_ZONE_READS(X)
 #undef X
             NULL};
-    static const struct hr_cfg_section section = {"zones.reads", no_keys, keys};
+    static const struct hr_cfg_section section = {"zones.reads", hr_cfg_no_keys, keys};
     uint32_t n;
     config_setting_t *list = hr_cfg_list(reader, group, "reads", false, HR_CONFIG_ZONE_READS, &n);
 
