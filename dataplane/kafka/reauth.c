@@ -98,7 +98,7 @@ bool hr_reauth_before_request(struct hr_relay_call *c)
     if (a->client != HR_REAUTH_CLIENT_IDLE || a->broker_holds)
         return hr_relay_block(c);
     a->wanted |= a->broker_due || a->broker_expired;
-    return a->broker_expired ? hr_relay_block(c) : true;
+    return a->broker_waits || a->broker_expired ? hr_relay_block(c) : true;
 }
 
 bool hr_reauth_may_pass(struct hr_relay_call *c, int16_t api_key)

@@ -10,7 +10,9 @@
  *
  *   broker's
  *     IDLE -> READY   a frame of our own is there: it goes out at the next boundary between requests, with a record of
- *                     its own, and from then on (holds) the client's requests wait unread
+ *                     its own, and from then on (holds) the client's requests wait unread; those that come when it is due
+ *                     wait for it for a moment, too: behind a request that the broker answers late they would be there
+ *                     when the login has expired
  *     READY -> SENT   it is under way
  *     SENT -> ANSWER  its answer, whole, stands at the front of what the broker has sent: it does not go to the client
  *     ANSWER -> NEXT  all of it has gone up and been dropped; next comes another frame (READY), or the end (IDLE)
@@ -52,6 +54,7 @@ struct hr_reauth {
     bool client_expired; /* now; kept by the owner */
     bool broker_due;     /* the same */
     bool broker_expired; /* the same */
+    bool broker_waits;   /* the same: it is due, and our first frame is awaited */
     bool broker_holds;   /* from our first frame until the login is over */
     bool wanted;         /* a request is there and the broker's login is due; cleared by the owner */
     uint32_t client_frame;   /* FRAME, ASKED: bytes of it */

@@ -9,6 +9,10 @@
 
 #include "dataplane/proxy/impl.h"
 
+/* How long requests wait for a login that is due and that the control plane has not begun: it may be dead, or have no
+ * credentials, and then they go on as long as the old login lasts. */
+#define WAIT_US (500 * 1000ULL)
+
 static struct hr_pieceq *queue_of(const struct hr_proxy *proxy, const struct hr_leg *leg)
 {
     return leg->tls ? hr_rec_plain(hr_rec_leg_at(proxy->cfg.rec, leg->tls)) : hr_tcp_rcvq(leg->conn);
@@ -78,11 +82,13 @@ static bool say_frame(struct hr_proxy *proxy, const struct hr_session *s, enum h
     return true;
 }
 
-void hr_session_auth_up(struct hr_proxy *proxy, struct hr_session *s)
+void hr_session_auth_up(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)
 {
     struct hr_login_place *place = hr_logins_place(proxy, s->login);
     struct hr_reauth *a = &place->reauth;
 
+    if (a->wanted && place->broker_waits_until_us == 0)
+        place->broker_waits_until_us = now_us + WAIT_US;
     if (a->wanted && !place->broker_begun && say_begin(proxy, s, HR_AUTH_LEG_BROKER))
         place->broker_begun = true;
     a->wanted = false;
@@ -197,6 +203,10 @@ void hr_session_auth_clock(struct hr_proxy *proxy, const struct hr_session *s, u
     place->reauth.client_expired = login->expires_us && now_us >= login->expires_us;
     place->reauth.broker_due = login->broker_due_us && now_us >= login->broker_due_us;
     place->reauth.broker_expired = login->broker_expires_us && now_us >= login->broker_expires_us;
+    if (!place->reauth.broker_due)
+        place->broker_waits_until_us = 0;
+    place->reauth.broker_waits =
+        place->reauth.broker_due && (place->broker_waits_until_us == 0 || now_us < place->broker_waits_until_us);
 }
 
 void hr_session_auth_end(struct hr_proxy *proxy, struct hr_session *s)

@@ -360,7 +360,41 @@ static void test_idle_needs_none(void **state)
     finish();
 }
 
-/* Due in time: requests go on until our frame is there, and from then on wait. */
+/* Due, and not expired: who asks waits for the login, or else a broker that is slow to answer would come to it when the
+ * login has expired. */
+static void test_due_comes_first(void **state)
+{
+    open_session(false, 0, 1, 1000);
+    run(2 * PR_S);
+    heartbeat(7);
+    struct rf_bytes waits = asked;
+    asked = (struct rf_bytes){0};
+    run(100 * PR_MS);
+    assert_int_equal(heard.begun[HR_AUTH_LEG_BROKER], 1);
+    assert_int_equal(broker->got.len, 0);
+    our_handshake(1);
+    run(30 * PR_MS);
+    assert_broker_got(NULL);
+    broker_rounds(1, 0);
+    rf_append(&asked, waits.p, waits.len);
+    rf_free(&waits);
+    assert_broker_got(NULL);
+    heartbeat_answer(7);
+    run(30 * PR_MS);
+    assert_client_got();
+    /* The next one falls due, and there is nobody to begin it: half a second, once. */
+    run(52 * PR_S);
+    heard.deaf = true;
+    heartbeat(8);
+    run(PR_S);
+    assert_broker_got(NULL);
+    heartbeat(9);
+    run(30 * PR_MS);
+    assert_broker_got(NULL);
+    finish();
+}
+
+/* Due in time: requests that have waited go on until our frame is there, and from then on wait. */
 static void test_frame_boundary(void **state)
 {
     static uint8_t zeros[1 << 16];
@@ -370,7 +404,7 @@ static void test_frame_boundary(void **state)
     open_session(false, 0, 1, 1000);
     run(2 * PR_S);
     heartbeat(1);
-    run(30 * PR_MS);
+    run(PR_S); /* it has waited long enough */
     assert_int_equal(heard.begun[HR_AUTH_LEG_BROKER], 1);
     assert_broker_got(NULL);
     /* A Produce of 40 MB, in the midst of which our frame comes; behind it one more request. */
@@ -429,7 +463,7 @@ static void test_behind_waiting_requests(void **state)
     rf_request(&b, 11, 2, 2, "{'GroupId':'g','SessionTimeoutMs':60000,'RebalanceTimeoutMs':60000,'MemberId':'',"
                              "'ProtocolType':'consumer','Protocols':[]}");
     send_both(client, &asked, &b);
-    run(30 * PR_MS);
+    run(PR_S);
     assert_int_equal(heard.begun[HR_AUTH_LEG_BROKER], 1);
     our_handshake(2);
     run(30 * PR_MS);
@@ -464,7 +498,7 @@ static void test_broker_refuses(void **state)
     open_session(false, 0, 1, 5);
     run(2 * PR_S);
     heartbeat(1);
-    run(30 * PR_MS);
+    run(PR_S); /* it has waited long enough */
     our_handshake(2);
     run(30 * PR_MS);
     auth_parts(HR_AUTH_LEG_BROKER, HR_AUTH_FAILED, NULL, 0, 1, 0, 0);
@@ -481,7 +515,7 @@ static void test_broker_confuses(void **state)
     open_session(false, 0, 1, 5);
     run(2 * PR_S);
     heartbeat(1);
-    run(30 * PR_MS);
+    run(PR_S); /* it has waited long enough */
     heartbeat_answer(1);
     our_handshake(2);
     run(30 * PR_MS);
@@ -650,7 +684,7 @@ static void test_both_at_once(void **state)
     open_session(true, 10, 1, 20);
     run(2 * PR_S);
     heartbeat(1);
-    run(30 * PR_MS);
+    run(PR_S); /* it has waited long enough */
     assert_int_equal(heard.begun[HR_AUTH_LEG_BROKER], 1);
     /* The client's frame is up, ours goes out behind its record; all have one correlation id. */
     handshake(&f, 5);
@@ -794,7 +828,7 @@ static void test_interrupted(void **state)
     open_session(false, 0, 1, 100);
     run(2 * PR_S);
     heartbeat(1);
-    run(30 * PR_MS);
+    run(PR_S); /* it has waited long enough */
     our_handshake(2);
     run(30 * PR_MS);
     relink(3);
@@ -815,7 +849,7 @@ static void test_wiped(void **state)
         open_session(true, 100, 1, 200);
         run(2 * PR_S);
         heartbeat(1);
-        run(30 * PR_MS);
+        run(PR_S);
         heartbeat_answer(1);
         our_handshake(2);
         run(30 * PR_MS);
@@ -868,7 +902,7 @@ static void test_nonsense(void **state)
     heartbeat(1);
     run(2 * PR_S);
     heartbeat(2);
-    run(30 * PR_MS);
+    run(PR_S);
     assert_int_equal(heard.begun[HR_AUTH_LEG_BROKER], 1);
     /* Something else than SaslHandshake would go out as ours: the session ends instead. */
     rf_free(&b);
@@ -885,8 +919,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_idle_needs_none), T(test_frame_boundary), T(test_behind_waiting_requests), T(test_broker_refuses),
-        T(test_broker_confuses), T(test_client), T(test_client_expires), T(test_client_out_of_sequence),
+        T(test_idle_needs_none), T(test_due_comes_first), T(test_frame_boundary), T(test_behind_waiting_requests),
+        T(test_broker_refuses), T(test_broker_confuses), T(test_client), T(test_client_expires), T(test_client_out_of_sequence),
         T(test_client_refused), T(test_client_large), T(test_both_at_once), T(test_control_plane_dead),
         T(test_interrupted), T(test_wiped), T(test_nonsense),
     };

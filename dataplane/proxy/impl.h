@@ -53,6 +53,7 @@ struct hr_login_place {
         uint32_t next_free; /* not used: 0: the last */
     };
     uint32_t client_told, broker_told; /* bytes of a frame that have gone up */
+    uint64_t broker_waits_until_us;    /* for our first frame, since it has been wanted; 0: it has not been */
     bool used;
     bool client_begun, broker_begun;   /* the control plane knows of the login */
 };
@@ -241,7 +242,7 @@ void hr_leg_close_tls(struct hr_proxy *proxy, struct hr_leg *leg);
 
 /* auth.c, of sessions with a login. Before the relay is called: what time it is. After it: what is due to go up. */
 void hr_session_auth_clock(struct hr_proxy *proxy, const struct hr_session *s, uint64_t now_us);
-void hr_session_auth_up(struct hr_proxy *proxy, struct hr_session *s);
+void hr_session_auth_up(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us);
 /* Wipes what is left; before the legs end. */
 void hr_session_auth_end(struct hr_proxy *proxy, struct hr_session *s);
 

@@ -436,7 +436,7 @@ static void run(struct hr_proxy *proxy, struct hr_session *s, unsigned dirs, uin
             return;
         }
         if (s->login && s->relay)
-            hr_session_auth_up(proxy, s);
+            hr_session_auth_up(proxy, s, now_us);
         /* Responses free in-flight records, which lets requests go on. */
         if (!(up.blocked && down.made) && !up.own_reply)
             break;

@@ -12,6 +12,7 @@ A variant is a dictionary of the choices that tests make:
   tls        listeners for TLS beside the plain one: by port, by port with a client's certificate, by name
   listener_tls  further settings of their groups "tls", as text
   auth       mechanisms by which clients log in to Headrace, as one of CLIENT_USERS; "none": they need not
+  auth_more  further settings of their group "auth", as text
   broker_tls "tls" or "mtls": brokers are spoken to over TLS, with mtls a certificate of our own is at hand
 """
 
@@ -42,7 +43,7 @@ TCP_ZONE = 2  # where the target of the mode = "tcp" listener runs
 
 DEFAULTS = {"ports": 1, "workers": None, "mtu": 1500, "advertise": "b$(nodeId)." + net.CLIENT_NAME,
             "idle": "adaptive", "limits": "", "tcp": "", "listener": "", "dataplane": "", "ipv6": False,
-            "broker_auth": None, "auth": None, "tls": False, "listener_tls": "", "broker_tls": None}
+            "broker_auth": None, "auth": None, "auth_more": "", "tls": False, "listener_tls": "", "broker_tls": None}
 
 
 def default_workers():
@@ -74,7 +75,7 @@ def users(*args, password=None, check=True):
     return res
 
 
-def _auth(mechanisms):
+def _auth(mechanisms, more):
     """The group auth of the listeners, and the files that it names."""
     if not mechanisms:
         return ""
@@ -91,7 +92,7 @@ def _auth(mechanisms):
             _private(JWKS_FILE, f.read())
         oauth = 'oauth: { jwks_file = "%s"; issuer = "rig"; audience = "kafka"; };' % JWKS_FILE
     return ('auth: { mode = "terminate"; mechanisms = [%s]; users = "%s"; allow = ["User:carol", "User:team-*"]; %s };'
-            % (", ".join('"%s"' % m for m in mechanisms), USERS_FILE, oauth))
+            % (", ".join('"%s"' % m for m in mechanisms), USERS_FILE, oauth + more))
 
 
 def _private(path, text):
@@ -174,7 +175,7 @@ def render(variant=None):
     ids = "%d, %d" % (ids[0] - 1, ids[-1] + 97)
     if v["tls"] or v["broker_tls"]:
         kafka.certificates()
-    auth = _auth(v["auth"])
+    auth = _auth(v["auth"], v["auth_more"])
     return """# Written by the rig; config/headrace.cfg documents every key.
 zones = { own = "use1-az1"; clients = (%(zones)s); };
 dataplane: {

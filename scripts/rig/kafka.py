@@ -25,6 +25,7 @@ CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT, SASL_PORT = 9092, 9094, 9093, 9096
 TLS_PORT, MTLS_PORT, SASL_TLS_PORT = 9095, 9097, 9098
 USERS = {"headrace": "he4d-race", "alice": "a1ice-secret"}
 SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
+IAM_LIFETIME_MS = 7500  # of logins by AWS_MSK_IAM: the mechanism's own, as MSK has one
 # Who may log in by AWS_MSK_IAM, which is a mock here: a long-lived key, and a temporary one with its token.
 AWS_KEYS = {"AKIDRIGEXAMPLE": ("rig/Secret+Key", None), "ASIARIGEXAMPLE": ("other/Secret+Key", "tok/en+of==")}
 DATA = VAR + "/kafka"
@@ -110,8 +111,8 @@ def _sasl(listener):
         "oauthbearer.sasl.oauthbearer.jwks.endpoint.url": "file://%s/jwks.json" % DATA,
         "oauthbearer.sasl.oauthbearer.expected.audience": "kafka",
         "oauthbearer.sasl.oauthbearer.expected.issuer": "rig",
-        "aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required %s;" % " ".join(
-            'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items()),
+        "aws_msk_iam.sasl.jaas.config": "hrmock.MockIam required lifetime_ms=\"%d\" %s;" % (IAM_LIFETIME_MS, " ".join(
+            'key_%s="%s"' % (k, v[0]) + (' token_%s="%s"' % (k, v[1]) if v[1] else "") for k, v in AWS_KEYS.items())),
         "connections.max.reauth.ms": SASL_LIFETIME_MS,
         "plain.sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required %s;"
                                   % " ".join('user_%s="%s"' % u for u in USERS.items()),

@@ -63,3 +63,34 @@ def closed(sock, timeout=10):
         return True, got
     except TimeoutError:
         return False, got
+
+
+# -- logins (KIP-43, KIP-152, KIP-368) ------------------------------------------------------------------------------
+
+SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36
+
+
+def sasl_handshake(sock, mechanism, correlation=1):
+    """The error code of the answer."""
+    sock.sendall(frame(header(SASL_HANDSHAKE, 1, correlation) + struct.pack(">h", len(mechanism)) + mechanism.encode()))
+    return struct.unpack_from(">ih", recv_frame(sock))[1]
+
+
+def sasl_authenticate(sock, data, correlation=2):
+    """(error code, bytes of the answer, how long the login lasts in ms)."""
+    sock.sendall(frame(header(SASL_AUTHENTICATE, 1, correlation) + struct.pack(">i", len(data)) + data))
+    got = recv_frame(sock)
+    error, n = struct.unpack_from(">hh", got, 4)
+    at = 8 + max(n, 0)
+    n = struct.unpack_from(">i", got, at)[0]
+    at += 4
+    return error, got[at:at + n], struct.unpack_from(">q", got, at + n)[0]
+
+
+def login_plain(sock, user, password):
+    """Logs in by PLAIN: (error code, lifetime in ms)."""
+    error = sasl_handshake(sock, "PLAIN")
+    if error:
+        return error, 0
+    error, _, lifetime = sasl_authenticate(sock, b"\0%s\0%s" % (user.encode(), password.encode()))
+    return error, lifetime

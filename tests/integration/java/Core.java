@@ -66,6 +66,7 @@ final class Core {
         c.put("admin", Core::admin);
         c.put("many_clients", Core::manyClients);
         c.put("digest", Core::digest);
+        c.put("reauth", Core::reauth);
         c.put("delete_topic", a -> {
             try (Admin admin = adminClient(a)) {
                 admin.deleteTopics(Collections.singleton(a.text("topic"))).all().get(30, TimeUnit.SECONDS);
@@ -273,6 +274,27 @@ final class Core {
             }
         }
         return result("records", count);
+    }
+
+    /** Records for so many seconds, and how often the client has logged in again meanwhile (KIP-368). */
+    static Map<String, Object> reauth(Main.Args a) throws Exception {
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(a.number("seconds", 20));
+        int records = 0;
+        double[] logins = new double[2];
+        try (KafkaProducer<byte[], byte[]> p = producer(a, "retries", "0", "enable.idempotence", "false")) {
+            for (; System.nanoTime() < end; Thread.sleep(50)) {
+                p.send(new ProducerRecord<>(a.text("topic"), records % 3, null, Payload.make(records, 100))).get(60, TimeUnit.SECONDS);
+                records++;
+            }
+            p.metrics().forEach((name, metric) -> {
+                if (name.name().equals("successful-reauthentication-total")) {
+                    logins[0] += (Double) metric.metricValue();
+                } else if (name.name().equals("failed-reauthentication-total")) {
+                    logins[1] += (Double) metric.metricValue();
+                }
+            });
+        }
+        return result("records", records, "reauthenticated", (int) logins[0], "refused", (int) logins[1]);
     }
 
     /** Committed, aborted, consume-transform-produce with offsets, and fencing. */
