@@ -247,6 +247,11 @@ def _all_of(jobs):
     return done
 
 
+def _topics(ctx):
+    """For records of 40 MB, and for none. Before any thread: whoever asks first starts the JVM that makes them."""
+    return ctx.topic("reauth", 1, max_message_bytes=64 << 20), ctx.topic("reauth-empty", 1)
+
+
 def _renewed(clients):
     for c in clients:
         shown = c.shown()
@@ -254,9 +259,8 @@ def _renewed(clients):
         c.close()
 
 
-def _brokers(ctx, hold_s):
-    topic = ctx.topic("reauth", 1, max_message_bytes=64 << 20)
-    empty = ctx.topic("reauth-empty", 1)
+def _brokers(ctx, hold_s, topics=None):
+    topic, empty = topics or _topics(ctx)
     before = ctx.counters()["auth_brokers"]
     clients = _all_of([lambda: _long_poll(ctx, empty), lambda: _join(ctx, hold_s), lambda: _idle(ctx, LIFE_S + 1.5),
                        lambda: _produce(ctx, topic), lambda: _steady(ctx)])
@@ -314,8 +318,7 @@ def _java(ctx, topic, seconds):
     return r
 
 
-def _clients(ctx):
-    topic = ctx.topic("reauth")
+def _clients(ctx, topic):
     before, seconds = ctx.counters()["auth_clients"], CLIENT_LIFE_S + 3
     got = _all_of([lambda: _principal(ctx), lambda: _expired(ctx), lambda: _librdkafka(ctx, topic, seconds),
                    lambda: _java(ctx, topic, seconds)])
@@ -328,7 +331,8 @@ def _clients(ctx):
       variant={"auth": BY_PASSWORD, "broker_auth": "SCRAM-SHA-512", "auth_more": "session_lifetime_s = %d;" % CLIENT_LIFE_S})
 def both(ctx):
     """Logins that end on both legs: at the brokers after 8 s, of the clients after 15 s."""
-    _all_of([lambda: _brokers(ctx, 9), lambda: _clients(ctx)])
+    topics, topic = _topics(ctx), ctx.topic("reauth")
+    _all_of([lambda: _brokers(ctx, 9, topics), lambda: _clients(ctx, topic)])
 
 
 @test("reauth/long-join", needs=("kafka", "headrace"), variant={"auth": BY_PASSWORD, "broker_auth": "SCRAM-SHA-512"}, suite="all",
