@@ -14,8 +14,6 @@ from rig.env import ROOT
 from rig.kafka import recv_frame
 
 PROGRAMS = ROOT + "/tests/integration/clients"
-LIFE_S = kafka.SASL_LIFETIME_MS / 1000
-DUE_S = 0.85 * LIFE_S
 CLIENT_LIFE_S = 15
 BY_PASSWORD = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -26,6 +24,9 @@ class _Client:
     def __init__(self, ctx, node=None, user="carol"):
         self.sock = ctx.connect(headrace.NODE_PORT_BASE + (node or kafka.NODE_ID[1]), timeout=90)
         self.user, self.serial = user, 10
+        by_iam = ctx.spec["variant"]["broker_auth"] == "AWS_MSK_IAM"
+        self.life_s = (kafka.IAM_LIFETIME_MS if by_iam else kafka.SASL_LIFETIME_MS) / 1000  # of our login at the broker
+        self.due_s = 0.85 * self.life_s
         error, self.lifetime_ms = self.login()
         check(error == 0, "login: error %d" % error)
         self.metadata()  # the session is there, and our login at the broker is over
@@ -70,6 +71,12 @@ class _Client:
 
     def close(self):
         self.sock.close()
+
+    def renewed(self):
+        """Our login at the broker is a new one; that was all."""
+        shown = self.shown()
+        check(self.life_s > shown["broker_expires_s"] > 0, shown)
+        self.close()
 
 
 def _text(s):
@@ -139,12 +146,12 @@ def _long_poll(ctx, topic, wait_s=9):
     c = _Client(ctx, kafka.leader(topic))
     c.wait_until(2)
     fetch = c.send(wire.FETCH, 4, _fetch(topic, int(wait_s * 1000)))
-    c.wait_until(DUE_S + 0.7)
+    c.wait_until(c.due_s + 0.7)
     metadata = c.send_metadata()
     c.receive(fetch)
-    check(c.age() > LIFE_S, "the Fetch was answered after %.1f s" % c.age())
+    check(c.age() > c.life_s, "the Fetch was answered after %.1f s" % c.age())
     check(struct.unpack_from(">i", c.receive(metadata))[0] == 3, "brokers")
-    return c
+    c.renewed()
 
 
 def _join(ctx, hold_s):
@@ -168,25 +175,24 @@ def _join(ctx, hold_s):
     c.wait_until(0)
     begun = c.age()
     joined = c.send(11, 2, join())
-    c.wait_until(DUE_S + 0.7)
+    c.wait_until(c.due_s + 0.7)
     metadata = c.send_metadata()
     error = struct.unpack_from(">h", c.receive(joined), 4)[0]
     check(error == 0 and c.age() - begun > hold_s - 1, "JoinGroup: error %d after %.1f s" % (error, c.age() - begun))
     check(struct.unpack_from(">i", c.receive(metadata))[0] == 3, "brokers")
     scout.close(), first.close()
-    return c
+    c.renewed()
 
 
-def _idle(ctx, until_s):
+def _idle(ctx):
     """Nothing happens while nothing is asked for; the first request is behind a login."""
     c = _Client(ctx)
-    c.wait_until(until_s)
+    c.wait_until(c.life_s + 1.5)
     shown = c.shown()
     check(shown["broker_expires_s"] <= 0 and shown["broker_reauth_s"] <= 0, shown)
     c.metadata()
-    shown = c.shown()
-    check(LIFE_S > shown["broker_expires_s"] > 0 and shown["requests"] == 2, shown)
-    return c
+    check(c.shown()["requests"] == 2, c.shown())
+    c.renewed()
 
 
 def _produce(ctx, topic, size=40_000_000, tries=4):
@@ -195,36 +201,37 @@ def _produce(ctx, topic, size=40_000_000, tries=4):
     head, piece = _batch_head(size), bytes(200_000)
     for _ in range(tries):
         c = _Client(ctx, node)
-        c.wait_until(DUE_S - 1.5)
+        c.wait_until(c.due_s - 1.5)
         c.sock.sendall(wire.produce_head(topic, -1, len(head) + size + 1, 5) + head)
         left = size + 1
         while left:
             n = min(left, len(piece))
             c.sock.sendall(piece[:n])
             left -= n
-            c.wait_until(DUE_S - 1.5 + 2.2 * (1 - left / size))
+            c.wait_until(c.due_s - 1.5 + 2.2 * (1 - left / size))
         metadata = c.send_metadata()
         ended = c.age()
-        if ended > LIFE_S - 0.1:
+        if ended > c.life_s - 0.1:
             c.close()
             continue
-        check(ended > DUE_S, "the frame ended before the login was due")
+        check(ended > c.due_s, "the frame ended before the login was due")
         got = c.receive(5)
         error, offset = struct.unpack_from(">hq", got, 4 + 2 + len(topic) + 4 + 4)
         check(error == 0 and offset >= 0, "Produce: error %d" % error)
         check(struct.unpack_from(">i", c.receive(metadata))[0] == 3, "brokers")
-        return c
+        c.renewed()
+        return
     raise AssertionError("no frame of %d bytes was at the broker in time" % size)
 
 
 def _steady(ctx):
     """Requests one after the other, over two lives of a login."""
     c, n = _Client(ctx), 0
-    while c.age() < 1.5 * LIFE_S:
+    while c.age() < 1.5 * c.life_s:
         c.metadata()
         n += 1
     check(n > 20, "%d requests" % n)
-    return c
+    c.renewed()
 
 
 def _all_of(jobs):
@@ -252,21 +259,14 @@ def _topics(ctx):
     return ctx.topic("reauth", 1, max_message_bytes=64 << 20), ctx.topic("reauth-empty", 1)
 
 
-def _renewed(clients):
-    for c in clients:
-        shown = c.shown()
-        check(shown["broker_expires_s"] > 0, shown)
-        c.close()
-
-
 def _brokers(ctx, hold_s, topics=None):
     topic, empty = topics or _topics(ctx)
     before = ctx.counters()["auth_brokers"]
-    clients = _all_of([lambda: _long_poll(ctx, empty), lambda: _join(ctx, hold_s), lambda: _idle(ctx, LIFE_S + 1.5),
-                       lambda: _produce(ctx, topic), lambda: _steady(ctx)])
-    _renewed(clients)
+    jobs = [lambda: _long_poll(ctx, empty), lambda: _join(ctx, hold_s), lambda: _idle(ctx),
+            lambda: _produce(ctx, topic), lambda: _steady(ctx)]
+    _all_of(jobs)
     renewed = ctx.counters()["auth_brokers"] - before
-    check(renewed >= len(clients), "%d logins in mid-session" % renewed)
+    check(renewed >= len(jobs), "%d logins in mid-session" % renewed)
     ctx.note("%d logins to brokers in mid-session: behind Fetch, JoinGroup of %d s, in a Produce of 40 MB, idle, steady"
              % (renewed, hold_s))
 
