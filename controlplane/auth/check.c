@@ -1,10 +1,8 @@
 #include "controlplane/auth/check.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "controlplane/auth/jwks.h"
@@ -37,26 +35,15 @@ static uint32_t check_users(const struct hr_config *config, const struct hr_conf
 static uint32_t check_key_set(const struct hr_config *config, const struct hr_config_listener *l,
                               struct hr_config_errors *errors)
 {
-    const struct hr_config_oauth *oauth = &l->auth.oauth;
+    const char *path = l->auth.oauth.jwks_file;
     char why[HR_JWKS_WHY_MAX] = "", text[HR_JWKS_WHY_MAX + HR_CONFIG_PATH_MAX + 8];
-    char *data = malloc(HR_JWKS_BYTES_MAX);
-    FILE *file = fopen(oauth->jwks_file, "re");
-    size_t len = data && file ? fread(data, 1, HR_JWKS_BYTES_MAX, file) : 0;
-    struct hr_jwks *keys = NULL;
+    struct hr_jwks *keys;
 
-    if (!file)
-        snprintf(why, sizeof(why), "cannot be opened: %s", strerror(errno));
-    else if (len == 0 || len == HR_JWKS_BYTES_MAX)
-        snprintf(why, sizeof(why), "is empty, or too large");
-    else
-        (void)!hr_jwks_parse(data, len, &keys, why);
-    hr_jwks_free(keys);
-    if (file)
-        fclose(file);
-    free(data);
-    if (keys)
+    if (hr_jwks_load(path, &keys, why) == 0) {
+        hr_jwks_free(keys);
         return 0;
-    snprintf(text, sizeof(text), "%s: %s", oauth->jwks_file, why);
+    }
+    snprintf(text, sizeof(text), "%s: %s", path, why);
     return wrong(config, l->auth_lines.jwks_file, text, errors);
 }
 

@@ -1,5 +1,6 @@
 #include "controlplane/auth/jwks.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -150,6 +151,25 @@ int hr_jwks_parse(const char *text, size_t len, struct hr_jwks **ret_jwks, char 
     }
     *ret_jwks = jwks;
     return 0;
+}
+
+int hr_jwks_load(const char *path, struct hr_jwks **ret_jwks, char why[HR_JWKS_WHY_MAX])
+{
+    FILE *file = fopen(path, "re");
+    char *text = file ? malloc(HR_JWKS_BYTES_MAX) : NULL;
+    size_t len = text ? fread(text, 1, HR_JWKS_BYTES_MAX, file) : 0;
+    int err = HR_E_INVALID;
+
+    if (!file)
+        snprintf(why, HR_JWKS_WHY_MAX, "cannot be opened: %s", strerror(errno));
+    else if (len == 0 || len == HR_JWKS_BYTES_MAX)
+        snprintf(why, HR_JWKS_WHY_MAX, "is empty, or too large");
+    else
+        err = hr_jwks_parse(text, len, ret_jwks, why);
+    free(text);
+    if (file)
+        fclose(file);
+    return err;
 }
 
 void hr_jwks_free(struct hr_jwks *jwks)

@@ -3,9 +3,10 @@
  * A set is public keys alone: RSA of 2048 to 8192 bits for RS256 and PS256, P-256 for ES256. Keys of other kinds, or
  * for encryption, are left out; symmetric keys are, too, so that HS256 has nothing to be checked with.
  *
- * A source fetches the set over HTTP, or reads it from a file, and keeps it. It is fetched again after refresh_us, and when a token names a key
- * that the set does not have (the issuer has rotated), but not within refetch_us of the last time: tokens with made-up
- * names cost the issuer nothing. What was fetched stays in use while fetching fails, up to keep_us. */
+ * A source fetches the set over HTTP, or reads it from a file, and keeps it. It is fetched again after refresh_us, and
+ * when a token names a key that the set does not have (the issuer has rotated), but not within refetch_us of the last
+ * time: tokens with made-up names cost the issuer nothing. What was fetched stays in use while fetching fails, up to
+ * keep_us. */
 #pragma once
 
 #include <stddef.h>
@@ -35,6 +36,8 @@ enum hr_jwt_alg {
 
 /* INVALID with why: no JSON, no set, or no key in it of use. */
 HR_MUST_CHECK int hr_jwks_parse(const char *text, size_t len, struct hr_jwks **ret_jwks, char why[HR_JWKS_WHY_MAX]);
+/* The same of a file. INVALID with why, too, where it cannot be read. */
+HR_MUST_CHECK int hr_jwks_load(const char *path, struct hr_jwks **ret_jwks, char why[HR_JWKS_WHY_MAX]);
 void hr_jwks_free(struct hr_jwks *jwks);
 uint32_t hr_jwks_count(const struct hr_jwks *jwks);
 /* kid: NULL when the token names none, which fits if exactly one key of the set is for alg. Returns an EVP_PKEY,

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +23,13 @@ struct hr_jwks_source {
     char error[HR_JWKS_WHY_MAX + 64];
 };
 
-/* What was asked for has come (text), or has not (why). */
-static void taken(struct hr_jwks_source *source, const char *text, size_t len, char why[HR_JWKS_WHY_MAX])
+/* What was asked for has come, or has not (NULL, and why). Takes the keys. */
+static void taken(struct hr_jwks_source *source, struct hr_jwks *keys, const char *why)
 {
     struct hr_jwks_wait *waiting = source->waiting;
     bool was_good = !source->error[0], gone = false;
-    struct hr_jwks *keys = NULL;
 
-    if (text && hr_jwks_parse(text, len, &keys, why) == 0) {
+    if (keys) {
         hr_jwks_free(source->keys);
         source->keys = keys;
         source->info.fetched_us = hr_loop_now(source->loop);
@@ -70,6 +68,7 @@ static void taken(struct hr_jwks_source *source, const char *text, size_t len, c
 static void fetched(void *arg, const struct hr_http_reply *reply)
 {
     struct hr_jwks_source *source = arg;
+    struct hr_jwks *keys = NULL;
     char why[HR_JWKS_WHY_MAX] = "";
 
     source->call = NULL;
@@ -77,23 +76,18 @@ static void fetched(void *arg, const struct hr_http_reply *reply)
         snprintf(why, sizeof(why), "%s", reply->why);
     else if (reply->status != 200)
         snprintf(why, sizeof(why), "HTTP status %u", reply->status);
-    taken(source, reply->err || reply->status != 200 ? NULL : reply->body, reply->len, why);
+    else
+        (void)!hr_jwks_parse(reply->body, reply->len, &keys, why);
+    taken(source, keys, why);
 }
 
 static void read_file(struct hr_jwks_source *source)
 {
-    char why[HR_JWKS_WHY_MAX] = "", *text = malloc(HR_JWKS_BYTES_MAX);
-    FILE *file = fopen(source->url, "re");
-    size_t len = text && file ? fread(text, 1, HR_JWKS_BYTES_MAX, file) : 0;
+    struct hr_jwks *keys = NULL;
+    char why[HR_JWKS_WHY_MAX] = "";
 
-    if (!file)
-        snprintf(why, sizeof(why), "%s", strerror(errno));
-    else if (len == 0 || len == HR_JWKS_BYTES_MAX)
-        snprintf(why, sizeof(why), "the file is empty, or too large");
-    taken(source, why[0] ? NULL : text, len, why);
-    if (file)
-        fclose(file);
-    free(text);
+    (void)!hr_jwks_load(source->url, &keys, why);
+    taken(source, keys, why);
 }
 
 static void fetch(struct hr_jwks_source *source)

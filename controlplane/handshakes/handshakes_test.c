@@ -106,7 +106,7 @@ static int set_up_all(void **state)
     assert_int_equal(hr_users_save(users_file, users, why), 0);
     hr_users_free(users);
     write_file(secret_file, "pencil\n");
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "k", .cn = "k", .san = "DNS:k.test,DNS:*.k.test"}));
+    pki_leaf(&pki, &(struct pki_leaf){.name = "k", .cn = "k", .san = "DNS:k.test,DNS:*.k.test"});
     return 0;
 }
 

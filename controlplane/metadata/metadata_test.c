@@ -560,8 +560,8 @@ static void serve_tls(SSL *ssl)
 static int set_up_tls(void **state)
 {
     pki_open(&pki);
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "b1", .cn = "b1", .san = "IP:10.0.0.1"}));
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "b9", .cn = "b9", .san = "IP:10.0.0.9"}));
+    pki_leaf(&pki, &(struct pki_leaf){.name = "b1", .cn = "b1", .san = "IP:10.0.0.1"});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "b9", .cn = "b9", .san = "IP:10.0.0.9"});
     set_up(state);
     hr_metadata_stop(md);
     hr_metadata_destroy(md);

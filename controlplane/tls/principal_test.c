@@ -258,9 +258,10 @@ static void certificates(void **s)
 
     (void)s;
     pki_open(&pki);
-    X509 *cert = pki_leaf(&pki, &(struct pki_leaf){.name = "a", .cn = "alice",
-                                                   .san = "DNS:one.test,URI:spiffe://test/ns/a,DNS:two.test,email:a@one.test"});
-    X509 *bare = pki_leaf(&pki, &(struct pki_leaf){.name = "b", .cn = "bob"});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "a", .cn = "alice",
+                                      .san = "DNS:one.test,URI:spiffe://test/ns/a,DNS:two.test,email:a@one.test"});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "b", .cn = "bob"});
+    X509 *cert = pki_x509(&pki, "a"), *bare = pki_x509(&pki, "b");
     of_is(cert, HR_CONFIG_PRINCIPAL_DN, "DEFAULT", 0, "CN=alice,O=Headrace tests");
     of_is(cert, HR_CONFIG_PRINCIPAL_DN, "RULE:^CN=([^,]+),.*$/$1/", 0, "alice");
     of_is(cert, HR_CONFIG_PRINCIPAL_DN, "RULE:^CN=x$/$0/", HR_E_NOT_FOUND, NULL);

@@ -45,9 +45,9 @@ static int setup(void **s)
 {
     (void)s;
     pki_open(&pki);
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "a", .cn = "a", .san = "DNS:k.test,DNS:*.k.test"}));
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "b", .cn = "b", .san = "DNS:k.test", .days_from = -1, .days_to = 5, .rsa = true}));
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "old", .cn = "old", .san = "DNS:*.k.test", .days_from = -9, .days_to = -1}));
+    pki_leaf(&pki, &(struct pki_leaf){.name = "a", .cn = "a", .san = "DNS:k.test,DNS:*.k.test"});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "b", .cn = "b", .san = "DNS:k.test", .days_from = -1, .days_to = 5, .rsa = true});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "old", .cn = "old", .san = "DNS:*.k.test", .days_from = -9, .days_to = -1});
     assert_int_equal(hr_loop_create(fake_clock, &loop), 0);
     assert_int_equal(hr_tls_store_create(loop, &store), 0);
     config = calloc(1, sizeof(*config));

@@ -94,7 +94,7 @@ void pki_close(struct pki *pki)
     MUST(system(command) == 0);
 }
 
-X509 *pki_leaf(struct pki *pki, const struct pki_leaf *leaf)
+void pki_leaf(struct pki *pki, const struct pki_leaf *leaf)
 {
     const struct pki_ca *ca = leaf->ca ? leaf->ca : &pki->ca;
     bool dated = leaf->days_from || leaf->days_to;
@@ -109,10 +109,20 @@ X509 *pki_leaf(struct pki *pki, const struct pki_leaf *leaf)
     MUST(X509_sign(cert, ca->key, EVP_sha256()) > 0);
     save(pki, leaf->name, cert, key);
     EVP_PKEY_free(key);
+    X509_free(cert);
+}
+
+X509 *pki_x509(const struct pki *pki, const char *name)
+{
+    FILE *f = fopen(pki_cert(pki, name).chain.path, "r");
+    X509 *cert = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
+
+    MUST(cert);
+    fclose(f);
     return cert;
 }
 
-void pki_crl(struct pki *pki, const char *name, X509 *revoked)
+void pki_crl(struct pki *pki, const char *name, const char *revoked)
 {
     X509_CRL *crl = X509_CRL_new();
     ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *next = X509_gmtime_adj(NULL, 30 * DAY);
@@ -125,8 +135,10 @@ void pki_crl(struct pki *pki, const char *name, X509 *revoked)
     X509_CRL_set1_nextUpdate(crl, next);
     if (revoked) {
         X509_REVOKED *entry = X509_REVOKED_new();
+        X509 *cert = pki_x509(pki, revoked);
 
-        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked));
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert));
+        X509_free(cert);
         X509_REVOKED_set_revocationDate(entry, now);
         MUST(X509_CRL_add0_revoked(crl, entry) == 1);
     }

@@ -30,10 +30,11 @@ struct pki_leaf {
 /* dir is made under /tmp; ca.crt and other-ca.crt are in it. */
 void pki_open(struct pki *pki);
 void pki_close(struct pki *pki); /* removes the folder */
-/* Returns the certificate; the caller frees it. */
-X509 *pki_leaf(struct pki *pki, const struct pki_leaf *leaf);
-/* NAME.crl with one revoked certificate (NULL: none). */
-void pki_crl(struct pki *pki, const char *name, X509 *revoked);
+void pki_leaf(struct pki *pki, const struct pki_leaf *leaf);
+/* NAME.crl, in which the leaf `revoked` stands; NULL: none. */
+void pki_crl(struct pki *pki, const char *name, const char *revoked);
+/* A leaf's certificate; the caller frees it. */
+X509 *pki_x509(const struct pki *pki, const char *name);
 /* dir/NAME */
 struct hr_config_file pki_file(const struct pki *pki, const char *name);
 /* NAME.crt and NAME.key */

@@ -30,8 +30,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc, (void)argv;
     pki_open(&pki);
     atexit(cleanup);
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "ec", .cn = "ec", .san = "DNS:*.kafka.test"}));
-    X509_free(pki_leaf(&pki, &(struct pki_leaf){.name = "rsa", .cn = "rsa", .san = "DNS:*.kafka.test", .rsa = true}));
+    pki_leaf(&pki, &(struct pki_leaf){.name = "ec", .cn = "ec", .san = "DNS:*.kafka.test"});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "rsa", .cn = "rsa", .san = "DNS:*.kafka.test", .rsa = true});
     l.tls.certs[0] = pki_cert(&pki, "ec");
     l.tls.certs[1] = pki_cert(&pki, "rsa");
     if (hr_tls_server_create(&l, NULL, &servers[0], &why) != 0)

@@ -506,7 +506,8 @@ static void metrics_say_when_certificates_end(void **state)
 
     (void)state;
     pki_open(&pki);
-    X509 *cert = pki_leaf(&pki, &(struct pki_leaf){.name = "m", .cn = "m", .days_from = -1, .days_to = 90});
+    pki_leaf(&pki, &(struct pki_leaf){.name = "m", .cn = "m", .days_from = -1, .days_to = 90});
+    X509 *cert = pki_x509(&pki, "m");
     *with_tls = *cp->config;
     with_tls->listeners[0].policy.tls = 1;
     with_tls->listeners[0].tls.n_certs = 1;
