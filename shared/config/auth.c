@@ -10,16 +10,6 @@ static const char *const mechanism_names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-S
 #define BY_PASSWORD (1u << HR_CONFIG_MECH_PLAIN | SCRAMS)
 #define OAUTH (1u << HR_CONFIG_MECH_OAUTHBEARER)
 
-/* The group, NULL when it is missing or something else. */
-static config_setting_t *group_of(struct hr_cfg_reader *reader, const config_setting_t *parent, const char *name)
-{
-    config_setting_t *group = hr_cfg_member(reader, parent, name, false);
-    if (group == NULL || config_setting_is_group(group))
-        return group;
-    hr_cfg_error(reader, group, "must be a group: %s: { ... }", name);
-    return NULL;
-}
-
 static void read_mechanisms(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_listener_auth *auth)
 {
     uint32_t n;
@@ -84,7 +74,7 @@ static bool url_ok(const char *url)
 static void read_oauth(struct hr_cfg_reader *reader, const config_setting_t *auth_group, struct hr_config_listener *listener)
 {
     struct hr_config_oauth *oauth = &listener->auth.oauth;
-    config_setting_t *group = group_of(reader, auth_group, "oauth");
+    config_setting_t *group = hr_cfg_group(reader, auth_group, "oauth", false, "{ issuer = ...; jwks_url = ...; }");
     if (group == NULL)
         return;
     hr_cfg_read_section(reader, &hr_cfg_listener_oauth_section, group, oauth);
@@ -132,7 +122,7 @@ void hr_cfg_read_listener_auth(struct hr_cfg_reader *reader, const config_settin
                                struct hr_config_listener *listener)
 {
     struct hr_config_listener_auth *auth = &listener->auth;
-    config_setting_t *group = group_of(reader, listener_group, "auth");
+    config_setting_t *group = hr_cfg_group(reader, listener_group, "auth", false, "{ mode = ...; ... }");
     if (group != NULL) {
         uint32_t before = reader->errors->n;
         auth->mechanisms = SCRAMS;

@@ -14,6 +14,10 @@
 #include "shared/config/impl.h"
 #include "shared/config/keys.h"
 
+static const struct hr_cfg_groups
+    ports_shape = {&hr_cfg_port_section, HR_CONFIG_MAX_PORTS, "{ name = ...; device = ...; addresses = ...; }", .required = true},
+    routes_shape = {HR_CFG_BY_HAND("to", "via", "mtu"), HR_CONFIG_MAX_ROUTES, "{ to = \"10.1.0.0/16\"; via = \"10.0.0.1\"; }"};
+
 static void read_addresses(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
 {
     uint32_t n;
@@ -26,22 +30,13 @@ static void read_addresses(struct hr_cfg_reader *reader, const config_setting_t 
 
 static void read_routes(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_port *port)
 {
-    static const char *const keys[] = {"to", "via", "mtu", NULL};
-    static const struct hr_cfg_section section = {"routes", hr_cfg_no_keys, keys};
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "routes", false, HR_CONFIG_MAX_ROUTES, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *route = config_setting_get_elem(list, i), *to, *via, *mtu;
-        int64_t bytes = 0;
+    struct hr_cfg_walk routes = hr_cfg_walk(reader, group, "routes", &routes_shape);
+    config_setting_t *route;
+    while ((route = hr_cfg_next(&routes, NULL)) != NULL) {
+        config_setting_t *to = hr_cfg_member(reader, route, "to", true), *via = hr_cfg_member(reader, route, "via", true);
+        config_setting_t *mtu = hr_cfg_member(reader, route, "mtu", false);
         struct hr_config_route *ret = &port->routes[port->n_routes];
-        if (!config_setting_is_group(route)) {
-            hr_cfg_error(reader, route, "must be a group like { to = \"10.1.0.0/16\"; via = \"10.0.0.1\"; }");
-            continue;
-        }
-        hr_cfg_read_section(reader, &section, route, NULL);
-        to = hr_cfg_member(reader, route, "to", true);
-        via = hr_cfg_member(reader, route, "via", true);
-        mtu = hr_cfg_member(reader, route, "mtu", false);
+        int64_t bytes = 0;
         if (to != NULL && via != NULL && hr_cfg_prefix(reader, to, true, &ret->to) &&
             hr_cfg_address(reader, via, &ret->via) &&
             (mtu == NULL || hr_cfg_number(reader, mtu, hr_addr_is_v4(&ret->to.addr) ? 576 : 1280, port->mtu, &bytes))) {
@@ -67,26 +62,18 @@ static void read_gateway6(struct hr_cfg_reader *reader, const config_setting_t *
 
 static void read_ports(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config_dataplane *dp)
 {
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "ports", true, HR_CONFIG_MAX_PORTS, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *setting = config_setting_get_elem(list, i), *gateway;
-        struct hr_config_port *port = &dp->ports[i];
-        hr_cfg_set_defaults(&hr_cfg_port_section, port);
-        if (!config_setting_is_group(setting)) {
-            hr_cfg_error(reader, setting, "must be a group: { name = ...; device = ...; addresses = ...; }");
-            continue;
-        }
-        hr_cfg_read_section(reader, &hr_cfg_port_section, setting, port);
-        hr_cfg_member(reader, setting, "name", true);
-        hr_cfg_member(reader, setting, "device", true);
-        read_addresses(reader, setting, port);
-        gateway = hr_cfg_member(reader, setting, "gateway", false);
+    struct hr_cfg_walk ports = hr_cfg_walk(reader, group, "ports", &ports_shape);
+    config_setting_t *one, *gateway;
+    for (struct hr_config_port *port = dp->ports; (one = hr_cfg_next(&ports, port)) != NULL; port++) {
+        hr_cfg_member(reader, one, "name", true);
+        hr_cfg_member(reader, one, "device", true);
+        read_addresses(reader, one, port);
+        gateway = hr_cfg_member(reader, one, "gateway", false);
         port->has_gateway = gateway != NULL && hr_cfg_address(reader, gateway, &port->gateway);
-        read_gateway6(reader, setting, port);
-        read_routes(reader, setting, port);
+        read_gateway6(reader, one, port);
+        read_routes(reader, one, port);
+        dp->n_ports++;
     }
-    dp->n_ports = n;
 }
 
 static void read_dataplane(struct hr_cfg_reader *reader, const config_setting_t *group,
@@ -132,24 +119,14 @@ static void read_metrics(struct hr_cfg_reader *reader, const config_setting_t *g
     config->control.metrics_port = at.port;
 }
 
-/* The section's group, or NULL when it is missing or something else. */
-static config_setting_t *section_group(struct hr_cfg_reader *reader, const config_setting_t *root, const char *name)
-{
-    bool required = strcmp(name, "dataplane") == 0;
-    config_setting_t *group = hr_cfg_member(reader, root, name, required);
-    if (group != NULL && !config_setting_is_group(group)) {
-        hr_cfg_error(reader, group, "must be a group: %s: { ... }", name);
-        return NULL;
-    }
-    return group;
-}
-
 static void read_tree(struct hr_cfg_reader *reader, const config_t *tree, struct hr_config *config)
 {
     const config_setting_t *root = config_root_setting(tree);
     for (const struct hr_cfg_section *section = hr_cfg_sections; section->name != NULL; section++) {
         hr_cfg_set_defaults(section, config);
-        const config_setting_t *group = section->name[0] != '\0' ? section_group(reader, root, section->name) : root;
+        const config_setting_t *group = root;
+        if (section->name[0] != '\0')
+            group = hr_cfg_group(reader, root, section->name, strcmp(section->name, "dataplane") == 0, "{ ... }");
         if (group != NULL)
             hr_cfg_read_section(reader, section, group, config);
         if (strcmp(section->name, "dataplane") == 0 && group != NULL) {

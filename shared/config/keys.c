@@ -229,6 +229,17 @@ static const struct hr_cfg_key listener_oauth_keys[] = {
 };
 const struct hr_cfg_section hr_cfg_listener_oauth_section = {"listeners.auth.oauth", listener_oauth_keys, none};
 
+#undef IN
+#define IN struct hr_config_principal
+static const struct hr_cfg_key principal_keys[] = {
+    STRING("principal", principal, 0, "", LIVE),
+    STRING("username", username, 0, "", LIVE),
+    STRING("role_arn", role_arn, 0, "", LIVE),
+    {0},
+};
+static const char *const principal_others[] = {"secret", NULL};
+const struct hr_cfg_section hr_cfg_principal_section = {"broker_auth.principals", principal_keys, principal_others};
+
 const char *hr_config_mechanism_name(enum hr_config_mechanism mechanism)
 {
     return mechanism >= HR_CONFIG_MECH_NONE && mechanism < HR_CONFIG_MECH_MAX ? mechanisms[mechanism] : "?";

@@ -1,7 +1,7 @@
 /* The plain keys of the configuration as one table per section: name, type, default, range, and whether a
  * reload can apply a change. Reading, defaults, differences and the test of the example file all walk these
- * tables; keys with a shape of their own (lists, addresses, patterns) are read by hand in config.c and
- * listeners.c. Adding a plain key: a field in config.h, a line here, a paragraph in config/headrace.cfg. */
+ * tables; keys with a shape of their own (lists, addresses, patterns) are read by hand, each group in the file of its
+ * name. Adding a plain key: a field in config.h, a line here, a paragraph in config/headrace.cfg. */
 #pragma once
 
 #include <stddef.h>
@@ -50,6 +50,9 @@ extern const struct hr_cfg_section hr_cfg_port_section, hr_cfg_listener_section;
 extern const struct hr_cfg_section hr_cfg_cluster_tls_section, hr_cfg_listener_tls_section;
 /* The groups "auth" of a listener and "oauth" in it: fields of struct hr_config_listener, and of struct hr_config_oauth. */
 extern const struct hr_cfg_section hr_cfg_listener_auth_section, hr_cfg_listener_oauth_section;
+
+/* The groups of broker_auth.principals: fields of struct hr_config_principal. */
+extern const struct hr_cfg_section hr_cfg_principal_section;
 
 /* Sets every field of the section to its default. */
 void hr_cfg_set_defaults(const struct hr_cfg_section *section, void *base);

@@ -154,19 +154,13 @@ static void read_tcp(struct hr_cfg_reader *reader, const config_setting_t *group
 static void read_proxy_protocol(struct hr_cfg_reader *reader, const config_setting_t *group,
                                 struct hr_policy_listener *l)
 {
-    static const char *const keys[] = {"from", NULL};
-    static const struct hr_cfg_section section = {"proxy_protocol", hr_cfg_no_keys, keys};
-    config_setting_t *one = hr_cfg_member(reader, group, "proxy_protocol", false);
+    config_setting_t *one = hr_cfg_group(reader, group, "proxy_protocol", false, "{ from = [ \"10.0.0.0/8\" ]; }");
     struct hr_config_addr net;
     uint32_t n;
 
     if (one == NULL)
         return;
-    if (!config_setting_is_group(one)) {
-        hr_cfg_error(reader, one, "must be a group: { from = [ \"10.0.0.0/8\" ]; }");
-        return;
-    }
-    hr_cfg_read_section(reader, &section, one, NULL);
+    hr_cfg_read_section(reader, HR_CFG_BY_HAND("from"), one, NULL);
     hr_cfg_member(reader, one, "from", true);
     config_setting_t *list = hr_cfg_list(reader, one, "from", false, HR_POLICY_MAX_TRUSTED, &n);
     for (uint32_t i = 0; i < n; i++) {
@@ -181,11 +175,9 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
                           struct hr_config_listener *listener)
 {
     int mode = 0;
-    hr_cfg_set_defaults(&hr_cfg_listener_section, listener);
     hr_cfg_set_defaults(&hr_cfg_listener_tls_section, listener);
     hr_cfg_set_defaults(&hr_cfg_listener_auth_section, listener);
     hr_cfg_set_defaults(&hr_cfg_listener_oauth_section, &listener->auth.oauth);
-    hr_cfg_read_section(reader, &hr_cfg_listener_section, group, listener);
     hr_cfg_member(reader, group, "name", true);
     config_setting_t *address = hr_cfg_member(reader, group, "address", true);
     if (address != NULL && !hr_cfg_address(reader, address, &listener->policy.bind))
@@ -216,14 +208,12 @@ static void read_listener(struct hr_cfg_reader *reader, const config_setting_t *
 
 void hr_cfg_read_listeners(struct hr_cfg_reader *reader, const config_setting_t *root, struct hr_config *config)
 {
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, root, "listeners", true, HR_POLICY_MAX_LISTENERS, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *group = config_setting_get_elem(list, i);
-        if (!config_setting_is_group(group))
-            hr_cfg_error(reader, group, "must be a group: { name = ...; mode = ...; address = ...; }");
-        else
-            read_listener(reader, group, &config->listeners[i]);
+    static const struct hr_cfg_groups shape = {&hr_cfg_listener_section, HR_POLICY_MAX_LISTENERS,
+                                               "{ name = ...; mode = ...; address = ...; }", .required = true};
+    struct hr_cfg_walk listeners = hr_cfg_walk(reader, root, "listeners", &shape);
+    config_setting_t *group;
+    for (struct hr_config_listener *l = config->listeners; (group = hr_cfg_next(&listeners, l)) != NULL; l++) {
+        read_listener(reader, group, l);
+        config->n_listeners++;
     }
-    config->n_listeners = n;
 }

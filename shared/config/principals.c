@@ -6,8 +6,9 @@
 #include "shared/base/siphash.h"
 #include "shared/config/impl.h"
 
-static const char *const keys[] = {"principal", "username", "secret", "role_arn", NULL};
-static const struct hr_cfg_section section = {"broker_auth.principals", hr_cfg_no_keys, keys};
+static const struct hr_cfg_groups principals_shape = {
+    &hr_cfg_principal_section, HR_CONFIG_MAX_PRINCIPALS,
+    "{ principal = \"alice\"; username = \"a\"; secret = { file = \"/path\"; }; }"};
 
 static bool allowed(char c)
 {
@@ -31,32 +32,16 @@ void hr_config_session_name(const char *principal, char ret_name[HR_CONFIG_SESSI
              (unsigned long long)hr_siphash(key, principal, n));
 }
 
-static void read_text(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key, char *to, size_t cap)
-{
-    config_setting_t *setting = hr_cfg_member(reader, group, key, false);
-    const char *text = setting != NULL ? hr_cfg_string(reader, setting, cap) : NULL;
-    if (text != NULL)
-        snprintf(to, cap, "%s", text);
-}
-
 void hr_cfg_read_principals(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "principals", false, HR_CONFIG_MAX_PRINCIPALS, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        const config_setting_t *one = config_setting_get_elem(list, i);
-        struct hr_config_principal *p = &config->principals[config->n_principals++];
-        if (!config_setting_is_group(one)) {
-            hr_cfg_error(reader, one, "must be a group: { principal = \"alice\"; username = \"a\"; secret = { file = \"/path\"; }; }");
-            continue;
-        }
-        hr_cfg_read_section(reader, &section, one, NULL);
-        read_text(reader, one, "principal", p->principal, sizeof(p->principal));
-        read_text(reader, one, "username", p->username, sizeof(p->username));
-        read_text(reader, one, "role_arn", p->role_arn, sizeof(p->role_arn));
+    struct hr_cfg_walk principals = hr_cfg_walk(reader, group, "principals", &principals_shape);
+    struct hr_config_principal *p = config->principals;
+    config_setting_t *one;
+    for (; (one = hr_cfg_next(&principals, p)) != NULL; p++) {
         hr_cfg_read_secret(reader, one, &p->secret);
         if (p->principal[0] == '\0')
             hr_cfg_error(reader, one, "needs principal = \"alice\": the client's name, without \"User:\"");
+        config->n_principals++;
     }
 }
 

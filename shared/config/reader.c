@@ -230,6 +230,38 @@ config_setting_t *hr_cfg_list(struct hr_cfg_reader *reader, const config_setting
     return NULL;
 }
 
+config_setting_t *hr_cfg_group(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                               bool required, const char *like)
+{
+    config_setting_t *setting = hr_cfg_member(reader, group, key, required);
+    if (setting == NULL || config_setting_is_group(setting))
+        return setting;
+    hr_cfg_error(reader, setting, "must be a group: %s: %s", key, like);
+    return NULL;
+}
+
+struct hr_cfg_walk hr_cfg_walk(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                               const struct hr_cfg_groups *groups)
+{
+    struct hr_cfg_walk walk = {.reader = reader, .groups = groups};
+    walk.list = hr_cfg_list(reader, group, key, groups->required, groups->max, &walk.n);
+    return walk;
+}
+
+config_setting_t *hr_cfg_next(struct hr_cfg_walk *walk, void *base)
+{
+    while (walk->next < walk->n) {
+        config_setting_t *one = config_setting_get_elem(walk->list, walk->next++);
+        hr_cfg_set_defaults(walk->groups->section, base);
+        if (config_setting_is_group(one)) {
+            hr_cfg_read_section(walk->reader, walk->groups->section, one, base);
+            return one;
+        }
+        hr_cfg_error(walk->reader, one, "must be a group: %s", walk->groups->like);
+    }
+    return NULL;
+}
+
 bool hr_cfg_number(struct hr_cfg_reader *reader, const config_setting_t *setting, int64_t min, int64_t max,
                    int64_t *ret_value)
 {

@@ -29,9 +29,35 @@ void hr_cfg_read_section(struct hr_cfg_reader *reader, const struct hr_cfg_secti
 /* The member, or NULL; required: its absence is an error. */
 config_setting_t *hr_cfg_member(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
                                 bool required);
+/* The member if it is a group; like: a right one, for errors. */
+config_setting_t *hr_cfg_group(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                               bool required, const char *like);
 /* The member if it is a list or array of at most max elements (0 when missing or wrong). */
 config_setting_t *hr_cfg_list(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
                               bool required, uint32_t max, uint32_t *ret_n);
+
+/* A list of groups that all have the same keys. */
+struct hr_cfg_groups {
+    const struct hr_cfg_section *section;
+    uint32_t max;
+    const char *like; /* a right element, for errors */
+    bool required;
+};
+/* A section whose keys are all read by hand, by their names. */
+#define HR_CFG_BY_HAND(...) \
+    (&(const struct hr_cfg_section){"", hr_cfg_no_keys, (const char *const[]){__VA_ARGS__, NULL}})
+
+/* Its groups one after the other; what is no group is an error, and passed over. */
+struct hr_cfg_walk {
+    struct hr_cfg_reader *reader;
+    const struct hr_cfg_groups *groups;
+    const config_setting_t *list;
+    uint32_t n, next;
+};
+struct hr_cfg_walk hr_cfg_walk(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key,
+                               const struct hr_cfg_groups *groups);
+/* The section's plain keys, or their defaults, go to base (NULL where there are none). NULL at the end. */
+config_setting_t *hr_cfg_next(struct hr_cfg_walk *walk, void *base);
 
 /* The value of one setting. False after an error has been reported. */
 bool hr_cfg_number(struct hr_cfg_reader *reader, const config_setting_t *setting, int64_t min, int64_t max,

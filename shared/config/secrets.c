@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const secret_keys[] = {"file", "exec", NULL};
-static const struct hr_cfg_section secret_section = {"secret", hr_cfg_no_keys, secret_keys};
-
 static bool path_ok(struct hr_cfg_reader *reader, const config_setting_t *setting, const char *path)
 {
     if (path[0] != '/')
@@ -28,7 +25,7 @@ void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *gr
                                    "a secret itself does not belong into this file", config_setting_source_line(setting));
         return;
     }
-    hr_cfg_read_section(reader, &secret_section, setting, NULL);
+    hr_cfg_read_section(reader, HR_CFG_BY_HAND("file", "exec"), setting, NULL);
     file = hr_cfg_member(reader, setting, "file", false);
     exec = hr_cfg_list(reader, setting, "exec", false, HR_CONFIG_SECRET_ARGS, &n);
     if ((file != NULL) == (exec != NULL)) {

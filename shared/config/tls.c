@@ -21,15 +21,13 @@ static void read_file_name(struct hr_cfg_reader *reader, const config_setting_t 
     ret_file->line = (uint32_t)config_setting_source_line(setting);
 }
 
-/* The group; NULL when it is missing or something else. */
+static const struct hr_cfg_groups certificates_shape = {
+    HR_CFG_BY_HAND("chain", "key"), HR_CONFIG_MAX_CERTS,
+    "{ chain = \"/etc/headrace/tls/kafka.crt\"; key = \"/etc/headrace/tls/kafka.key\"; }"};
+
 static config_setting_t *tls_group(struct hr_cfg_reader *reader, const config_setting_t *parent)
 {
-    config_setting_t *group = parent != NULL ? hr_cfg_member(reader, parent, "tls", false) : NULL;
-    if (group != NULL && !config_setting_is_group(group)) {
-        hr_cfg_error(reader, group, "must be a group: tls: { enabled = true; ... }");
-        return NULL;
-    }
-    return group;
+    return parent != NULL ? hr_cfg_group(reader, parent, "tls", false, "{ enabled = true; ... }") : NULL;
 }
 
 void hr_cfg_read_cluster_tls(struct hr_cfg_reader *reader, const config_setting_t *cluster, struct hr_config *config)
@@ -54,22 +52,13 @@ void hr_cfg_read_cluster_tls(struct hr_cfg_reader *reader, const config_setting_
 static void read_certificates(struct hr_cfg_reader *reader, const config_setting_t *group,
                               struct hr_config_listener_tls *tls)
 {
-    static const char *const keys[] = {"chain", "key", NULL};
-    static const struct hr_cfg_section section = {"certificates", hr_cfg_no_keys, keys};
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "certificates", false, HR_CONFIG_MAX_CERTS, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = config_setting_get_elem(list, i);
-        if (!config_setting_is_group(one)) {
-            hr_cfg_error(reader, one, "must be a group like { chain = \"/etc/headrace/tls/kafka.crt\";"
-                                      " key = \"/etc/headrace/tls/kafka.key\"; }");
-            continue;
-        }
-        hr_cfg_read_section(reader, &section, one, NULL);
-        read_file_name(reader, hr_cfg_member(reader, one, "chain", true), true, &tls->certs[i].chain);
-        read_file_name(reader, hr_cfg_member(reader, one, "key", true), true, &tls->certs[i].key);
+    struct hr_cfg_walk certificates = hr_cfg_walk(reader, group, "certificates", &certificates_shape);
+    config_setting_t *one;
+    while ((one = hr_cfg_next(&certificates, NULL)) != NULL) {
+        struct hr_config_certificate *cert = &tls->certs[tls->n_certs++];
+        read_file_name(reader, hr_cfg_member(reader, one, "chain", true), true, &cert->chain);
+        read_file_name(reader, hr_cfg_member(reader, one, "key", true), true, &cert->key);
     }
-    tls->n_certs = n;
 }
 
 void hr_cfg_read_listener_tls(struct hr_cfg_reader *reader, const config_setting_t *listener_group,

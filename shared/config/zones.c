@@ -6,19 +6,16 @@
 
 #include "shared/config/impl.h"
 
-
-/* A list of groups with nothing but these keys: the i-th, NULL after an error. */
-static config_setting_t *member(struct hr_cfg_reader *reader, const config_setting_t *list, uint32_t i,
-                                const struct hr_cfg_section *section, const char *like)
-{
-    config_setting_t *group = config_setting_get_elem(list, i);
-    if (!config_setting_is_group(group)) {
-        hr_cfg_error(reader, group, "must be a group: %s", like);
-        return NULL;
-    }
-    hr_cfg_read_section(reader, section, group, NULL);
-    return group;
-}
+static const struct hr_cfg_groups
+    aliases_shape = {HR_CFG_BY_HAND("name", "zone"), HR_CONFIG_ZONE_ALIASES, "{ name = \"us-east-1a\"; zone = \"use1-az1\"; }"},
+    brokers_shape = {HR_CFG_BY_HAND("node", "host", "zone"), HR_CONFIG_ZONE_BROKERS, "{ node = 1; zone = \"use1-az1\"; }"},
+    nets_shape = {HR_CFG_BY_HAND("cidr", "zone"), HR_ZONE_NETS_MAX, "{ cidr = \"10.0.1.0/24\"; zone = \"use1-az1\"; }"},
+    prices_shape = {HR_CFG_BY_HAND("zone", "other", "per_gb"), HR_CONFIG_ZONE_PRICES,
+                    "{ zone = \"use1-az1\"; other = \"use1-az4\"; per_gb = 0.02; }"},
+    peers_shape = {HR_CFG_BY_HAND("zone", "advertised_host", "advertised_port", "health"), HR_POLICY_MAX_PEERS,
+                   "{ zone = \"use1-az2\"; advertised_host = ...; }"},
+    nearest_shape = {HR_CFG_BY_HAND("zone", "others"), HR_ZONES_MAX - 1, "{ zone = \"use1-az1\"; others = [\"use1-az2\"]; }"},
+    reads_shape = {HR_CFG_BY_HAND("topic", "reads"), HR_CONFIG_ZONE_READS, "{ topic = \"logs-*\"; reads = \"on\"; }"};
 
 static const char *read_name(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key)
 {
@@ -68,16 +65,13 @@ static uint8_t read_zone(struct hr_cfg_reader *reader, const config_setting_t *g
 
 static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    static const char *const keys[] = {"name", "zone", NULL};
-    static const struct hr_cfg_section section = {"zones.aliases", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "aliases", false, HR_CONFIG_ZONE_ALIASES, &n);
+    struct hr_cfg_walk aliases = hr_cfg_walk(reader, group, "aliases", &aliases_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = member(reader, list, i, &section, "{ name = \"us-east-1a\"; zone = \"use1-az1\"; }");
-        const char *name = one != NULL ? read_name(reader, one, "name") : NULL;
-        uint8_t zone = one != NULL ? read_zone(reader, one, "zone", config) : 0;
+    while ((one = hr_cfg_next(&aliases, NULL)) != NULL) {
+        const char *name = read_name(reader, one, "name");
+        uint8_t zone = read_zone(reader, one, "zone", config);
         if (name == NULL || zone == 0)
             continue;
         bool taken = strcmp(hr_config_zone_name(config, name), name) != 0;
@@ -96,16 +90,11 @@ static void read_aliases(struct hr_cfg_reader *reader, const config_setting_t *g
 
 static void read_brokers(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    static const char *const keys[] = {"node", "host", "zone", NULL};
-    static const struct hr_cfg_section section = {"zones.brokers", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "brokers", false, HR_CONFIG_ZONE_BROKERS, &n);
+    struct hr_cfg_walk brokers = hr_cfg_walk(reader, group, "brokers", &brokers_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = member(reader, list, i, &section, "{ node = 1; zone = \"use1-az1\"; }");
-        if (one == NULL)
-            continue;
+    while ((one = hr_cfg_next(&brokers, NULL)) != NULL) {
         config_setting_t *node = hr_cfg_member(reader, one, "node", false);
         config_setting_t *host = hr_cfg_member(reader, one, "host", false);
         struct hr_config_zone_broker rule = {.node_id = -1, .zone = read_zone(reader, one, "zone", config)};
@@ -143,19 +132,13 @@ static bool known_net(struct hr_cfg_reader *reader, const config_setting_t *sett
 static void read_nets(struct hr_cfg_reader *reader, const config_setting_t *group, const char *key, uint8_t scope,
                       struct hr_config *config)
 {
-    static const char *const keys[] = {"cidr", "zone", NULL};
-    static const struct hr_cfg_section section = {"client zones", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, key, false, HR_ZONE_NETS_MAX, &n);
+    struct hr_cfg_walk nets = hr_cfg_walk(reader, group, key, &nets_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one =
-            member(reader, list, i, &section, "{ cidr = \"10.0.1.0/24\"; zone = \"use1-az1\"; }");
-        config_setting_t *cidr = one != NULL ? hr_cfg_member(reader, one, "cidr", true) : NULL;
+    while ((one = hr_cfg_next(&nets, NULL)) != NULL) {
+        config_setting_t *cidr = hr_cfg_member(reader, one, "cidr", true);
         struct hr_config_addr prefix;
-        if (one == NULL)
-            continue;
         struct hr_config_zone_net net = {.zone = read_zone(reader, one, "zone", config), .scope = scope};
         if (cidr == NULL || !hr_cfg_prefix(reader, cidr, true, &prefix) || net.zone == 0)
             continue;
@@ -189,21 +172,17 @@ static bool read_price(struct hr_cfg_reader *reader, const config_setting_t *set
 
 static void read_prices(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    static const char *const keys[] = {"zone", "other", "per_gb", NULL};
-    static const struct hr_cfg_section section = {"zones.prices", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n;
     config_setting_t *per_gb = hr_cfg_member(reader, group, "price_per_gb", false);
-    config_setting_t *list = hr_cfg_list(reader, group, "prices", false, HR_CONFIG_ZONE_PRICES, &n);
+    struct hr_cfg_walk prices = hr_cfg_walk(reader, group, "prices", &prices_shape);
+    config_setting_t *one;
 
     if (per_gb != NULL)
         read_price(reader, per_gb, &zones->price_per_gb);
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one =
-            member(reader, list, i, &section, "{ zone = \"use1-az1\"; other = \"use1-az4\"; per_gb = 0.02; }");
-        config_setting_t *price = one != NULL ? hr_cfg_member(reader, one, "per_gb", true) : NULL;
+    while ((one = hr_cfg_next(&prices, NULL)) != NULL) {
+        config_setting_t *price = hr_cfg_member(reader, one, "per_gb", true);
         struct hr_config_zone_price *to = &zones->prices[zones->n_prices];
-        if (one == NULL || price == NULL || !read_price(reader, price, &to->per_gb))
+        if (price == NULL || !read_price(reader, price, &to->per_gb))
             continue;
         to->a = read_zone(reader, one, "zone", config);
         to->b = read_zone(reader, one, "other", config);
@@ -218,17 +197,14 @@ static void read_prices(struct hr_cfg_reader *reader, const config_setting_t *gr
 static void read_peers(struct hr_cfg_reader *reader, const config_setting_t *listener, uint8_t index,
                        struct hr_config *config)
 {
-    static const char *const keys[] = {"zone", "advertised_host", "advertised_port", "health", NULL};
-    static const struct hr_cfg_section section = {"peers", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, listener, "peers", false, HR_POLICY_MAX_PEERS, &n);
+    struct hr_cfg_walk peers = hr_cfg_walk(reader, listener, "peers", &peers_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = member(reader, list, i, &section, "{ zone = \"use1-az2\"; advertised_host = ...; }");
-        config_setting_t *health = one != NULL ? hr_cfg_member(reader, one, "health", false) : NULL;
+    while ((one = hr_cfg_next(&peers, NULL)) != NULL) {
+        config_setting_t *health = hr_cfg_member(reader, one, "health", false);
         struct hr_policy_listener as = config->listeners[index].policy;
-        if (one == NULL || hr_cfg_member(reader, one, "advertised_host", true) == NULL)
+        if (hr_cfg_member(reader, one, "advertised_host", true) == NULL)
             continue;
         if (zones->n_peers >= HR_POLICY_MAX_PEERS) {
             hr_cfg_error(reader, one, "is one too many: all listeners together have at most %d peers", HR_POLICY_MAX_PEERS);
@@ -255,15 +231,13 @@ static void read_peers(struct hr_cfg_reader *reader, const config_setting_t *lis
 
 static void read_nearest(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    static const char *const keys[] = {"zone", "others", NULL};
-    static const struct hr_cfg_section section = {"zones.nearest", hr_cfg_no_keys, keys};
     struct hr_config_zones *zones = &config->zones;
-    uint32_t n, n_others;
-    config_setting_t *list = hr_cfg_list(reader, group, "nearest", false, HR_ZONES_MAX - 1, &n);
+    uint32_t n_others;
+    struct hr_cfg_walk nearest = hr_cfg_walk(reader, group, "nearest", &nearest_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = member(reader, list, i, &section, "{ zone = \"use1-az1\"; others = [\"use1-az2\"]; }");
-        uint8_t zone = one != NULL ? read_zone(reader, one, "zone", config) : 0;
+    while ((one = hr_cfg_next(&nearest, NULL)) != NULL) {
+        uint8_t zone = read_zone(reader, one, "zone", config);
         config_setting_t *others = zone != 0 ? hr_cfg_list(reader, one, "others", true, HR_ZONES_MAX - 2, &n_others) : NULL;
         for (uint32_t k = 0; others != NULL && k < n_others; k++) {
             const char *name = hr_cfg_string(reader, config_setting_get_elem(others, k), HR_ZONE_NAME_MAX);
@@ -277,20 +251,17 @@ static void read_nearest(struct hr_cfg_reader *reader, const config_setting_t *g
 
 static void read_reads(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config)
 {
-    static const char *const keys[] = {"topic", "reads", NULL};
     static const char *const choices[] = {
 #define X(name, text) text,
         HR_ZONE_READS(X)
 #undef X
             NULL};
-    static const struct hr_cfg_section section = {"zones.reads", hr_cfg_no_keys, keys};
-    uint32_t n;
-    config_setting_t *list = hr_cfg_list(reader, group, "reads", false, HR_CONFIG_ZONE_READS, &n);
+    struct hr_cfg_walk rules = hr_cfg_walk(reader, group, "reads", &reads_shape);
+    config_setting_t *one;
 
-    for (uint32_t i = 0; i < n; i++) {
-        config_setting_t *one = member(reader, list, i, &section, "{ topic = \"logs-*\"; reads = \"on\"; }");
-        config_setting_t *topic = one != NULL ? hr_cfg_member(reader, one, "topic", true) : NULL;
-        config_setting_t *reads = one != NULL ? hr_cfg_member(reader, one, "reads", true) : NULL;
+    while ((one = hr_cfg_next(&rules, NULL)) != NULL) {
+        config_setting_t *topic = hr_cfg_member(reader, one, "topic", true);
+        config_setting_t *reads = hr_cfg_member(reader, one, "reads", true);
         struct hr_config_zone_reads *rule = &config->zones.reads[config->zones.n_reads];
         const char *pattern = topic != NULL ? hr_cfg_string(reader, topic, sizeof(rule->topic)) : NULL;
         int choice;
