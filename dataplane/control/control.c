@@ -249,6 +249,11 @@ static void refuse_open(struct hr_control *control, uint64_t request, enum hr_tc
     hr_control_report(control, &msg);
 }
 
+void hr_control_find_zone(struct hr_control *control, struct hr_control_conn *c)
+{
+    hr_tcp_set_peer(c->leg.conn, HR_ZONE_PEER_CONTROL, hr_proxy_zone_of(control->cfg.proxy, &hr_tcp_flow(c->leg.conn)->remote));
+}
+
 static void do_open(struct hr_control *control, const struct hr_msg *msg)
 {
     if (msg->u.open.port == 0 || hr_addr_is_any(&msg->u.open.addr)) {
@@ -273,8 +278,9 @@ static void do_open(struct hr_control *control, const struct hr_msg *msg)
         hr_control_tell(control, c);
         return;
     }
+    c->dialled = true;
     hr_tcp_set_user(c->leg.conn, &c->leg);
-    hr_tcp_set_peer(c->leg.conn, HR_ZONE_PEER_CONTROL, hr_proxy_zone_of(control->cfg.proxy, &msg->u.open.addr));
+    hr_control_find_zone(control, c);
 }
 
 static void do_adopt(struct hr_control *control, const struct hr_msg *msg)

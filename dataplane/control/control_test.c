@@ -190,6 +190,29 @@ static void test_open_and_data(void **state)
     finish();
 }
 
+/* The first connection is there before any policy is: the zone of its peer is found when one says it. */
+static void test_zone_of_a_connection(void **state)
+{
+    open_conn(77, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    uint64_t conn = opened(77);
+    const struct hr_zone_link *links = r.zones->link[HR_ZONE_PEER_CONTROL][HR_ZONE_NONE];
+    uint64_t nowhere = links[0].tx_packets;
+    assert_true(nowhere > 0);
+    struct hr_policy *p = pr_next_policy(&r);
+    p->zones.n_nets = p->zones.scope[HR_ZONE_GLOBAL].n = 1;
+    p->zones.nets[0] = (struct hr_zone_net){.addr = hr_addr_from_v4(htonl(PR_TARGET_IP)), .bits = 128, .zone = 3};
+    pr_adopt(&r);
+    hr_control_policy_changed(r.control);
+    send_down(conn, "question", 8);
+    run(20 * PR_MS);
+    assert_int_equal(links[0].tx_packets, nowhere);
+    assert_true(r.zones->link[HR_ZONE_PEER_CONTROL][3][0].tx_packets > 0);
+    command(HR_CMD_CONN_ABORT, conn, (struct hr_msg){0});
+    run(20 * PR_MS);
+    finish();
+}
+
 static void test_failures(void **state)
 {
     pr_host(&r, PR_TARGET_IP)->refuse = true;
@@ -756,6 +779,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(test_open_and_data),
+        T(test_zone_of_a_connection),
         T(test_failures),
         T(test_reset_and_abort),
         T(test_slots_exhausted),

@@ -38,6 +38,8 @@ void hr_control_policy_changed(struct hr_control *control)
         hr_proxy_set_handshakes(control->cfg.proxy, i, 0);
     for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
         struct hr_control_conn *c = &control->conns[i];
+        if (c->used && c->dialled && c->leg.conn)
+            hr_control_find_zone(control, c);
         if (!c->used || !c->handshake)
             continue;
         /* Whose connection has gone is in nobody's count any more. */

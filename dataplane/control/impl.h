@@ -21,6 +21,7 @@ struct hr_control_conn {
     bool eof_pending;  /* FIN arrived; told after the bytes before it */
     bool starved;      /* paused for lack of a slot, and counted */
     bool hold;         /* bytes that went up stay in the receive queue */
+    bool dialled;      /* the control plane's own: it is in the zone of its peer's address */
     bool handshake;    /* a client's: counts for its listener, and has a deadline */
     bool fin;          /* FIN has arrived */
     bool has_origin;   /* a client's: */
@@ -54,6 +55,8 @@ struct hr_control {
 struct hr_control_conn *hr_control_find(struct hr_control *control, uint64_t id);
 /* A free entry, with its leg ready but for the connection; NULL: all are used. */
 struct hr_control_conn *hr_control_take(struct hr_control *control);
+/* A dialled connection's bytes count for the zone where the policy of now has its peer: for none before the first. */
+void hr_control_find_zone(struct hr_control *control, struct hr_control_conn *c);
 /* Gives the connection back to TCP; the entry stays for what is owed. */
 void hr_control_drop(struct hr_control *control, struct hr_control_conn *c, bool reset);
 /* The same, and frees the entry. */

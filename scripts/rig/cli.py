@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 
-from rig import env, headrace, iperf, kafka, net
+from rig import env, fleet, headrace, iperf, kafka, net
 from rig.env import HUB, LOGS, RUN, VAR, ZONES, RigError, zone_ns
 
 
@@ -37,6 +37,7 @@ def up(with_kafka=True, with_headrace=True, version=None, variant=None, config=N
 def down():
     """Removes everything that a rig leaves on the machine."""
     headrace.stop()
+    fleet.stop()
     kafka.down()
     for name in env.recorded():
         env.stop(name, timeout=5)

@@ -1,4 +1,4 @@
-"""Headrace itself on the rig: its configuration, its processes, and what headracectl says.
+"""Headrace on the rig: its configuration, and the one instance in the hub (rig/fleet.py has one in each zone).
 
 A variant is a dictionary of the choices that tests make:
   ports      1 (both legs on one port) or 2 (clients on br0, brokers on br1)
@@ -16,17 +16,18 @@ A variant is a dictionary of the choices that tests make:
   broker_tls "tls" or "mtls": brokers are spoken to over TLS, with mtls a certificate of our own is at hand
 """
 
-import json
 import os
 import shutil
-import signal
 
-from rig import env, kafka, net, tls
-from rig.env import BUILD, HUB, LOGS, RUN, RigError, ZONES
+from rig import env, instance, kafka, net, tls
+from rig.env import HUB, RUN, RigError, ZONES
+from rig.instance import Instance
 
-RUNTIME = RUN + "/headrace"
-CONFIG = RUN + "/headrace.cfg"
-LIBEXEC = RUN + "/libexec"  # where the launcher finds the two binaries: links into the build folder
+HERE = Instance("headrace", HUB)
+RUNTIME, CONFIG = HERE.runtime, HERE.config
+is_ready = instance.is_ready
+ctl_command, ctl, children, stop = HERE.ctl_command, HERE.ctl, HERE.children, HERE.stop
+workers, counters, gauges, drops, per_worker = HERE.workers, HERE.counters, HERE.gauges, HERE.drops, HERE.per_worker
 BOOTSTRAP_PORT = 9092
 NODE_PORT_BASE = 9200
 TLS_PORT, TLS_PORT_BASE = 9093, 9400
@@ -154,6 +155,20 @@ def client_hosts(addr=net.HEADRACE):
     return [(addr, name) for name in kafka.headrace_names()]
 
 
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_kb(pid):
+    with open("/proc/%d/status" % pid) as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
 def bootstrap():
     return "%s:%d" % (net.HEADRACE, BOOTSTRAP_PORT)
 
@@ -222,26 +237,15 @@ log: { level = "info"; format = "text"; };
         "target": "[%s]" % net.broker_addr6(TCP_ZONE) if v["ipv6"] else net.broker_addr(TCP_ZONE, v["ports"] - 1)}
 
 
-def _bin(name):
-    for path in ("%s/%s" % (BUILD, name), "%s/dataplane/%s" % (BUILD, name), "%s/controlplane/%s" % (BUILD, name),
-                 "%s/controlplane/cli/%s" % (BUILD, name), "%s/controlplane/launcher/%s" % (BUILD, name)):
-        if os.access(path, os.X_OK):
-            return path
-    raise RigError("%s is not built in %s" % (name, BUILD))
-
-
 def check_built():
     for name in ("headrace", "headrace-dataplane", "headrace-controlplane", "headracectl"):
-        _bin(name)
+        instance.binary(name)
 
 
 def start(variant=None, config=None, kafka_ready=True, timeout=20):
     """Starts the launcher, which starts both processes; returns when traffic is accepted."""
-    if env.pid_of("headrace"):
-        raise RigError("Headrace is running already")
     v = dict(DEFAULTS, **(variant or {}))
     os.makedirs(RUN, exist_ok=True)
-    os.makedirs(LOGS, exist_ok=True)
     if config:
         shutil.copyfile(config, CONFIG)
     else:
@@ -249,125 +253,11 @@ def start(variant=None, config=None, kafka_ready=True, timeout=20):
             f.write(render(v))
     net.set_mtu(v["mtu"])
     net.set_hosts(HUB, kafka.names(v["ports"] - 1, v["ipv6"]))
-    os.makedirs(LIBEXEC, exist_ok=True)
-    for name in ("headrace-dataplane", "headrace-controlplane"):
-        link = LIBEXEC + "/" + name
-        if os.path.islink(link):
-            os.unlink(link)
-        os.symlink(_bin(name), link)
-    env.daemon("headrace", env.in_ns(HUB, [_bin("headrace"), "--config", CONFIG, "--libexec", LIBEXEC]),
-               log=LOGS + "/headrace.log")
-    try:
-        env.wait_for("Headrace ready", lambda: _ready(kafka_ready), timeout, 0.1)
-    except RigError as err:
-        raise RigError("%s; the end of its log:\n%s" % (err, env.tail(LOGS + "/headrace.log", 25)))
-
-
-def _ready(kafka_ready):
-    if not env.pid_of("headrace"):
-        raise RigError("Headrace ended")
-    try:
-        st = ctl("status", timeout=3)
-    except RigError:
-        return False
-    return is_ready(st, kafka_ready)
-
-
-def is_ready(st, kafka_ready):
-    """Without Kafka, a snapshot with the mode = "tcp" listener is enough."""
-    if kafka_ready:
-        return st["ready"]
-    return st["dataplane"]["attached"] and st["policy"]["adopted"] > 0
-
-
-def ctl_command():
-    """headracectl for this rig, to be run in the hub."""
-    return [_bin("headracectl"), "--socket", RUNTIME + "/control.sock"]
-
-
-def ctl(*args, timeout=10, as_json=True):
-    """Runs headracectl on this rig's control socket; its JSON as Python values."""
-    argv = ctl_command() + (["--json"] if as_json else []) + list(args)
-    res = env.run(env.in_ns(HUB, argv), timeout=timeout)
-    return json.loads(res.stdout) if as_json else res.stdout
+    HERE.start(kafka_ready, timeout)
 
 
 def check_config(path):
     """Fails with the errors that headracectl finds in a configuration file."""
-    res = env.run([_bin("headracectl"), "config", "check", path], check=False)
+    res = env.run([instance.binary("headracectl"), "config", "check", path], check=False)
     if res.returncode != 0:
         raise RigError("%s is not accepted:\n%s%s" % (path, res.stdout, res.stderr))
-
-
-def workers():
-    """Statistics of each worker: [{"counters": {}, "gauges": {}, "drops": {}}]."""
-    return ctl("counters")["workers"]
-
-
-def _sum(kind):
-    total = {}
-    for w in workers():
-        for name, value in w[kind].items():
-            total[name] = max(total.get(name, 0), value) if name.endswith("_peak") else total.get(name, 0) + value
-    return total
-
-
-def counters():
-    """Each counter, added up over the workers."""
-    return _sum("counters")
-
-
-def gauges():
-    """Each gauge, added up over the workers; of peaks the highest."""
-    return _sum("gauges")
-
-
-def drops():
-    return _sum("drops")
-
-
-def per_worker(name):
-    return [w["counters"][name] for w in workers()]
-
-
-def children():
-    """Pids of the two processes under the launcher: {"dataplane": pid, "controlplane": pid}."""
-    found, top = {}, env.pid_of("headrace")
-    if top is None:
-        return found
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open("/proc/%s/stat" % entry) as f:
-                ppid = int(f.read().rsplit(")", 1)[1].split()[1])
-            if ppid != top:
-                continue
-            with open("/proc/%s/cmdline" % entry, "rb") as f:
-                name = os.path.basename(f.read().split(b"\0")[0].decode())
-        except (OSError, IndexError, ValueError):
-            continue
-        if name.startswith("headrace-"):
-            found[name[9:]] = int(entry)
-    return found
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_kb(pid):
-    with open("/proc/%d/status" % pid) as f:
-        for line in f:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-    return 0
-
-
-def stop(timeout=40):
-    """Drains and ends it: (ended by itself, exit status of the launcher if this process started it)."""
-    pid = env.pid_of("headrace")
-    polite = env.stop("headrace", timeout, signal.SIGTERM)
-    return polite, env.reap(pid) if pid else 0

@@ -4,7 +4,8 @@ Each broker has two listeners for clients. CLIENT advertises a name that only th
 resolve: what a client sees through Headrace must be Headrace's names, and a broker's name that slips through
 cannot be used. DIRECT advertises the plain address, for comparing with and without Headrace. SASL is as CLIENT, and
 wants a login: PLAIN or SCRAM, of the users below. TLS, MTLS and SASLTLS are as CLIENT and SASL over TLS, with certificates
-of rig/tls.py; MTLS wants one of the client.
+of rig/tls.py; MTLS wants one of the client. Brokers and controllers talk to each other over a network of their own, so that
+the links between zones carry what clients and Headrace say, and nothing else.
 """
 
 import base64
@@ -23,6 +24,7 @@ RACK = {z: "use1-az%d" % z for z in ZONES}
 CLUSTER_ID = "aGVhZHJhY2UtcmlnLTAwMQ"
 CLIENT_PORT, DIRECT_PORT, CONTROLLER_PORT, SASL_PORT = 9092, 9094, 9093, 9096
 TLS_PORT, MTLS_PORT, SASL_TLS_PORT = 9095, 9097, 9098
+REPLICA_PORT = 9099
 USERS = {"headrace": "he4d-race", "alice": "a1ice-secret"}
 SASL_LIFETIME_MS = 8000  # then brokers want a new login (KIP-368)
 IAM_LIFETIME_MS = 7500  # of logins by AWS_MSK_IAM: the mechanism's own, as MSK has one
@@ -89,6 +91,7 @@ def secrets():
         for b in net.NETS:
             text = net.broker_addr(z, b)
             found += [text.encode(), socket.inet_aton(text)]
+        found += [net.replica_addr(z).encode(), socket.inet_aton(net.replica_addr(z))]
     return found + [b".rig.internal"]
 
 
@@ -124,24 +127,26 @@ def _sasl(listener):
 
 def _config(zone, version, extra):
     new = version.startswith("4")
-    voters = ",".join("%d@%s:%d" % (NODE_ID[z], net.broker_addr(z), CONTROLLER_PORT) for z in ZONES)
+    voters = ",".join("%d@%s:%d" % (NODE_ID[z], net.replica_addr(z), CONTROLLER_PORT) for z in ZONES)
     c = {
         "process.roles": "broker,controller",
         "node.id": NODE_ID[zone],
         "broker.rack": RACK[zone],
         "controller.quorum.voters": voters,
         "listeners": ",".join("%s://0.0.0.0:%d" % (name, port) for name, port, _ in _LISTENERS)
-        + ",CONTROLLER://%s:%d" % (net.broker_addr(zone), CONTROLLER_PORT),
+        + ",REPLICA://{0}:{1},CONTROLLER://{0}:{2}".format(net.replica_addr(zone), REPLICA_PORT, CONTROLLER_PORT),
         "advertised.listeners": ",".join("%s://%s:%d" % (
-            name, net.broker_addr(zone) if name == "DIRECT" else broker_name(zone), port) for name, port, _ in _LISTENERS),
+            name, net.broker_addr(zone) if name == "DIRECT" else broker_name(zone), port) for name, port, _ in _LISTENERS)
+        + ",REPLICA://%s:%d" % (net.replica_addr(zone), REPLICA_PORT),
         "listener.security.protocol.map":
-            ",".join("%s:%s" % (name, protocol) for name, _, protocol in _LISTENERS) + ",CONTROLLER:PLAINTEXT",
+            ",".join("%s:%s" % (name, protocol) for name, _, protocol in _LISTENERS)
+            + ",REPLICA:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": tls.path("broker-%d.pem" % NODE_ID[zone]),
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": tls.path("ca.crt"),
         "listener.name.mtls.ssl.client.auth": "required",
-        "inter.broker.listener.name": "DIRECT",
+        "inter.broker.listener.name": "REPLICA",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": "%s/%d" % (DATA, NODE_ID[zone]),
         "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",

@@ -16,6 +16,7 @@ NETS = {0: "10.77", 1: "10.78"}  # bridge number -> first two octets
 PORTS = {0: ("hrx0", "10.77.0.5"), 1: ("hrx1", "10.78.0.5")}
 HEADRACE = PORTS[0][1]
 HEADRACE6 = "fd77::5"  # instead of the above with the variant ipv6, on bridge 0
+BROKERS = 2  # the bridge over which brokers talk among themselves, and nobody else; its end in a zone is eth2
 CLIENT_NAME = "headrace.test"  # what clients resolve; brokers' names are never in their hosts file
 
 
@@ -25,6 +26,11 @@ def client_addr(zone):
 
 def broker_addr(zone, bridge=0):
     return "%s.%d.10" % (NETS[bridge], zone)
+
+
+def replica_addr(zone):
+    """What the other brokers call this zone's broker."""
+    return "10.79.%d.10" % zone
 
 
 def broker_addr6(zone):
@@ -68,8 +74,9 @@ def up(mtu=1500, client_hosts=()):
                 "link set br%d up" % b,
                 "link add hrx%d type veth peer name hrx%dp" % (b, b), "link set hrx%dp master br%d" % (b, b),
                 "link set hrx%dp up" % b, "link set hrx%d up" % b]
+    hub += ["link add br%d type bridge" % BROKERS, "link set br%d up" % BROKERS]
     for z in ZONES:
-        for b in NETS:
+        for b in [*NETS, BROKERS]:
             hub += ["link add z%db%d type veth peer name eth%d netns %s" % (z, b, b, zone_ns(z)),
                     "link set z%db%d master br%d" % (z, b, b), "link set z%db%d up" % (z, b)]
     _batch(HUB, hub)
@@ -78,6 +85,7 @@ def up(mtu=1500, client_hosts=()):
         for b, net in NETS.items():
             lines += ["addr add %s.%d.1/16 dev eth%d" % (net, z, b), "addr add %s.%d.10/16 dev eth%d" % (net, z, b),
                       "link set eth%d up" % b]
+        lines += ["addr add %s/16 dev eth%d" % (replica_addr(z), BROKERS), "link set eth%d up" % BROKERS]
         _batch(zone_ns(z), lines)
         _ipv6(z)
         for b in NETS:

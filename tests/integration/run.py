@@ -21,7 +21,8 @@ from framework import core  # noqa: E402
 from rig import cli, env, headrace, kafka  # noqa: E402
 
 MODULES = ("test_programs", "test_tcp", "test_crowds", "test_ipv6", "test_java", "test_clients", "test_zone_reads", "test_auth",
-           "test_terminate", "test_reauth", "test_tls", "test_proxy_protocol", "test_zones", "test_bad_input", "test_bounds", "test_faults", "test_perf", "test_bench")
+           "test_terminate", "test_reauth", "test_tls", "test_proxy_protocol", "test_zones", "test_fleet", "test_bad_input",
+           "test_bounds", "test_faults", "test_perf", "test_bench")
 
 
 def main(argv):

@@ -73,7 +73,7 @@ def kill_under_connections(ctx):
             start = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             eventually("a new dataplane", lambda: headrace.children().get("dataplane") not in (None, pid), 10, 0.02)
-            eventually("ready", lambda: headrace._ready(False), 20, 0.05)
+            eventually("ready", lambda: headrace.HERE.accepts(False), 20, 0.05)
             ready = time.monotonic() - start
             seen = server.stats()
             check(seen["open"] == BEFORE_KILL and seen["resets"] == 0, "brokers know already: %s" % seen)

@@ -14,7 +14,7 @@ import traceback
 
 from framework import capture
 from framework.java import Java
-from rig import cli, deps, env, headrace, kafka, net, netns
+from rig import cli, deps, env, fleet, headrace, kafka, net, netns
 from rig.env import HUB, LOGS, RigError, ZONES, zone_ns
 
 TESTS = []
@@ -29,7 +29,8 @@ def test(name, needs=("kafka",), variant=None, kafka_versions=("4.4.0",), suite=
     """Registers a test.
 
     needs: "kafka" (brokers), "headrace" (cannot run directly against the brokers), "program" (no rig at all).
-    variant: Headrace's configuration, see rig/headrace.py. kafka_versions: run by default on these;
+    variant: Headrace's configuration, see rig/headrace.py; {"fleet": ...}: one instance in each zone instead, see
+    rig/fleet.py. kafka_versions: run by default on these;
     extra_versions: only in `all`. suite: "default" or "all". restarts: the test itself ends Headrace processes.
     scan: capture and scan what reaches clients.
     """
@@ -146,15 +147,18 @@ class Runner:
 
     def start_headrace(self, variant, with_kafka):
         key = json.dumps([variant, with_kafka], sort_keys=True)
-        if self.variant == key and env.pid_of("headrace"):
+        if self.variant == key and len(instances()) == (len(ZONES) if "fleet" in variant else 1):
             return
         self.stop_headrace()
-        headrace.start(variant, kafka_ready=with_kafka)
+        if "fleet" in variant:
+            fleet.start(variant["fleet"])
+        else:
+            headrace.start(variant, kafka_ready=with_kafka)
         self.variant = key
 
     def stop_headrace(self):
         """Stops Headrace as an operator would; anything but a clean end is a failure of the variant's tests."""
-        if not env.pid_of("headrace"):
+        if not instances():
             self.variant = None
             return
         problems = []
@@ -163,11 +167,7 @@ class Runner:
             eventually("packet pools back to full", lambda: not pools_short(), timeout=15, interval=0.25)
         except (AssertionError, RigError) as e:
             problems.append("%s: %s" % (e, pools_short()))
-        polite, status = headrace.stop()
-        if not polite:
-            problems.append("Headrace did not end within its drain deadline")
-        elif status:
-            problems.append("Headrace ended with status %d" % status)
+        problems += end_instances()
         self.variant = None
         if problems:
             self.results.append(("end of variant", False, 0, "; ".join(problems), []))
@@ -187,16 +187,15 @@ class Runner:
         through = not self.direct and "program" not in spec["needs"]
         watch = None
         try:
-            before = headrace.children().get("dataplane") if through else None
-            if through and spec["scan"]:
+            before = dataplanes() if through else None
+            if through and spec["scan"] and "fleet" not in spec["variant"]:
                 watch = capture.Capture()
             ctx = Context(self, spec)
             notes = ctx.notes
             spec["fn"](ctx)
             if through:
                 if not spec["restarts"]:
-                    check(before is not None and headrace.children().get("dataplane") == before,
-                          "the dataplane process changed (crashed?)")
+                    check(before and all(before.values()) and dataplanes() == before, "the dataplane process changed (crashed?)")
                 check_invariants()
                 if watch:
                     scanned, found = watch.finish()
@@ -246,24 +245,49 @@ class Runner:
                         kafka.start(z, wait=False)
                 kafka.wait_ready()
             if not self.direct:
-                headrace.stop()
+                end_instances()
                 self.variant = None
         except Exception as e:
             print("      recovery: %s" % e, flush=True)
 
 
+def instances():
+    """What runs of Headrace: the one in the hub, or those of the zones."""
+    return [i for i in [headrace.HERE, *fleet.AT.values()] if i.pid()]
+
+
+def dataplanes():
+    return {i.name: i.children().get("dataplane") for i in instances()}
+
+
+def end_instances():
+    """Stops them; what was not as it should be."""
+    problems = []
+    for i in instances():
+        polite, status = i.stop()
+        if not polite:
+            problems.append("%s did not end within its drain deadline" % i.name)
+        elif status:
+            problems.append("%s ended with status %d" % (i.name, status))
+    return problems
+
+
 def pools_short():
-    """Pools that are not full although nothing is open: {gauge: (free, total)}."""
-    g = headrace.gauges()
-    return {n: (g[n + "_free"], g[n + "_total"]) for n in ("mbufs", "hdr_mbufs")
-            if g.get(n + "_free") != g.get(n + "_total")}
+    """Pools that are not full although nothing is open: {(instance, gauge): (free, total)}."""
+    short = {}
+    for i in instances():
+        g = i.gauges()
+        short.update({(i.name, n): (g[n + "_free"], g[n + "_total"]) for n in ("mbufs", "hdr_mbufs")
+                      if g.get(n + "_free") != g.get(n + "_total")})
+    return short
 
 
 def check_invariants():
-    c = headrace.counters()
-    for name in ("payload_copied_bytes", "heap_calls"):
-        check(name in c, "no counter %s" % name)
-        check(c[name] == 0, "%s is %d, must stay 0" % (name, c[name]))
+    for i in instances():
+        c = i.counters()
+        for name in ("payload_copied_bytes", "heap_calls"):
+            check(name in c, "no counter %s" % name)
+            check(c[name] == 0, "%s is %d at %s, must stay 0" % (name, c[name], i.name))
 
 
 def select(names, everything, versions=None):
