@@ -1,4 +1,4 @@
-/* Shared by clients.c, context.c, sessions.c and handshake.c; private to this folder. */
+/* What the files of this folder share. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -8,6 +8,11 @@
 #include "controlplane/tls/principal.h"
 #include "controlplane/tls/reasons.h"
 #include "controlplane/tls/tickets.h"
+
+/* RFC 8446 5.1: bytes of a record's header, the lowest type of a record and the highest. */
+#define HEADER    5
+#define TYPE_CCS  20
+#define TYPE_DATA 23
 
 /* What a direction's record layer is at: counted, not assumed. */
 struct hr_tls_count {
@@ -77,6 +82,11 @@ SSL_SESSION *hr_tls_resume_take(struct hr_tls_resume *resume, const char *host, 
 /* clients.c: sets what OpenSSL calls to judge clients, at their handshake and when they resume. */
 bool hr_tls_judge_clients(SSL_CTX *ctx);
 
-/* handshake.c, called by OpenSSL. */
+/* reasons.c: what an error of OpenSSL's is to us. */
+enum hr_tls_reason hr_tls_reason_of(const SSL *ssl, unsigned long err);
+
+/* hand_off.c: explicit nonces of TLS 1.2's records among what was just written; whole records only are in the output. */
+void hr_tls_look_at_output(struct hr_tls *t);
+/* The same, called by OpenSSL: keys and records as they come. */
 void hr_tls_on_keylog(const SSL *ssl, const char *line);
 void hr_tls_on_message(int written, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg);
