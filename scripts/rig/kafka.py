@@ -369,6 +369,24 @@ def ask(zone, timeout=5):
         return None
 
 
+def create_topic(name, partitions, replicas=3):
+    """By a CreateTopics v2 request; returns when all brokers know the topic, and who leads it."""
+    from rig import netns
+    text = name.encode()
+    body = struct.pack(">hhih", 19, 2, 1, 3) + b"rig" + struct.pack(">ih", 1, len(text)) + text
+    body += struct.pack(">ihiii?", partitions, replicas, 0, 0, 30000, False)
+    with netns.connect(zone_ns(ZONES[0]), (net.broker_addr(ZONES[0]), DIRECT_PORT), 30) as s:
+        s.sendall(struct.pack(">i", len(body)) + body)
+        error = struct.unpack_from(">h", recv_frame(s), 4 + 4 + 4 + 2 + len(text))[0]
+    if error:
+        raise RigError("topic %s: error %d" % (name, error))
+
+    def known():
+        got = [ask(z) for z in alive()]
+        return all(g and len(g[1].get(name, {})) == partitions and min(g[1][name].values()) >= 0 for g in got)
+    env.wait_for("topic %s at every broker" % name, known, 30)
+
+
 def alive():
     return [z for z in ZONES if env.pid_of(_process(z)) is not None]
 

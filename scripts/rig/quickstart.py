@@ -9,11 +9,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import cli, deps, env, headrace, kafka, net, tls  # noqa: E402
+from rig import cli, compare, deps, env, headrace, kafka, net, tls  # noqa: E402
 from rig.env import HUB, LOGS, RigError, ZONES, say, zone_ns  # noqa: E402
 
 TOPIC = "quickstart"
 RECORDS = 20000
+COMPARED = 4000  # records written in each zone
 
 
 def _bootstrap():
@@ -76,7 +77,12 @@ def _through_headrace():
     return shown
 
 
-def _summary(shown, took):
+def _compare():
+    with env.Step("an instance of Headrace in each zone: the same reads and writes direct and through them"):
+        return compare.run(COMPARED)
+
+
+def _summary(shown, compared, took):
     brokers = (kafka.ask(1) or ({},))[0]
     print()
     print("Headrace is up: unmodified clients -> Headrace (DPDK, userspace TCP) -> Kafka %s, %d brokers"
@@ -104,7 +110,11 @@ def _summary(shown, took):
     print("  eval \"$(%s env)\"      # HR_BOOTSTRAP, HR_DIRECT_BOOTSTRAP, HR_ZONES, HR_LOGS, HR_CTL" % me)
     print("  %s exec hub -- %s status" % (me, " ".join(headrace.ctl_command())))
     print("  %s status" % me)
+    print("  %s zones               # the comparison below, again" % me)
     print("  %s down                # removes all of it" % me)
+    if compared:
+        print()
+        print("\n".join(compare.table(compared)))
     print("(%.0f s)" % took)
 
 
@@ -130,8 +140,16 @@ def up(a):
         # The user's own configuration may listen elsewhere: nothing is assumed about it.
         print("Headrace runs with %s; logs in %s" % (a.config, LOGS))
         return 0
-    shown = _through_headrace() if fresh or a.try_again else ["already running; --try moves messages again"]
-    _summary(shown, time.monotonic() - start)
+    again = fresh or a.try_again
+    shown = _through_headrace() if again else ["already running; --try moves messages again"]
+    _summary(shown, _compare() if again else None, time.monotonic() - start)
+    return 0
+
+
+def zones(a):
+    if not net.exists(HUB):
+        raise RigError("not running: start it with scripts/quickstart")
+    print("\n".join(compare.table(_compare())))
     return 0
 
 
@@ -199,6 +217,7 @@ def main(argv):
     q.set_defaults(fn=up)
     sub.add_parser("status").set_defaults(fn=status)
     sub.add_parser("env").set_defaults(fn=show_env)
+    sub.add_parser("zones").set_defaults(fn=zones)
     q = sub.add_parser("exec")
     q.add_argument("zone")
     q.add_argument("command", nargs=argparse.REMAINDER)
