@@ -69,7 +69,7 @@ def produce():
 
 
 def read():
-    expected, records, size, deadline = {}, 0, 0, time.monotonic() + 200
+    expected, records, size, deadline = {}, 0, 0, time.monotonic() + 500
     for got in globals()["read_" + kind]():
         assert time.monotonic() < deadline, "%d of %d records came" % (records, count)
         if got is None:

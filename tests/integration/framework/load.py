@@ -6,18 +6,18 @@ from framework.core import check, eventually
 class Load:
     """It runs for the time of a with block; its history is checked at the end."""
 
-    def __init__(self, ctx, partitions=3, least=500, **args):
-        self.ctx, self.least = ctx, least
+    def __init__(self, ctx, partitions=3, least=500, zone=1, **args):
+        self.ctx, self.least, self.zone = ctx, least, zone
         self.topic = ctx.topic("load", partitions, min_insync_replicas=2)
         self.args = dict(dict(bootstrap=ctx.bootstrap, partitions=partitions, writers=2, pause_us=1000), **args)
 
     def __enter__(self):
-        self.begun = self.ctx.java().begin("load", topic=self.topic, name=self.topic, **self.args)
+        self.begun = self.ctx.java(zone=self.zone).begin("load", topic=self.topic, name=self.topic, **self.args)
         self.wait_for_more(200, 60)
         return self
 
     def progress(self):
-        return self.ctx.java().call("load_progress", name=self.topic)["acked"]
+        return self.ctx.java(zone=self.zone).call("load_progress", name=self.topic)["acked"]
 
     def wait_for_more(self, n, timeout=60):
         """Returns when n more records were acknowledged: the load flows (again)."""
@@ -27,8 +27,8 @@ class Load:
     def __exit__(self, kind, value, trace):
         if kind:
             return False
-        self.ctx.java().call("load_stop", name=self.topic)
-        r = self.ctx.java().end(self.begun, 200)
+        self.ctx.java(zone=self.zone).call("load_stop", name=self.topic)
+        r = self.ctx.java(zone=self.zone).end(self.begun, 200)
         self.result = r
         check(r["acked"] >= self.least, "only %d records acknowledged" % r["acked"])
         check(r["lost"] == r["duplicated"] == r["reordered"] == r["crossed"] == r["corrupt"] == 0,

@@ -66,6 +66,7 @@ final class Core {
         c.put("admin", Core::admin);
         c.put("many_clients", Core::manyClients);
         c.put("digest", Core::digest);
+        c.put("unkeyed", Core::unkeyed);
         c.put("reauth", Core::reauth);
         c.put("delete_topic", a -> {
             try (Admin admin = adminClient(a)) {
@@ -647,6 +648,27 @@ final class Core {
         check(written.get() == writers * each && readers.get() == clients - writers, "written " + written + ", readers done "
             + readers);
         return result("written", written.get(), "readers", readers.get());
+    }
+
+    /** Writes records without a key, so that the client chooses their partitions; returns how many went to each. */
+    static Map<String, Object> unkeyed(Main.Args a) throws Exception {
+        String topic = a.text("topic");
+        byte[] value = new byte[a.number("size", 1000)];
+        long[] found = new long[a.number("partitions", 6)];
+        try (KafkaProducer<byte[], byte[]> p = producer(a, "linger.ms", "5")) {
+            List<Future<RecordMetadata>> sent = new ArrayList<>();
+            for (int i = 0; i < a.number("count", 1000); i++) {
+                sent.add(p.send(new ProducerRecord<>(topic, value)));
+            }
+            for (Future<RecordMetadata> f : sent) {
+                found[f.get(120, TimeUnit.SECONDS).partition()]++;
+            }
+        }
+        List<Long> counts = new ArrayList<>();
+        for (long n : found) {
+            counts.add(n);
+        }
+        return result("partitions", counts);
     }
 
     /** Reads a topic to its end and returns how many records, how many bytes and a checksum per partition. */

@@ -119,6 +119,7 @@ final class Load {
         long[] bad = new long[5]; // lost, duplicated, reordered, crossed, corrupt
         List<Map<Integer, Long>> last = new ArrayList<>();
         long[] nextOffset = new long[parts];
+        long readGap = 0;
         for (int p = 0; p < parts; p++) {
             last.add(new HashMap<>());
         }
@@ -133,10 +134,17 @@ final class Load {
             boolean ended = false;
             Map<TopicPartition, Long> end = null;
             long deadline = Long.MAX_VALUE;
+            long newest = System.nanoTime();
             while (!ended) {
+                long before = read.get();
                 for (ConsumerRecord<byte[], byte[]> r : c.poll(Duration.ofMillis(200))) {
                     check(r, topic, size, last.get(r.partition()), nextOffset, found.get(r.partition()), bad);
                     read.incrementAndGet();
+                }
+                if (read.get() > before) {
+                    long now = System.nanoTime();
+                    readGap = Math.max(readGap, before > 0 ? now - newest : 0);
+                    newest = now;
                 }
                 if (end == null && stop && threads.stream().noneMatch(Thread::isAlive)) {
                     end = c.endOffsets(c.assignment(), Duration.ofSeconds(60));
@@ -161,7 +169,7 @@ final class Load {
         }
         return Core.result("acked", acked.get(), "failed", failed.get(), "read", read.get(), "lost", bad[0], "duplicated",
             bad[1], "reordered", bad[2], "crossed", bad[3], "corrupt", bad[4], "max_gap_ms", maxGap.get() / 1000000,
-            "errors", errors);
+            "read_gap_ms", readGap / 1000000, "errors", errors);
     }
 
     private static byte[] value(String topic, int writer, int part, long seq, int size) {
