@@ -27,7 +27,6 @@ static void usage(FILE *to)
         "headracectl. It stays in the foreground and may be stopped and started while traffic flows.\n"
         "\n"
         "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
-        "      --foreground   accepted for service managers; it never goes into the background\n"
         "  -V, --version      print version and build\n"
         "  -h, --help         print this\n"
         "\n"
@@ -39,7 +38,6 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
-        {"foreground", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -60,8 +58,6 @@ int main(int argc, char **argv)
         switch (opt) {
         case 'c':
             path = optarg;
-            break;
-        case 'f':
             break;
         case 'V':
             printf("headrace-controlplane %s (build %s)\n", HR_VERSION, hr_build_id);

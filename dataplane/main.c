@@ -56,16 +56,16 @@ struct dataplane {
 
 static void usage(FILE *out)
 {
-    fprintf(out, "usage: headrace-dataplane --config FILE\n"
+    fprintf(out, "Usage: headrace-dataplane [--config FILE]\n"
                  "\n"
                  "The packet process of Headrace. Normally started by `headrace` or by systemd, as root; it\n"
                  "gives up root when its ports are open (dataplane.user in the configuration).\n"
                  "\n"
                  "  -c, --config FILE  configuration (default /etc/headrace/headrace.cfg)\n"
-                 "  -h, --help         this text\n"
-                 "  -V, --version      version and build id\n"
+                 "  -h, --help         print this\n"
+                 "  -V, --version      print version and build\n"
                  "\n"
-                 "Exit codes: 0 stopped as asked, 1 failed, 2 wrong configuration or usage.\n");
+                 "Exit status: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n");
 }
 
 static int load_config(const char *path, struct hr_config *config)

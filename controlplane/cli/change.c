@@ -85,17 +85,15 @@ out:
 /* config check FILE: without a running instance. */
 int cli_config(const struct cli *cli)
 {
-    struct hr_config_errors *errors = calloc(1, sizeof(*errors));
-    struct hr_config *config = calloc(1, sizeof(*config));
+    struct hr_config_errors *errors;
+    struct hr_config *config;
     json_t *texts;
     int err;
 
-    if (strcmp(cli->args[0], "check") != 0 || cli->n_args != 2) {
-        fputs("headracectl: usage: headracectl config check FILE\n", stderr);
-        free(errors);
-        free(config);
-        return CLI_USAGE;
-    }
+    if (strcmp(cli->args[0], "check") != 0 || cli->n_args != 2)
+        return cli_usage(cli);
+    errors = calloc(1, sizeof(*errors));
+    config = calloc(1, sizeof(*config));
     if (!errors || !config) {
         fputs("headracectl: out of memory\n", stderr);
         free(errors);

@@ -21,7 +21,10 @@ enum cli_exit {
 #define CLI_DEFAULT_USERS  "/etc/headrace/users"
 #define CLI_ARGS_MAX       4
 
+struct command;
+
 struct cli {
+    const struct command *command;
     const char *socket_path;
     bool json;
     bool all;   /* --all */
@@ -40,6 +43,9 @@ struct cli {
 };
 
 typedef int cli_command_fn(const struct cli *cli);
+
+/* commands.c: says how the command is used. CLI_USAGE. */
+int cli_usage(const struct cli *cli);
 
 /* client.c: one request, one answer. Takes request. CLI_OK: *ret_result is the caller's; otherwise the error
  * has been printed. */

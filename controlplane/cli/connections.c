@@ -156,10 +156,8 @@ int cli_connections(const struct cli *cli)
     int ret;
 
     if (cli->n_args > 0) {
-        if (strcmp(cli->args[0], "kill") != 0 || cli->n_args != 2) {
-            fputs("headracectl: usage: headracectl connections [kill ID]\n", stderr);
-            return CLI_USAGE;
-        }
+        if (strcmp(cli->args[0], "kill") != 0 || cli->n_args != 2)
+            return cli_usage(cli);
         return kill_one(cli, cli->args[1]);
     }
     ret = cli_ask(cli, json_pack("{s:s, s:i}", "cmd", "connections", "limit", cli->limit), &result);

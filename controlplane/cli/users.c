@@ -168,11 +168,8 @@ int cli_users(const struct cli *cli)
 
     if ((wants_name && !add && strcmp(action, "remove") != 0 && strcmp(action, "passwd") != 0) ||
         cli->n_args != (wants_name ? 2 : 1) || (cli->kill && strcmp(action, "remove") != 0) ||
-        (cli->iterations && (cli->iterations < HR_SCRAM_ITERATIONS_MIN || cli->iterations > HR_SCRAM_ITERATIONS_MAX))) {
-        fputs("headracectl: usage: headracectl users list | add NAME | passwd NAME | remove NAME [--kill] [--file FILE]"
-              " [--iterations 4096..16384]\n", stderr);
-        return CLI_USAGE;
-    }
+        (cli->iterations && (cli->iterations < HR_SCRAM_ITERATIONS_MIN || cli->iterations > HR_SCRAM_ITERATIONS_MAX)))
+        return cli_usage(cli);
     if (wants_name && (lock = hr_users_lock(path, why)) < 0)
         goto out;
     err = hr_users_load(path, &users, why);

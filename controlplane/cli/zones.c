@@ -202,10 +202,8 @@ int cli_zones(const struct cli *cli)
     if (cli->n_args == 2 && strcmp(cli->args[0], "advise") == 0 &&
         (strcmp(cli->args[1], "reassignment") == 0 || strcmp(cli->args[1], "election") == 0))
         return advise(cli, cli->args[1]);
-    if (cli->n_args > 0) {
-        fputs("headracectl: usage: headracectl zones [explain IP | advise [reassignment | election]]\n", stderr);
-        return CLI_USAGE;
-    }
+    if (cli->n_args > 0)
+        return cli_usage(cli);
     ret = cli_ask_cmd(cli, "zones", &result);
     if (ret != CLI_OK)
         return ret;

@@ -209,7 +209,7 @@ class Launcher(unittest.TestCase):
         self.assertIn("headrace-controlplane not found in " + self.dir, self.proc.stderr.read())
 
     def test_help_and_version(self):
-        self.assertIn("usage: headrace", subprocess.run([HEADRACE, "--help"], capture_output=True, text=True,
+        self.assertIn("Usage: headrace", subprocess.run([HEADRACE, "--help"], capture_output=True, text=True,
                                                         check=True).stdout)
         self.assertRegex(subprocess.run([HEADRACE, "--version"], capture_output=True, text=True, check=True).stdout,
                          r"^headrace \d+\.\d+\.\d+\n$")

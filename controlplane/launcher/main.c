@@ -47,19 +47,19 @@ struct launcher {
 
 static void usage(FILE *to)
 {
-    fputs("usage: headrace [--config FILE] [--libexec DIR]\n"
+    fputs("Usage: headrace [--config FILE] [--libexec DIR]\n"
           "\n"
           "Starts headrace-dataplane and headrace-controlplane and restarts whichever dies.\n"
           "\n"
-          "  -c, --config FILE   configuration (" DEFAULT_CONFIG ")\n"
+          "  -c, --config FILE   configuration (default " DEFAULT_CONFIG ")\n"
           "      --libexec DIR   where the two binaries are (beside this one)\n"
-          "  -h, --help          this text\n"
-          "  -V, --version       the version\n"
+          "  -h, --help          print this\n"
+          "  -V, --version       print the version\n"
           "\n"
           "SIGTERM and SIGINT drain the dataplane (limits.drain_timeout_ms), then stop both; a second one, a second\n"
           "or more later, stops both at once. SIGHUP lets the control plane reload the configuration.\n"
           "\n"
-          "Exit codes: 0 stopped as asked, 1 a process failed or had to be killed, 2 the configuration is wrong.\n",
+          "Exit status: 0 stopped as asked, 1 a process failed or had to be killed, 2 wrong usage or configuration.\n",
           to);
 }
 

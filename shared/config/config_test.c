@@ -709,8 +709,8 @@ static void missing(void **s)
 {
     assert_int_equal(load(""), HR_E_CONFIG);
     assert_int_equal(errors.n, 2);
-    assert_string_equal(errors.text[0], "t.cfg:0: \"dataplane\" is missing");
-    assert_string_equal(errors.text[1], "t.cfg:0: \"listeners\" is missing");
+    assert_string_equal(errors.text[0], "t.cfg: \"dataplane\" is missing");
+    assert_string_equal(errors.text[1], "t.cfg: \"listeners\" is missing");
     assert_int_equal(load("dataplane: { }; listeners = ( { mode = \"tcp\"; } );"), HR_E_CONFIG);
     assert_int_equal(errors.n, 6); /* workers, ports, name, address, port, target */
     assert_int_equal(load("dataplane = 5; listeners = ( 1 );"), HR_E_CONFIG);

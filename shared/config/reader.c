@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/base/nearest.h"
+
 #define MAX_DEPTH 8
 
 /* "listeners[0].node_port_base": libconfig knows parents, so the path is built from the leaf up. */
@@ -64,10 +66,8 @@ static void write_text(const struct hr_cfg_reader *reader, const config_setting_
         setting_path(at, path, sizeof(path));
         setting_value(at, value, sizeof(value));
     }
-    if (at == NULL)
+    if (at == NULL || config_setting_is_root(at))
         n = snprintf(text, cap, "%s: %s", reader->file, what);
-    else if (path[0] == '\0')
-        n = snprintf(text, cap, "%s:%d: %s", reader->file, (int)config_setting_source_line(at), what);
     else
         n = snprintf(text, cap, "%s:%d: %s%s: %s", reader->file, (int)config_setting_source_line(at), path, value,
                      what);
@@ -97,50 +97,16 @@ void hr_cfg_warn(struct hr_cfg_reader *reader, const config_setting_t *at, const
     va_end(args);
 }
 
-/* Edits (insert, delete, replace) that lead from a to b, Levenshtein 1965; keys are short. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-    enum { LONGEST = 40 };
-    unsigned row[LONGEST + 1];
-    size_t n = strlen(b);
-    if (n > LONGEST || strlen(a) > LONGEST)
-        return UINT32_MAX;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= n; j++) {
-            unsigned replace = diagonal + (a[i - 1] != b[j - 1]);
-            unsigned insert = row[j - 1] + 1, delete = row[j] + 1;
-            diagonal = row[j];
-            row[j] = replace < insert ? replace : insert;
-            row[j] = row[j] < delete ? row[j] : delete;
-        }
-    }
-    return row[n];
-}
-
 static void report_unknown(struct hr_cfg_reader *reader, const struct hr_cfg_section *section,
                            const config_setting_t *setting)
 {
     const char *name = config_setting_name(setting), *nearest = NULL;
     unsigned least = UINT32_MAX;
-    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++) {
-        unsigned distance = edit_distance(name, key->name);
-        if (distance < least) {
-            least = distance;
-            nearest = key->name;
-        }
-    }
-    for (const char *const *other = section->others; *other != NULL; other++) {
-        unsigned distance = edit_distance(name, *other);
-        if (distance < least) {
-            least = distance;
-            nearest = *other;
-        }
-    }
-    if (nearest != NULL && least <= 1 + strlen(name) / 3)
+    for (const struct hr_cfg_key *key = section->keys; key->name != NULL; key++)
+        hr_nearest(name, key->name, &nearest, &least);
+    for (const char *const *other = section->others; *other != NULL; other++)
+        hr_nearest(name, *other, &nearest, &least);
+    if (nearest != NULL)
         hr_cfg_error(reader, setting, "unknown key, did you mean \"%s\"?", nearest);
     else
         hr_cfg_error(reader, setting, "unknown key, config/headrace.cfg lists all that exist");
