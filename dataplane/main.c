@@ -50,7 +50,7 @@ struct dataplane {
     bool replicas_pending;
     bool relink_pending;
     uint32_t relink_session;
-    bool draining, exit_after_drain;
+    bool draining;
     uint64_t drain_deadline_us;
 };
 
@@ -161,11 +161,9 @@ static void on_detached(void *owner, const char *why)
     hr_log_warn("control plane gone (%s): forwarding on the last policy", why);
 }
 
-static void start_drain(struct dataplane *dp, bool exit_after)
+/* And ends when that is done. */
+static void start_drain(struct dataplane *dp)
 {
-    dp->exit_after_drain |= exit_after;
-    if (dp->draining)
-        return;
     uint32_t timeout_ms = dp->policy ? dp->policy->drain_timeout_ms : dp->config.limits.drain_timeout_ms;
     dp->draining = true;
     dp->drain_deadline_us = hr_now_us() + timeout_ms * HR_US_PER_MS;
@@ -176,24 +174,12 @@ static void start_drain(struct dataplane *dp, bool exit_after)
         hr_worker_ask_drain(dp->group.workers[i], dp->drain_deadline_us);
 }
 
-static void on_drain(void *owner)
-{
-    start_drain(owner, false);
-}
-
-static void on_shutdown(void *owner)
-{
-    start_drain(owner, true);
-}
-
 static const struct hr_attach_ops attach_ops = {
     .relink = on_relink,
     .policy = on_policy,
     .replicas = on_replicas,
     .attached = on_attached,
     .detached = on_detached,
-    .drain = on_drain,
-    .shutdown = on_shutdown,
 };
 
 /* ---- bringing up ------------------------------------------------------------------------------------- */
@@ -361,9 +347,9 @@ static void serve(struct dataplane *dp)
         if (n < 0 && errno != EINTR)
             break;
         while (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
-            if (dp->draining && dp->exit_after_drain)
+            if (dp->draining)
                 goto out; /* asked twice */
-            start_drain(dp, true);
+            start_drain(dp);
         }
         hr_attach_poll(dp->attach, 0);
         if (dp->relink_pending && workers_relinked(dp)) {
@@ -383,7 +369,7 @@ static void serve(struct dataplane *dp)
             next_housekeep_us = now_us + HOUSEKEEP_US;
             hr_ports_housekeep();
         }
-        if (dp->exit_after_drain &&
+        if (dp->draining &&
             (unfinished(dp) == 0 || now_us > dp->drain_deadline_us + HR_US_PER_S))
             break;
     }
@@ -395,7 +381,7 @@ out:
 static void stop_workers(struct dataplane *dp)
 {
     /* The acknowledgements of the last FINs. */
-    if (dp->exit_after_drain)
+    if (dp->draining)
         usleep(100 * 1000);
     for (uint32_t i = 0; i < dp->group.n_workers; i++)
         if (dp->group.workers[i])

@@ -422,21 +422,3 @@ uint64_t hr_attach_client_adopted(const struct hr_attach_client *c)
 {
     return c->adopted;
 }
-
-static int send_order(struct hr_attach_client *c, enum hr_attach_type type)
-{
-    struct hr_attach_msg msg = {0};
-    if (c->state != ATTACHED)
-        return HR_E_CLOSED;
-    return send_msg(c, &msg, type) ? 0 : HR_E_AGAIN;
-}
-
-int hr_attach_client_drain(struct hr_attach_client *c)
-{
-    return send_order(c, HR_ATTACH_DRAIN);
-}
-
-int hr_attach_client_shutdown(struct hr_attach_client *c)
-{
-    return send_order(c, HR_ATTACH_SHUTDOWN);
-}

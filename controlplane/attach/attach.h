@@ -69,8 +69,3 @@ HR_MUST_CHECK int hr_attach_client_publish(struct hr_attach_client *client, cons
 void hr_attach_client_publish_replicas(struct hr_attach_client *client, struct hr_replicas *map);
 /* The generation that every worker uses, 0 if none in this session. */
 uint64_t hr_attach_client_adopted(const struct hr_attach_client *client);
-
-/* Ends all sessions within the deadline; the dataplane goes on running. CLOSED when not attached. */
-HR_MUST_CHECK int hr_attach_client_drain(struct hr_attach_client *client);
-/* Drains and exits. CLOSED when not attached. */
-HR_MUST_CHECK int hr_attach_client_shutdown(struct hr_attach_client *client);

@@ -294,12 +294,6 @@ static void handle_message(struct hr_attach *a, const struct hr_attach_msg *msg)
     case HR_ATTACH_REPLICAS:
         handle_snapshot(a, msg, SNAPSHOT_REPLICAS);
         break;
-    case HR_ATTACH_DRAIN:
-        a->ops->drain(a->owner);
-        break;
-    case HR_ATTACH_SHUTDOWN:
-        a->ops->shutdown(a->owner);
-        break;
     case HR_ATTACH_NONE:
     case HR_ATTACH_HELLO:
     case HR_ATTACH_WELCOME:

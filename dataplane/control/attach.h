@@ -34,9 +34,6 @@ struct hr_attach_ops {
     /* A control plane is attached (its pid, for the log), or is gone. May be NULL. */
     void (*attached)(void *owner, uint32_t session, int32_t pid);
     void (*detached)(void *owner, const char *why);
-    /* End all sessions within the deadline, and go on running or exit afterwards. */
-    void (*drain)(void *owner);
-    void (*shutdown)(void *owner);
     /* As policy() does, with a replica map and hr_attach_replicas_adopted(). NULL: they are refused. */
     int (*replicas)(void *owner, const struct hr_replicas *map);
 };

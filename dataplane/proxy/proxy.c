@@ -7,16 +7,6 @@
 
 #include "dataplane/proxy/impl.h"
 
-const char *hr_session_state_name(uint8_t state)
-{
-    static const char *const names[HR_SESSION_STATE_MAX] = {
-#define X(name, text) [HR_SESSION_##name] = #name,
-        HR_SESSION_STATES(X)
-#undef X
-    };
-    return state < HR_SESSION_STATE_MAX ? names[state] : "?";
-}
-
 int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct hr_proxy **ret_proxy)
 {
     struct hr_proxy *proxy = rte_zmalloc_socket("hr_proxy", sizeof(*proxy), 64, cfg->socket_id);

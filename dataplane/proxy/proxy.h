@@ -148,6 +148,3 @@ void hr_proxy_auth_restart(struct hr_proxy *proxy);
  * partly forwarded or unanswered. The connection's user pointer is NULL afterwards. */
 HR_MUST_CHECK int hr_proxy_detach_client(struct hr_proxy *proxy, uint64_t session_id,
                                          struct hr_tcp_conn **ret_conn);
-
-/* The name of a session's state (struct hr_session_info.state). */
-const char *hr_session_state_name(uint8_t state);

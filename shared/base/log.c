@@ -72,15 +72,6 @@ const char *hr_log_level_name(enum hr_log_level level)
     return levels[level > HR_LOG_NONE && level < HR_LOG_MAX ? level : HR_LOG_NONE].name;
 }
 
-enum hr_log_level hr_log_level_parse(const char *name)
-{
-    for (int i = HR_LOG_NONE + 1; i < HR_LOG_MAX; i++) {
-        if (strcmp(levels[i].name, name) == 0)
-            return (enum hr_log_level)i;
-    }
-    return HR_LOG_NONE;
-}
-
 /* Length of the well-formed UTF-8 sequence at s (RFC 3629 4), 0 if malformed. Overlong forms of two bytes and
  * surrogates are left out; what remains is accepted by every JSON reader. */
 static size_t utf8_len(const unsigned char *s, size_t left)

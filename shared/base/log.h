@@ -16,9 +16,8 @@ void hr_log_init(const char *program, enum hr_log_level level, enum hr_log_forma
 void hr_log_set_level(enum hr_log_level level);
 enum hr_log_level hr_log_get_level(void);
 
-/* The level's name ("info"), and back (NONE if unknown). */
+/* The level's name, "info". */
 const char *hr_log_level_name(enum hr_log_level level);
-enum hr_log_level hr_log_level_parse(const char *name);
 
 void hr_log(enum hr_log_level level, const char *fmt, ...) HR_PRINTF(2, 3);
 #define hr_log_error(...) hr_log(HR_LOG_ERROR, __VA_ARGS__)

@@ -22,7 +22,7 @@
 #include "shared/ipc/login.h"
 
 #define HR_IPC_MAGIC 0x48524950u /* "HRIP" */
-#define HR_IPC_ABI 3
+#define HR_IPC_ABI 4
 #define HR_RING_SIZE 1024 /* messages; more than all slots of both directions, so slot returns always fit */
 #define HR_SLOTS 128      /* per worker and direction */
 #define HR_SLOT_SIZE 4096
@@ -265,9 +265,7 @@ struct hr_region {
     X(POLICY_BAD, "dataplane: refused, text says why; nothing changed")                                      \
     X(REPLICAS, "control plane: slot u.policy.slot holds a replica map of generation u.policy.generation")   \
     X(REPLICAS_OK, "dataplane: every worker uses that generation; its slot may be reused")                   \
-    X(REPLICAS_BAD, "dataplane: refused, text says why; nothing changed")                                    \
-    X(DRAIN, "control plane: end all sessions within the deadline; the dataplane goes on running")           \
-    X(SHUTDOWN, "control plane: drain and exit")
+    X(REPLICAS_BAD, "dataplane: refused, text says why; nothing changed")
 
 enum hr_attach_type {
     HR_ATTACH_NONE = 0,

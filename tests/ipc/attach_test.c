@@ -37,7 +37,7 @@ static struct {
     int relink_result, policy_result; /* what the callbacks answer */
     uint32_t asked_session;
     const struct hr_policy *policy;
-    int attached, detached, drains, shutdowns;
+    int attached, detached;
 } dp;
 
 static int relink_links(uint32_t session)
@@ -74,17 +74,7 @@ static void on_detached(void *owner, const char *why)
     dp.detached++;
 }
 
-static void on_drain(void *owner)
-{
-    dp.drains++;
-}
-
-static void on_shutdown(void *owner)
-{
-    dp.shutdowns++;
-}
-
-static const struct hr_attach_ops dp_ops = {on_relink, on_policy, on_attached, on_detached, on_drain, on_shutdown};
+static const struct hr_attach_ops dp_ops = {on_relink, on_policy, on_attached, on_detached};
 
 /* A control plane as the test plays it. */
 struct cp {
@@ -192,7 +182,6 @@ static void attach_and_talk(void **s)
     assert_false(hr_attach_client_attached(cp.client));
     assert_int_equal(hr_attach_client_workers(cp.client), 0);
     assert_null(hr_attach_client_link(cp.client, 0));
-    assert_int_equal(hr_attach_client_drain(cp.client), HR_E_CLOSED);
     RUN_UNTIL(&cp, cp.attached && dp.attached);
     assert_int_equal(hr_attach_client_session(cp.client), 1);
     assert_int_equal(hr_attach_client_workers(cp.client), N_WORKERS);
@@ -220,9 +209,6 @@ static void attach_and_talk(void **s)
     hr_doorbell_clear(control.fd);
     assert_int_equal(hr_link_recv(link, got, 4), 1);
 
-    assert_int_equal(hr_attach_client_drain(cp.client), 0);
-    assert_int_equal(hr_attach_client_shutdown(cp.client), 0);
-    RUN_UNTIL(&cp, dp.drains == 1 && dp.shutdowns == 1);
     hr_attach_client_destroy(cp.client);
     uint64_t deadline = hr_now_us() + 5 * HR_US_PER_S;
     while (dp.detached == 0 && hr_now_us() < deadline)

@@ -38,13 +38,8 @@ static int on_policy(void *owner, const struct hr_policy *policy)
     return 0;
 }
 
-static void on_nothing(void *owner)
-{
-    (void)owner;
-}
-
 static const struct hr_attach_ops dp_ops = {
-    .relink = on_relink, .policy = on_policy, .drain = on_nothing, .shutdown = on_nothing};
+    .relink = on_relink, .policy = on_policy};
 
 void send_event(uint32_t w, struct hr_msg *msg, const void *data, uint32_t len)
 {
