@@ -9,6 +9,7 @@
 #include "controlplane/auth/sasl_server.h"
 #include "controlplane/dns/dns.h"
 #include "controlplane/loop/loop.h"
+#include "controlplane/metadata/apis.h"
 #include "controlplane/metadata/departed.h"
 #include "controlplane/metadata/kclient.h"
 #include "controlplane/replicas/replicas.h"
@@ -29,7 +30,6 @@
 #define BACKOFF_MIN_US     (100 * HR_US_PER_MS)
 #define BACKOFF_MAX_US     (5 * HR_US_PER_S)
 #define HURRY_EVERY_US     HR_US_PER_S /* while a broker is missing */
-#define APIS_MAX           128
 /* Where reads go to followers, each second, and less often with more partitions: a second's answer is bounded. */
 #define FOLLOW_EVERY_US    HR_US_PER_S
 #define FOLLOW_PARTITIONS  5000
@@ -63,8 +63,7 @@ struct hr_metadata {
     struct hr_addr addr; /* of the candidate in use */
     uint64_t backoff_us;
 
-    struct hr_sasl_api apis[APIS_MAX]; /* of the broker asked last, which Headrace knows too */
-    uint32_t n_apis;
+    struct hr_apis apis;
     int16_t metadata_version, describe_version; /* -1: not supported by this broker */
     struct hr_cluster *pending;                 /* Metadata's answer while DescribeCluster's is awaited */
     struct hr_cluster *cluster;
@@ -200,6 +199,7 @@ static void commit(struct hr_metadata *md)
     md->pending = NULL;
     if (old && old->id[0] && next->id[0] && strcmp(old->id, next->id) != 0) {
         hr_departed_clear(&md->departed);
+        hr_apis_clear(&md->apis);
         old->n_brokers = 0; /* another cluster's brokers have not departed */
         hr_log_warn(
             "metadata: the cluster id changed from %s to %s: do all bootstrap addresses name one cluster?",
@@ -211,6 +211,7 @@ static void commit(struct hr_metadata *md)
         hr_log_info("metadata: cluster %s: %u brokers, %u topics, %u partitions", next->id, next->n_brokers,
                     next->n_topics, next->n_partitions);
     hr_departed_update(&md->departed, old, next, hr_loop_now(md->loop));
+    hr_apis_keep(&md->apis, next);
     md->cluster = next;
     md->backoff_us = 0;
     md->bootstrap_only = false;
@@ -253,35 +254,10 @@ static int16_t common_version(const json_t *api_versions, int16_t key, int16_t c
     return -1;
 }
 
-/* As the workers' relay advertises it (dataplane/kafka/edit.c). */
-static void note_apis(struct hr_metadata *md, const json_t *body)
-{
-    const json_t *item;
-    size_t i;
-
-    md->n_apis = 0;
-    json_array_foreach(json_object_get(body, "ApiKeys"), i, item)
-    {
-        json_int_t key = json_integer_value(json_object_get(item, "ApiKey"));
-        json_int_t min = json_integer_value(json_object_get(item, "MinVersion"));
-        json_int_t max = json_integer_value(json_object_get(item, "MaxVersion"));
-        const struct hr_kapi *api = key >= 0 && key <= INT16_MAX ? hr_kapi_find((int16_t)key) : NULL;
-
-        if (!api || md->n_apis == APIS_MAX)
-            continue;
-        if (min < api->versions.min)
-            min = api->versions.min;
-        if (max > api->versions.max)
-            max = api->versions.max;
-        if (min <= max)
-            md->apis[md->n_apis++] = (struct hr_sasl_api){(int16_t)key, (int16_t)min, (int16_t)max};
-    }
-}
-
 uint32_t hr_metadata_apis(const struct hr_metadata *md, const struct hr_sasl_api **ret_apis)
 {
-    *ret_apis = md->apis;
-    return md->n_apis;
+    *ret_apis = md->apis.common;
+    return md->apis.n_common;
 }
 
 static void on_versions(struct hr_metadata *md, int16_t version, const json_t *body)
@@ -305,7 +281,7 @@ static void on_versions(struct hr_metadata *md, int16_t version, const json_t *b
     }
     md->metadata_version = common_version(body, API_METADATA, METADATA_VERSION_MAX);
     md->describe_version = common_version(body, API_DESCRIBE_CLUSTER, DESCRIBE_VERSION_MAX);
-    note_apis(md, body);
+    hr_apis_told(&md->apis, candidate(md)->host, candidate(md)->port, body);
     if (md->metadata_version < 0) {
         candidate_failed(md, "the broker has no version of Metadata in common with Headrace");
         return;
@@ -617,6 +593,7 @@ void hr_metadata_destroy(struct hr_metadata *md)
         return;
     drop_connection(md);
     hr_cluster_free(md->cluster);
+    hr_apis_clear(&md->apis);
     free(md);
 }
 

@@ -67,7 +67,7 @@ void hr_metadata_hint(struct hr_metadata *metadata);
 /* hr_dns says that names have changed. */
 void hr_metadata_dns_changed(struct hr_metadata *metadata);
 
-/* What the broker that was asked last can do, as far as Headrace can: the versions that both know. 0: none was asked yet.
+/* What all brokers can do that were asked, and Headrace too (controlplane/metadata/apis.h). 0: none was asked yet.
  * Borrowed until the next turn. */
 struct hr_sasl_api;
 uint32_t hr_metadata_apis(const struct hr_metadata *metadata, const struct hr_sasl_api **ret_apis);

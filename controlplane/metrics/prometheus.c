@@ -216,10 +216,13 @@ static void write_zones(struct hr_daemon *d, struct hr_text *t)
     write_zone_bytes(t, &policy->zones, &now);
     write_zone_links(t, &policy->zones, &now);
     hr_zone_cost(d->config, &policy->zones, &now, &cost);
-    one(t, "zone_dollars_total", "counter", "what traffic between zones has cost, at the configured prices",
+    /* No counters: a reload that changes prices changes what has been. */
+    one(t, "zone_dollars", "gauge", "what traffic between zones has cost so far, at the prices of now",
         cost.payload + cost.overhead);
-    one(t, "zone_direct_dollars_total", "counter", "what the same frames would have cost between clients and brokers",
+    one(t, "zone_direct_dollars", "gauge", "what the same frames would have cost so far between clients and brokers",
         cost.direct);
+    one(t, "zones_missing", "gauge", "zones that are named and have no number, because all are given: counted as none",
+        hr_publisher_zones_missing(d->publisher));
 }
 
 static void write_logins(struct hr_daemon *d, struct hr_text *t)

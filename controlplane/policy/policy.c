@@ -237,8 +237,8 @@ uint32_t hr_policy_build(const struct hr_policy_inputs *in, struct hr_policy *po
     if (in->at_start && policy->hold_max_bytes > in->at_start->limits.hold_max_bytes)
         policy->hold_max_bytes = in->at_start->limits.hold_max_bytes;
     policy->drain_timeout_ms = config->limits.drain_timeout_ms;
-    (void)!hr_zones_build(config, in->zones ? in->zones : in->inherited ? &in->inherited->zones : NULL, in->zone,
-                         &policy->zones);
+    hr_zones_build(config, in->zones ? in->zones : in->inherited ? &in->inherited->zones : NULL, in->zone,
+                   &policy->zones);
     add_listeners(in, policy, &pending);
     add_peers(in, policy);
     if (!in->cluster && in->inherited) {

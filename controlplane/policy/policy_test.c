@@ -1,4 +1,5 @@
 #include "controlplane/policy/policy.h"
+#include "controlplane/policy/zones.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -204,6 +205,7 @@ static void a_brokers_zone_is_its_rules_its_racks_or_its_networks(void **state)
 static void numbers_stay(void **state)
 {
     static struct hr_zone_map before;
+    const char *first;
     char name[16];
 
     (void)state;
@@ -231,6 +233,13 @@ static void numbers_stay(void **state)
     assert_int_equal(policy.zones.n, HR_ZONES_MAX);
     assert_string_equal(zone_of(1), "");
     assert_string_equal(zone_of(9), "z2");
+    assert_int_equal(hr_zones_missing(&config, &policy.zones, "z1", &cluster, &first), 1);
+    assert_string_equal(first, "many-39");
+    assert_int_equal(hr_zones_missing(&config, &policy.zones, "mine", &cluster, &first), 2);
+    assert_string_equal(first, "mine");
+    set_broker(0, 1, "x.11", "many-0", false);
+    assert_int_equal(hr_zones_missing(&config, &policy.zones, NULL, &cluster, &first), 0);
+    assert_int_equal(hr_zones_missing(&config, &policy.zones, NULL, NULL, &first), 0);
 }
 
 static const char *up_urls; /* those that serve, as one text */

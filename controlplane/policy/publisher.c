@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controlplane/loop/loop.h"
+#include "controlplane/policy/zones.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 
@@ -21,6 +22,7 @@ struct hr_publisher {
     const struct hr_publisher_ops *ops;
     void *owner;
     struct hr_timer timer;
+    uint32_t zones_missing;   /* names without a number, by the last snapshot that was made */
     bool attached;            /* once: before that, nobody could say what the dataplane works by */
     uint64_t attached_us;     /* first */
     uint64_t generation;      /* highest that we know of */
@@ -36,6 +38,19 @@ struct hr_publisher {
 };
 
 static void on_timer(struct hr_timer *timer);
+
+/* Said once for each number of them: the traffic of who is there is counted under no zone. */
+static void look_for_missing_zones(struct hr_publisher *pub, const struct hr_policy_inputs *in)
+{
+    const char *first;
+    uint32_t n = hr_zones_missing(in->config, &pub->next.zones, in->zone, in->cluster, &first);
+
+    if (n > pub->zones_missing)
+        hr_log_warn("zones: %u more are named than the %d that have numbers, \"%s\" is one of them: who is there counts as "
+                    "in no zone. Numbers are kept as long as the dataplane runs; restart it where old names are gone",
+                    n, HR_ZONES_MAX - 1, first);
+    pub->zones_missing = n;
+}
 
 int hr_publisher_create(struct hr_loop *loop, const struct hr_publisher_ops *ops, void *owner,
                         struct hr_publisher **ret_publisher)
@@ -95,6 +110,7 @@ static void on_timer(struct hr_timer *timer)
     in.zones = pub->published ? &pub->policy.zones : NULL;
     /* Built also when it cannot go out yet: names begin to be resolved. */
     pending = hr_policy_build(&in, &pub->next);
+    look_for_missing_zones(pub, &in);
     if (pending == 0)
         pub->names_until_us = 0;
     else if (pub->names_until_us == 0)
@@ -153,6 +169,11 @@ void hr_publisher_attached(struct hr_publisher *pub, uint64_t generation, const 
         }
     }
     hr_publisher_touch(pub);
+}
+
+uint32_t hr_publisher_zones_missing(const struct hr_publisher *pub)
+{
+    return pub->zones_missing;
 }
 
 const struct hr_policy *hr_publisher_policy(const struct hr_publisher *pub)

@@ -31,5 +31,8 @@ void hr_publisher_touch(struct hr_publisher *publisher);
 void hr_publisher_attached(struct hr_publisher *publisher, uint64_t generation,
                            const struct hr_policy *inherited);
 
+/* Zones that are named and have no number, by the snapshot that was made last. */
+uint32_t hr_publisher_zones_missing(const struct hr_publisher *publisher);
+
 /* The newest snapshot that was sent or inherited, NULL if none; borrowed. */
 const struct hr_policy *hr_publisher_policy(const struct hr_publisher *publisher);

@@ -73,11 +73,10 @@ static void add_nets(const struct hr_config *config, struct hr_zone_map *map)
     }
 }
 
-bool hr_zones_build(const struct hr_config *config, const struct hr_zone_map *previous, const char *own,
+void hr_zones_build(const struct hr_config *config, const struct hr_zone_map *previous, const char *own,
                     struct hr_zone_map *map)
 {
     const struct hr_config_zones *zones = &config->zones;
-    bool all = true;
 
     memset(map, 0, sizeof(*map));
     map->n = 1;
@@ -87,9 +86,43 @@ bool hr_zones_build(const struct hr_config *config, const struct hr_zone_map *pr
     }
     map->own = own ? hr_zones_number(config, map, own) : previous ? previous->own : HR_ZONE_NONE;
     for (uint32_t i = 1; i < zones->n_names; i++)
-        all = hr_zones_number(config, map, zones->names[i]) != HR_ZONE_NONE && all;
+        (void)hr_zones_number(config, map, zones->names[i]);
     add_nets(config, map);
-    return all;
+}
+
+static bool missing(const struct hr_config *config, const struct hr_zone_map *map, const char **name)
+{
+    *name = hr_config_zone_name(config, *name);
+    for (uint8_t i = 0; i < map->n; i++) { /* number 0 is "" */
+        if (strcmp(map->name[i], *name) == 0)
+            return false;
+    }
+    return true;
+}
+
+uint32_t hr_zones_missing(const struct hr_config *config, const struct hr_zone_map *map, const char *own,
+                          const struct hr_cluster *cluster, const char **ret_first)
+{
+    const char *names[HR_ZONES_MAX + 1 + HR_POLICY_MAX_BROKERS];
+    uint32_t n = 0, n_missing = 0;
+
+    for (uint32_t i = 1; i < config->zones.n_names; i++)
+        names[n++] = config->zones.names[i];
+    if (own)
+        names[n++] = own;
+    for (uint32_t i = 0; cluster && i < cluster->n_brokers && i < HR_POLICY_MAX_BROKERS; i++)
+        names[n++] = cluster->brokers[i].rack;
+    for (uint32_t i = 0; i < n; i++) {
+        bool again = false;
+
+        if (!missing(config, map, &names[i]))
+            continue;
+        for (uint32_t k = 0; k < i && !again; k++)
+            again = strcmp(names[k], names[i]) == 0;
+        if (!again && n_missing++ == 0)
+            *ret_first = names[i];
+    }
+    return n_missing;
 }
 
 static uint8_t by_rule(const struct hr_config *config, struct hr_zone_map *map, const struct hr_cluster_broker *broker,

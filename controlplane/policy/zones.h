@@ -10,12 +10,17 @@
 #include "shared/ipc/zones.h"
 
 /* previous: the map of the snapshot before, whose numbers stay; NULL: there was none. own: this proxy's zone, "": it
- * has none; NULL: not known yet, the previous one's then. False: more zones are named than there are numbers for. */
-bool hr_zones_build(const struct hr_config *config, const struct hr_zone_map *previous, const char *own,
+ * has none; NULL: not known yet, the previous one's then. */
+void hr_zones_build(const struct hr_config *config, const struct hr_zone_map *previous, const char *own,
                     struct hr_zone_map *ret_map);
 
 /* The number of a zone's name or alias, a new one if it has none; HR_ZONE_NONE for "" and where all are given. */
 uint8_t hr_zones_number(const struct hr_config *config, struct hr_zone_map *map, const char *name);
+
+/* Zones that the configuration, this proxy (own, may be NULL) or the cluster (may be NULL) names and that got no number,
+ * because all are given: what is in them counts as nowhere. *ret_first: one of them, where the result is not 0. */
+uint32_t hr_zones_missing(const struct hr_config *config, const struct hr_zone_map *map, const char *own,
+                          const struct hr_cluster *cluster, const char **ret_first);
 
 /* How a broker's zone was found. X(name, text) */
 #define HR_ZONE_REASONS(X)                                                                                   \

@@ -290,9 +290,7 @@ static void broker_try(struct renewal *r)
 
     if (identity) {
         hr_identity_get_info(identity, &info);
-        /* The worker has as much of the name as fits. */
-        if (strncmp(info.name, was->identity_name, sizeof(was->identity_name) - 1) != 0 ||
-            info.mechanism != was->broker_mechanism) {
+        if (strcmp(info.name, was->identity_name) != 0 || info.mechanism != was->broker_mechanism) {
             fail(r, "the configuration has another identity by now, and a broker lets none change");
             return;
         }

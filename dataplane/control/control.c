@@ -46,7 +46,7 @@ struct hr_control_conn *hr_control_take(struct hr_control *control)
         *c = (struct hr_control_conn){.used = true, .generation = generation};
         c->leg = (struct hr_leg){.kind = HR_LEG_CONTROL};
         control->first_free_hint = (uint32_t)(c - control->conns) + 1;
-            return c;
+        return c;
     }
     return NULL;
 }
@@ -73,8 +73,51 @@ void hr_control_count_handshake(struct hr_control *control, const struct hr_cont
     hr_proxy_set_handshakes(control->cfg.proxy, c->listener, control->n_handshakes[c->listener]);
 }
 
+/* -- who has event slots: clients that the control plane does a handshake on, and logins in mid-session, have bounds -- */
+
+static bool may_take_slot(const struct hr_control *control, const struct hr_control_conn *c)
+{
+    return !c->handshake || (c->slots < HR_CONTROL_SLOTS_CONN && control->slots_from[c->source] < HR_CONTROL_SLOTS_SOURCE);
+}
+
+static void slot_out(struct hr_control *control, uint32_t slot, struct hr_control_conn *c)
+{
+    if (!c->handshake)
+        return;
+    control->slot_users[slot] =
+        (struct slot_user){.kind = SLOT_USER_CONN, .index = (uint32_t)(c - control->conns), .source = c->source};
+    c->slots++;
+    control->slots_from[c->source]++;
+}
+
+static void slot_back(struct hr_control *control, uint32_t slot)
+{
+    const struct slot_user user = control->slot_users[slot];
+
+    control->slot_users[slot] = (struct slot_user){0};
+    if (user.kind == SLOT_USER_CONN)
+        control->conns[user.index].slots--;
+    if (user.kind == SLOT_USER_CONN || user.kind == SLOT_USER_SOURCE)
+        control->slots_from[user.source]--;
+    if (user.kind == SLOT_USER_AUTH)
+        control->slots_auth--;
+}
+
+/* Another connection may have its place before they are back. */
+static void disown_slots(struct hr_control *control, struct hr_control_conn *c)
+{
+    for (uint32_t slot = 0; c->slots > 0 && slot < HR_SLOTS; slot++) {
+        struct slot_user *user = &control->slot_users[slot];
+        if (user->kind != SLOT_USER_CONN || user->index != (uint32_t)(c - control->conns))
+            continue;
+        user->kind = SLOT_USER_SOURCE;
+        c->slots--;
+    }
+}
+
 void hr_control_forget(struct hr_control *control, struct hr_control_conn *c)
 {
+    disown_slots(control, c);
     hr_control_drop(control, c, true);
     hr_control_count_handshake(control, c, -1);
     if (c->handshake) {
@@ -116,7 +159,7 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
     while (q->bytes > c->told) {
         uint32_t slot, n = q->bytes - c->told < HR_SLOT_SIZE ? q->bytes - c->told : HR_SLOT_SIZE;
         uint8_t *data;
-        if (hr_link_slot_alloc(&control->link, &slot, &data) != 0) {
+        if (!may_take_slot(control, c) || hr_link_slot_alloc(&control->link, &slot, &data) != 0) {
             if (!c->starved)
                 HR_DROP(control->cfg.stats, ipc_slots);
             c->starved = true;
@@ -130,6 +173,7 @@ static bool send_bytes_up(struct hr_control *control, struct hr_control_conn *c)
             break;
         }
         hr_link_slot_sent(&control->link, slot);
+        slot_out(control, slot, c);
         /* The bytes go to the other process by copy, on purpose: they are not forwarded payload. */
         if (c->hold) {
             c->told += n;
@@ -347,7 +391,9 @@ uint8_t *hr_control_slot_take(struct hr_control *control, uint32_t *ret_slot)
 {
     uint8_t *data;
 
-    return control->linked && hr_link_slot_alloc(&control->link, ret_slot, &data) == 0 ? data : NULL;
+    if (!control->linked || control->slots_auth >= HR_CONTROL_SLOTS_AUTH)
+        return NULL;
+    return hr_link_slot_alloc(&control->link, ret_slot, &data) == 0 ? data : NULL;
 }
 
 bool hr_control_slot_send(struct hr_control *control, struct hr_msg *msg)
@@ -357,6 +403,8 @@ bool hr_control_slot_send(struct hr_control *control, struct hr_msg *msg)
         return false;
     }
     hr_link_slot_sent(&control->link, msg->u.data.slot);
+    control->slot_users[msg->u.data.slot].kind = SLOT_USER_AUTH;
+    control->slots_auth++;
     return true;
 }
 
@@ -426,6 +474,8 @@ static void handle(struct hr_control *control, const struct hr_msg *msg)
     case HR_CMD_SLOT_FREE:
         if (hr_link_slot_returned(&control->link, msg->u.data.slot) != 0)
             HR_DROP(control->cfg.stats, ipc_invalid);
+        else
+            slot_back(control, msg->u.data.slot);
         return;
     case HR_CMD_SESSION_START:
         hr_control_start(control, msg);
@@ -531,6 +581,9 @@ void hr_control_relink(struct hr_control *control, uint32_t session)
     end_known(control);
     hr_proxy_auth_restart(control->cfg.proxy);
     control->listing = false;
+    memset(control->slot_users, 0, sizeof(control->slot_users));
+    memset(control->slots_from, 0, sizeof(control->slots_from));
+    control->slots_auth = 0;
     control->linked = session != 0 && hr_link_init_worker(&control->link, control->cfg.region, control->cfg.worker_id,
                                                           session, control->cfg.doorbell_fd, control->cfg.stats) == 0;
 }

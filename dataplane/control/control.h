@@ -28,6 +28,11 @@ struct hr_proxy;
 /* Of these, so many are never for clients' handshakes: a handshake may need one more, for its broker, and metadata has
  * to go on. */
 #define HR_CONTROL_KEPT_CONNS (HR_CONTROL_MAX_CONNS / 2 + 32)
+/* Event slots that hold bytes of one client in the middle of its handshake or login, of all clients of one source, and of
+ * logins in mid-session together: nobody's largest frame keeps others from theirs. */
+#define HR_CONTROL_SLOTS_CONN   (HR_SLOTS / 8)
+#define HR_CONTROL_SLOTS_SOURCE (HR_SLOTS / 4)
+#define HR_CONTROL_SLOTS_AUTH   (HR_SLOTS / 4)
 /* Commands handled per turn at most, so that packets do not wait. */
 #define HR_CONTROL_BATCH 32
 /* Steps of a session listing per turn at most; each looks at a bounded part of the table. */

@@ -105,15 +105,22 @@ static void take(const struct hr_msg *m)
         assert_int_equal(hr_link_slot_done(&up, m->u.data.slot, HR_CMD_SLOT_FREE), 0);
 }
 
-static void hear(void)
+/* So many messages at most. */
+static uint32_t hear_some(uint32_t max)
 {
     struct hr_msg msgs[64];
-    int n;
-    while ((n = hr_link_recv(&up, msgs, 64)) > 0)
-        for (int i = 0; i < n; i++)
-            take(&msgs[i]);
-    assert_int_equal(n, 0);
+    int n = hr_link_recv(&up, msgs, max < 64 ? max : 64);
+    assert_true(n >= 0);
+    for (int i = 0; i < n; i++)
+        take(&msgs[i]);
     hr_link_flush(&up);
+    return (uint32_t)n;
+}
+
+static void hear(void)
+{
+    while (hear_some(64) > 0)
+        ;
 }
 
 /* Both sides, for so long. */
@@ -732,12 +739,21 @@ static void test_handshakes_are_bounded(void **state)
     assert_int_equal(heard.n[HR_EV_CONN_FAILED], 3);
     for (int i = 0; i < 4; i++)
         assert_true(peers[i]->failed);
+    /* What the source has at other workers counts, too. */
+    need_handshakes(12, 1000);
+    for (uint32_t i = 0; i < HR_RATE_CLIENTS; i++)
+        r.counts[WORKER + 1].handshakes_from[i] = 3;
+    peers[0] = pr_connect(&r, 9092);
+    run(50 * PR_MS);
+    assert_true(peers[0]->failed);
+    assert_int_equal(PR_DROPS(&r, handshake_limit), 2);
+    memset(r.counts[WORKER + 1].handshakes_from, 0, sizeof(r.counts->handshakes_from));
     /* Others have all places. */
     hr_proxy_set_handshakes(r.proxy, 0, 12);
     peers[0] = pr_connect(&r, 9092);
     run(50 * PR_MS);
     assert_true(peers[0]->failed);
-    assert_int_equal(PR_DROPS(&r, handshake_limit), 2);
+    assert_int_equal(PR_DROPS(&r, handshake_limit), 3);
     /* There is room again, but one address gets a quarter of the rate only: 10 a second, the first tenth at once. */
     need_handshakes(1000, 40);
     for (int i = 0; i < 6; i++)
@@ -774,6 +790,179 @@ static void test_handshakes_wait_for_a_control_plane(void **state)
     finish();
 }
 
+/* One client's largest login, or all of one source's, leave slots to others; what waits goes up as slots come back. */
+static void test_a_login_does_not_take_all_slots(void **state)
+{
+    static uint8_t data[200000];
+    struct pr_peer *clients[3];
+    (void)state;
+    need_handshakes(100, 1000);
+    memset(data, 'x', sizeof(data));
+    keep_slots = true;
+    for (uint32_t i = 0; i < 3; i++) {
+        clients[i] = pr_connect(&r, 9203);
+        run(20 * PR_MS);
+        pr_send(&r, clients[i], data, sizeof(data));
+        run(PR_S / 2);
+        assert_int_equal(heard.n[HR_EV_CONN_DATA], i == 0 ? HR_CONTROL_SLOTS_CONN : HR_CONTROL_SLOTS_SOURCE);
+    }
+    /* Metadata goes on, and so does a login in mid-session. */
+    open_conn(1, PR_TARGET_IP, 5201, 1000);
+    run(20 * PR_MS);
+    pr_send(&r, pr_accepted_at(&r, PR_TARGET_IP), "answer", 6);
+    run(20 * PR_MS);
+    assert_int_equal(heard.n[HR_EV_CONN_DATA], HR_CONTROL_SLOTS_SOURCE + 1);
+    uint32_t slot, n = 0;
+    while (hr_control_slot_take(r.control, &slot)) {
+        struct hr_msg m = {.type = HR_EV_SESSION_AUTH, .u.auth = {.slot = slot, .len = 1}};
+        assert_true(hr_control_slot_send(r.control, &m));
+        n++;
+    }
+    assert_int_equal(n, HR_CONTROL_SLOTS_AUTH);
+    assert_true(r.control->link.n_tx_slot_free > 0);
+    /* Who has gone has nobody's slots, and its place may be another's by the time that they come back. */
+    pr_reset(&r, clients[0]);
+    run(20 * PR_MS);
+    command(HR_CMD_CONN_ABORT, heard.last[HR_EV_CONN_ACCEPTED].id, (struct hr_msg){0});
+    run(20 * PR_MS);
+    keep_slots = false;
+    heard.data.len = 0;
+    const uint8_t *p;
+    for (uint32_t i = 0; i < HR_SLOTS; i++) {
+        (void)!hr_link_slot_read(&up, i, 1, &p); /* where take() has not */
+        (void)!hr_link_slot_done(&up, i, HR_CMD_SLOT_FREE);
+    }
+    run(PR_S);
+    assert_true(heard.data.len > 0);
+    assert_int_equal(r.control->slots_auth, 0);
+    for (uint32_t i = 0; i < HR_RATE_CLIENTS; i++)
+        assert_int_equal(r.control->slots_from[i], 0);
+    assert_int_equal(r.control->link.n_tx_slot_free, HR_SLOTS);
+    finish();
+}
+
+/* What is in the middle of its handshake when a drain begins does not become a session behind its back. */
+static void test_no_session_begins_in_a_drain(void **state)
+{
+    (void)state;
+    need_handshakes(10, 1000);
+    struct pr_peer *client = pr_connect(&r, 9203);
+    run(20 * PR_MS);
+    hr_proxy_drain(r.proxy, r.now_us + 5 * PR_S);
+    run(20 * PR_MS);
+    start_session(heard.last[HR_EV_CONN_ACCEPTED].id, 0, 3, 0, 0);
+    run(20 * PR_MS);
+    assert_true(client->failed);
+    assert_int_equal(heard.n[HR_EV_SESSION_STARTED], 0);
+    assert_int_equal(PR_DROPS(&r, draining), 1);
+    assert_int_equal(hr_proxy_sessions(r.proxy), 0);
+    finish();
+}
+
+/* Each place is used by one connection, waits in the list once, and counts where it should. */
+static void check_places(void)
+{
+    static bool waits[HR_CONTROL_MAX_CONNS];
+    uint32_t n_handshakes = 0, of_sources = 0;
+    memset(waits, 0, sizeof(waits));
+    for (const struct hr_control_conn *c = r.control->waiting; c; c = c->next_waiting) {
+        assert_true(c->waiting);
+        assert_false(waits[c - r.control->conns]); /* or the list has a loop */
+        waits[c - r.control->conns] = true;
+    }
+    for (uint32_t i = 0; i < HR_CONTROL_MAX_CONNS; i++) {
+        const struct hr_control_conn *c = &r.control->conns[i];
+        assert_int_equal(c->waiting, waits[i]);
+        if (c->leg.conn)
+            assert_ptr_equal(hr_tcp_user(c->leg.conn), &c->leg);
+        assert_true(c->used || (!c->leg.conn && !c->handshake && c->owed == 0 && c->slots == 0));
+        n_handshakes += c->handshake;
+    }
+    for (uint32_t i = 0; i < HR_RATE_CLIENTS; i++)
+        of_sources += r.counts[WORKER].handshakes_from[i];
+    assert_int_equal(r.control->n_handshakes_all, n_handshakes);
+    assert_int_equal(of_sources, n_handshakes);
+    assert_true(r.control->n_handshakes[0] <= n_handshakes);
+}
+
+static uint32_t dice;
+static uint32_t roll(uint32_t n)
+{
+    dice = dice * 1664525u + 1013904223u;
+    return (dice >> 8) % n;
+}
+
+/* Clients come, go, and become sessions, while the ring has no room for what is to be told of them most of the time. */
+static void test_places_when_the_ring_is_full(void **state)
+{
+    for (uint32_t seed = 1; seed <= 12; seed++) {
+        struct pr_peer *clients[40];
+        uint32_t n = 0, n_opens = 0;
+        dice = seed;
+        need_handshakes(200, 100000);
+        start_plain = false;
+        for (uint32_t step = 0; step < 400; step++) {
+            struct hr_msg pong = {.type = HR_EV_PONG};
+            uint64_t id = heard.last[HR_EV_CONN_ACCEPTED].id;
+            r.control->first_free_hint = 0; /* the place that was left last is taken next */
+            switch (roll(8)) {
+            case 0:
+                if (n < 40)
+                    clients[n++] = pr_connect(&r, 9203);
+                break;
+            case 1:
+                if (n > 0 && clients[n - 1]->connected && clients[n - 1]->conn && !clients[n - 1]->fin)
+                    pr_send(&r, clients[n - 1], "x", 1);
+                break;
+            case 2:
+                if (n > 0 && clients[n - 1]->conn)
+                    pr_reset(&r, clients[n - 1]);
+                break;
+            case 3:
+                if (id)
+                    start_session(id - roll(2), 0, 3, 0, 0); /* it, or its neighbour */
+                break;
+            case 4:
+                if (id && roll(4) > 0) /* and another takes its place in the same breath */
+                    command(HR_CMD_CONN_ABORT, id, (struct hr_msg){0});
+                else
+                    hr_control_policy_changed(r.control);
+                if (roll(2) && n_opens < 20)
+                    open_conn(5000 + n_opens++, PR_TARGET_IP, 5201, 100);
+                break;
+            case 5:
+                if (roll(10) == 0)
+                    relink(seed * 1000 + step + 2);
+                break;
+            case 6:
+                while (r.control->linked && hr_link_send(&r.control->link, &pong) == 0)
+                    ;
+                break;
+            case 7:
+                if (roll(3) == 0)
+                    hear();
+                else
+                    hear_some(1 + roll(4));
+                break;
+            }
+            pr_run(&r, PR_MS);
+            check_places();
+            if (up.n_tx_slot_free < 8)
+                hear();
+        }
+        hear();
+        pr_run(&r, 4 * PR_S);
+        hear();
+        pr_run(&r, 4 * PR_S);
+        check_places();
+        assert_int_equal(r.control->n_handshakes_all, 0);
+        assert_null(r.control->waiting);
+        assert_int_equal(teardown(state), 0);
+        assert_int_equal(setup(state), 0);
+    }
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -794,6 +983,9 @@ int main(void)
         T(test_both_legs_handed_over), T(test_starts_that_make_no_sense),
         T(test_handshakes_are_bounded),
         T(test_handshakes_wait_for_a_control_plane),
+        T(test_a_login_does_not_take_all_slots),
+        T(test_no_session_begins_in_a_drain),
+        T(test_places_when_the_ring_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

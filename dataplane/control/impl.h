@@ -29,11 +29,18 @@ struct hr_control_conn {
     uint16_t listener; /* in the policy of now; HR_POLICY_MAX_LISTENERS: gone */
     uint32_t source;   /* of a handshake: hr_proxy_handshake_over() */
     uint32_t told;     /* held bytes that went up */
+    uint32_t slots;    /* of a handshake: event slots with its bytes that have not come back */
     uint64_t accepted_us, deadline_us;
     uint32_t generation;
     uint64_t request;  /* of CONN_OPEN */
     struct hr_control_conn *next_waiting;
     bool waiting;      /* in the list of those with news or bytes that could not go up */
+};
+
+/* Whose bytes are in an event slot that is out. */
+struct slot_user {
+    enum { SLOT_USER_NONE = 0, SLOT_USER_CONN, SLOT_USER_SOURCE, SLOT_USER_AUTH } kind; /* SOURCE: its connection is over */
+    uint32_t index, source; /* of a connection */
 };
 
 struct hr_control {
@@ -44,6 +51,8 @@ struct hr_control {
     uint32_t first_free_hint;
     struct hr_control_conn *waiting;
     uint32_t n_handshakes[HR_POLICY_MAX_LISTENERS];
+    struct slot_user slot_users[HR_SLOTS];
+    uint32_t slots_from[HR_RATE_CLIENTS], slots_auth;
     uint32_t n_handshakes_all; /* of listeners that have gone, too */
     uint64_t now_us, next_sweep_us;
     /* A session listing in progress: continued turn by turn. */

@@ -40,7 +40,7 @@ struct hr_tcp_accept hr_proxy_on_syn(struct hr_proxy *proxy, const struct hr_flo
         HR_DROP(stats, origin_untrusted);
         return answer;
     }
-    if (proxy->draining || listener->draining) {
+    if (hr_proxy_drains(proxy, listener)) {
         HR_DROP(stats, draining);
         return answer;
     }
@@ -87,25 +87,33 @@ static uint32_t source_of(const struct hr_proxy *proxy, const struct hr_addr *cl
 }
 
 /* A handshake costs the control plane's time, of which there is one core: bounded for the listener, and for one
- * source, which gets a quarter of the rate and of the places (of these at each worker). */
+ * source, which gets a quarter of the places, and of the rate (of that at each worker). */
 static enum hr_drop handshake_refused(struct hr_proxy *proxy, const struct hr_policy_listener *listener,
                                       uint32_t source, uint64_t now_us)
 {
-    uint32_t index = (uint32_t)(listener - proxy->policy->listeners), under_way = 0, rate = listener->handshake_rate;
+    uint32_t index = (uint32_t)(listener - proxy->policy->listeners), under_way = 0, from_source = 0, rate = listener->handshake_rate;
     uint64_t now_ns = now_us * 1000;
     uint64_t *of_listener = &proxy->handshakes_of_listener[index];
     uint64_t *of_client = &proxy->handshakes_of_clients[source];
 
-    for (uint32_t i = 0; i < proxy->cfg.n_workers; i++)
+    for (uint32_t i = 0; i < proxy->cfg.n_workers; i++) {
         under_way += atomic_load_explicit(&proxy->cfg.counts[i].handshakes[index], memory_order_relaxed);
-    if (under_way >= listener->max_handshakes ||
-        proxy->handshakes_from[source] >= RTE_MAX(listener->max_handshakes / 4, 1u))
+        from_source += atomic_load_explicit(&proxy->cfg.counts[i].handshakes_from[source], memory_order_relaxed);
+    }
+    if (under_way >= listener->max_handshakes || from_source >= RTE_MAX(listener->max_handshakes / 4, 1u))
         return HR_DROP_handshake_limit;
     if (!hr_rate_conforms(*of_listener, now_ns) || !hr_rate_conforms(*of_client, now_ns))
         return HR_DROP_handshake_rate;
     hr_rate_take(of_listener, now_ns, rate);
     hr_rate_take(of_client, now_ns, rate > 4 ? rate / 4 : 1);
     return HR_DROP_MAX;
+}
+
+/* Written by this worker alone, read by all. */
+static void count_source(struct hr_proxy *proxy, uint32_t source, int change)
+{
+    _Atomic uint32_t *n = &proxy->cfg.counts[proxy->cfg.worker_id].handshakes_from[source];
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + (uint32_t)change, memory_order_relaxed);
 }
 
 static struct hr_leg *hand_up(struct hr_proxy *proxy, struct hr_tcp_conn *conn,
@@ -121,7 +129,7 @@ static struct hr_leg *hand_up(struct hr_proxy *proxy, struct hr_tcp_conn *conn,
         refusal = HR_DROP_handshake_limit;
     }
     if (leg) {
-        proxy->handshakes_from[source]++;
+        count_source(proxy, source, 1);
     } else {
         proxy->cfg.stats->drops[refusal]++;
         hr_tcp_abort(proxy->cfg.tcp, conn);
@@ -152,8 +160,10 @@ struct hr_leg *hr_proxy_admit(struct hr_proxy *proxy, struct hr_tcp_conn *conn, 
     int32_t node_id;
     const struct hr_policy_listener *listener =
         hr_policy_find_listener(proxy->policy, &flow->local, flow->local_port, &node_id);
-    /* The listener may have gone away, or a burst of handshakes completes at the limit. */
-    enum hr_drop refusal = listener ? hr_proxy_over_limit(proxy, listener) : HR_DROP_tcp_no_listener;
+    /* The listener may have gone away since the SYN, or drains, or a burst of handshakes completes at the limit. */
+    enum hr_drop refusal = !listener                           ? HR_DROP_tcp_no_listener
+                           : hr_proxy_drains(proxy, listener) ? HR_DROP_draining
+                                                              : hr_proxy_over_limit(proxy, listener);
     uint32_t index = listener ? (uint32_t)(listener - proxy->policy->listeners) : 0;
     uint8_t zone = hr_zone_of_client(&proxy->policy->zones, index, origin ? &origin->addr : &flow->remote);
     hr_tcp_set_peer(conn, HR_ZONE_PEER_CLIENT, zone);
@@ -198,7 +208,7 @@ uint32_t hr_proxy_listener_of(const struct hr_proxy *proxy, const struct hr_tcp_
 
 void hr_proxy_handshake_over(struct hr_proxy *proxy, uint32_t source)
 {
-    proxy->handshakes_from[source]--;
+    count_source(proxy, source, -1);
 }
 
 void hr_proxy_set_handshakes(struct hr_proxy *proxy, uint32_t listener, uint32_t n)

@@ -41,7 +41,6 @@
 /* Counters of RFC 6056 3.3.4. */
 #define HR_PORT_COUNTERS 64
 /* Opens towards brokers are limited in all and by client address, hashed; so much time's worth may come at once. */
-#define HR_RATE_CLIENTS 256
 #define HR_RATE_BURST_NS 100000000u
 
 /* What is kept of a session with a login (logins.c). */
@@ -93,7 +92,6 @@ struct hr_proxy {
     uint32_t next_port[HR_PORT_COUNTERS];
     uint64_t rate_of_all, rate_of_clients[HR_RATE_CLIENTS]; /* ns, see connect.c */
     uint64_t handshakes_of_listener[HR_POLICY_MAX_LISTENERS], handshakes_of_clients[HR_RATE_CLIENTS]; /* the same */
-    uint32_t handshakes_from[HR_RATE_CLIENTS]; /* under way */
     uint64_t rng;
     uint32_t sweep_index;
     uint64_t next_sweep_us;
@@ -190,6 +188,11 @@ bool hr_session_at_boundary(const struct hr_session *s);
 /* True when the session must not start another request. */
 bool hr_session_draining(const struct hr_proxy *proxy, const struct hr_session *s);
 
+/* No session of this listener begins any more, whatever its connection has gone through before. */
+static inline bool hr_proxy_drains(const struct hr_proxy *proxy, const struct hr_policy_listener *listener)
+{
+    return proxy->draining || listener->draining;
+}
 /* HR_DROP_MAX: there is room for one more session of this listener. */
 enum hr_drop hr_proxy_over_limit(const struct hr_proxy *proxy, const struct hr_policy_listener *listener);
 
@@ -220,6 +223,8 @@ struct hr_leg *hr_preface_begin(struct hr_proxy *proxy, struct hr_tcp_conn *conn
 /* Ends those whose time is up; when the next one's is. */
 uint64_t hr_prefaces_advance(struct hr_proxy *proxy, uint64_t now_us);
 void hr_prefaces_end_all(struct hr_proxy *proxy);
+/* They are new connections still, which a drain refuses. */
+void hr_prefaces_drain(struct hr_proxy *proxy);
 /* Who a session's client is: origin NULL, the peer of its connection. ret_port may be NULL. */
 void hr_session_set_origin(struct hr_proxy *proxy, struct hr_session *s, const struct hr_origin *origin);
 const struct hr_origin *hr_session_origin(const struct hr_proxy *proxy, const struct hr_session *s);

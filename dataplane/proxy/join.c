@@ -60,7 +60,7 @@ int hr_proxy_join(struct hr_proxy *proxy, uint32_t listener_index, int32_t node_
     const struct hr_policy_listener *listener = &proxy->policy->listeners[listener_index];
     if (!as_agreed(proxy->policy, listener, client, broker, login))
         return HR_E_INVALID;
-    enum hr_drop refusal = hr_proxy_over_limit(proxy, listener);
+    enum hr_drop refusal = hr_proxy_drains(proxy, listener) ? HR_DROP_draining : hr_proxy_over_limit(proxy, listener);
     if (refusal != HR_DROP_MAX) {
         proxy->cfg.stats->drops[refusal]++;
         return HR_E_FULL;

@@ -247,6 +247,35 @@ static void test_local_is_its_sender(void **state)
     finish();
 }
 
+/* Nobody has said yet whose they are; a drain is over without them. */
+static void test_drain_ends_those_who_wait(void **state)
+{
+    struct pr_peer *waits = pr_connect(&r, 5201), *half = pr_connect(&r, 9092);
+    pr_send(&r, half, plain4, 20);
+    pr_run(&r, 50 * PR_MS);
+    hr_proxy_drain(r.proxy, r.now_us + 60 * PR_S);
+    pr_run(&r, 50 * PR_MS);
+    assert_true(waits->failed && half->failed);
+    assert_int_equal(PR_DROPS(&r, draining), 2);
+    assert_int_equal(r.n_logs[HR_LOGEV_DRAIN_DONE], 1);
+    finish();
+}
+
+/* A listener that is drained by a new policy takes nobody in who has come before it. */
+static void test_drained_listener(void **state)
+{
+    struct pr_peer *p = pr_connect(&r, 9092);
+    pr_run(&r, 50 * PR_MS);
+    pr_next_policy(&r)->listeners[0].draining = 1;
+    pr_adopt(&r);
+    pr_send(&r, p, plain4, LEN(plain4));
+    pr_run(&r, 50 * PR_MS);
+    assert_true(p->failed);
+    assert_int_equal(PR_DROPS(&r, draining), 1);
+    assert_int_equal(PR_COUNT(&r, sessions_opened), 0);
+    finish();
+}
+
 static void test_refused(void **state)
 {
     static const char kafka[] = "\0\0\0\x1f\0\x12\0\0";
@@ -332,6 +361,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_header_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kafka_behind_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_local_is_its_sender, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain_ends_those_who_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drained_listener, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
     };

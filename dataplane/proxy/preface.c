@@ -140,6 +140,14 @@ void hr_prefaces_end_all(struct hr_proxy *proxy)
         hr_tcp_abort(proxy->cfg.tcp, leave(proxy, proxy->prefaces.first));
 }
 
+void hr_prefaces_drain(struct hr_proxy *proxy)
+{
+    while (proxy->prefaces.first) {
+        HR_DROP(proxy->cfg.stats, draining);
+        hr_tcp_abort(proxy->cfg.tcp, leave(proxy, proxy->prefaces.first));
+    }
+}
+
 /* -- sessions whose client somebody has told of ----------------------------------------------------------------- */
 
 void hr_session_set_origin(struct hr_proxy *proxy, struct hr_session *s, const struct hr_origin *origin)

@@ -21,12 +21,16 @@ struct hr_rec;
 struct hr_tls_secrets;
 struct hr_zone_stats;
 
+/* Clients are told apart by a hash of their addresses, into so many. */
+#define HR_RATE_CLIENTS 256
+
 /* Sessions that one worker has open, for the others to read: limits hold over all workers. Written by its worker
  * alone. Relaxed, because a limit may be off by what happens elsewhere in the same moment. */
 struct hr_open_counts {
     _Atomic uint32_t sessions;
     _Atomic uint32_t of_listener[HR_POLICY_MAX_LISTENERS]; /* by index in the worker's policy */
     _Atomic uint32_t handshakes[HR_POLICY_MAX_LISTENERS];  /* with the control plane; the same */
+    _Atomic uint32_t handshakes_from[HR_RATE_CLIENTS];     /* by who the client is, hashed alike at all workers */
 } __attribute__((aligned(64)));
 
 struct hr_proxy_config {

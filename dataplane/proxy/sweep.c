@@ -6,6 +6,7 @@ void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us)
 {
     proxy->draining = true;
     proxy->drain_deadline_us = deadline_us;
+    hr_prefaces_drain(proxy);
 }
 
 static void check(struct hr_proxy *proxy, struct hr_session *s, uint64_t now_us)

@@ -483,8 +483,18 @@ static void principals(void **s)
         if (strstr(errors.text[0], cases[i].said) == NULL)
             fail_msg("case %zu: %s", i, errors.text[0]);
     }
+    /* Sessions have room for so much of a name; what is longer would be another's when it is cut. */
+    char text[4096], name[HR_CONFIG_SESSION_NAME_MAX], arn[129];
+    memset(arn, 'r', sizeof(arn));
+    for (int len = 127; len <= 128; len++) {
+        snprintf(text, sizeof(text), WITH(IAM, "{ principal = \"a\"; role_arn = \"%.*s\"; }"), len, arn);
+        assert_int_equal(load(text), len == 127 ? 0 : HR_E_CONFIG);
+        assert_true(len == 127 || strstr(errors.text[0], "at most 127 bytes") != NULL);
+        snprintf(text, sizeof(text), WITH("\"PLAIN\"; username = \"%.*s\"; secret = { file = \"/s\"; }", ALICE), len, arn);
+        assert_int_equal(load(text), len == 127 ? 0 : HR_E_CONFIG);
+        assert_true(len == 127 || strstr(errors.text[0], "at most 127 bytes") != NULL);
+    }
     /* A name that is made of a principal may be another principal's own. */
-    char text[4096], name[HR_CONFIG_SESSION_NAME_MAX];
     hr_config_session_name("a b", name);
     snprintf(text, sizeof(text), WITH(IAM, "{ principal = \"a b\"; role_arn = \"arn:r\"; }, { principal = \"%s\"; role_arn = \"arn:r\"; }"), name);
     assert_int_equal(load(text), HR_E_CONFIG);

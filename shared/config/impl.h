@@ -42,6 +42,8 @@ void hr_cfg_read_secret(struct hr_cfg_reader *reader, const config_setting_t *gr
 void hr_cfg_read_principals(struct hr_cfg_reader *reader, const config_setting_t *group, struct hr_config *config);
 void hr_cfg_check_principals(struct hr_cfg_reader *reader, const config_setting_t *group,
                              const struct hr_config *config);
+/* Who Headrace is to the brokers, as sessions have it. */
+void hr_cfg_check_identity_name(struct hr_cfg_reader *reader, const config_setting_t *setting, const char *name);
 /* group: NULL when it is missing. */
 void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting_t *group,
                               const struct hr_config_broker_auth *auth);

@@ -89,6 +89,8 @@ void hr_cfg_check_principals(struct hr_cfg_reader *reader, const config_setting_
             hr_cfg_error(reader, one, "needs role_arn, and nothing else, with AWS_MSK_IAM");
         else if (aws && auth->aws_region[0] == '\0')
             hr_cfg_error(reader, one, "needs broker_auth.aws_region, whose STS is asked for the role");
+        hr_cfg_check_identity_name(reader, config_setting_get_member(one, "username"), p->username);
+        hr_cfg_check_identity_name(reader, config_setting_get_member(one, "role_arn"), p->role_arn);
         for (uint32_t j = 0; j < i; j++)
             check_pair(reader, one, &config->principals[j], p);
     }

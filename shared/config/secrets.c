@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shared/ipc/login.h"
+
 static bool path_ok(struct hr_cfg_reader *reader, const config_setting_t *setting, const char *path)
 {
     if (path[0] != '/')
@@ -62,6 +64,12 @@ static bool session_name_ok(const char *name)
     return n == 0 || n >= 2;
 }
 
+void hr_cfg_check_identity_name(struct hr_cfg_reader *reader, const config_setting_t *setting, const char *name)
+{
+    if (strlen(name) >= HR_IDENTITY_NAME_MAX)
+        hr_cfg_error(reader, setting, "may have at most %d bytes: sessions are told apart by it", HR_IDENTITY_NAME_MAX - 1);
+}
+
 /* The key's setting, or the group where it is missing. */
 static const config_setting_t *at(const config_setting_t *group, const char *key)
 {
@@ -78,6 +86,8 @@ void hr_cfg_check_broker_auth(struct hr_cfg_reader *reader, const config_setting
                  auth->mechanism == HR_CONFIG_MECH_SCRAM_SHA_512;
     if (named && auth->username[0] == '\0')
         hr_cfg_error(reader, at(group, "username"), "this mechanism needs a username");
+    hr_cfg_check_identity_name(reader, at(group, "username"), auth->username);
+    hr_cfg_check_identity_name(reader, at(group, "aws_role_arn"), auth->aws_role_arn);
     if (named && !secret)
         hr_cfg_error(reader, at(group, "secret"), "this mechanism needs a secret: { file = \"/path\"; }");
     if (!named && auth->mechanism != HR_CONFIG_MECH_NONE && auth->username[0] != '\0')
