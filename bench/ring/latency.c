@@ -9,7 +9,9 @@
  * by no more than the last undisturbed turn, as if there had been no interruption.
  *
  * Load is a share of the highest rate at which the backlog stays flat, which is looked for first, by bisection and
- * without interruptions, or the search would find the host's gaps.
+ * without interruptions, or the search would find the host's gaps. Flat means at no more than a request per client:
+ * where several wait on each connection they share segments and cost less each, so there is a second rate, at which
+ * a backlog of ten thousand stays flat too, that nobody gets to who does not stand there already.
  *
  * With two cores time is real: wire, generator and brokers take theirs too, and interruptions cannot be left out.
  */
@@ -114,7 +116,8 @@ static bool run(struct latency *x, double per_second, uint32_t n)
     l->wake_ns = UINT64_MAX;
     if (x->overflow || steps[1] == 0 || steps[3] == 0)
         return false;
-    return sum[3] / steps[3] <= 1.25 * (sum[1] / steps[1]) + 16;
+    double late = sum[3] / steps[3];
+    return late <= 1.25 * (sum[1] / steps[1]) + 16 && late <= x->n_up;
 }
 
 static double saturation(struct latency *x)

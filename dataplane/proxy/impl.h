@@ -31,6 +31,9 @@
 #define HR_SWEEP_STEPS 8
 /* but no more than so many sessions at once, in more steps then. */
 #define HR_SWEEP_MAX 1024
+/* In one turn no more than so many, and places in the table. */
+#define HR_SWEEP_TURN 8
+#define HR_SWEEP_TURN_PLACES 128
 /* Places that one call of hr_proxy_list() looks at. */
 #define HR_LIST_SCAN 4096
 
@@ -93,7 +96,7 @@ struct hr_proxy {
     uint64_t rate_of_all, rate_of_clients[HR_RATE_CLIENTS]; /* ns, see connect.c */
     uint64_t handshakes_of_listener[HR_POLICY_MAX_LISTENERS], handshakes_of_clients[HR_RATE_CLIENTS]; /* the same */
     uint64_t rng;
-    uint32_t sweep_index;
+    uint32_t sweep_index, sweep_left; /* the next place, and how many more in this step */
     uint64_t next_sweep_us;
     bool draining;
     bool brokers_drain;    /* the policy has such */

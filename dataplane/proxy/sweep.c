@@ -1,5 +1,6 @@
 /* What depends on time alone: idle sessions, requests that never complete, drain. The session array is swept
- * in steps of bounded size; every session is looked at about once per HR_SWEEP_US. */
+ * in steps of bounded size; every session is looked at about once per HR_SWEEP_US. A step takes as many turns as it
+ * needs, of a few sessions each: what arrives meanwhile does not wait for all of it. */
 #include "dataplane/proxy/impl.h"
 
 void hr_proxy_drain(struct hr_proxy *proxy, uint64_t deadline_us)
@@ -64,19 +65,27 @@ static uint64_t sweep(struct hr_proxy *proxy, uint64_t now_us)
         tell_drained(proxy);
         return UINT64_MAX;
     }
-    if (now_us < proxy->next_sweep_us)
-        return proxy->next_sweep_us;
-    uint32_t n = proxy->cfg.max_sessions / HR_SWEEP_STEPS + 1;
-    if (n > HR_SWEEP_MAX)
-        n = HR_SWEEP_MAX;
-    for (uint32_t i = 0; i < n; i++) {
-        struct hr_session *s = &proxy->sessions[proxy->sweep_index];
-        proxy->sweep_index = (proxy->sweep_index + 1) % proxy->cfg.max_sessions;
-        if (s->state != HR_SESSION_FREE)
-            check(proxy, s, now_us);
+    if (proxy->sweep_left == 0) {
+        if (now_us < proxy->next_sweep_us)
+            return proxy->next_sweep_us;
+        uint32_t n = proxy->cfg.max_sessions / HR_SWEEP_STEPS + 1;
+        if (n > HR_SWEEP_MAX)
+            n = HR_SWEEP_MAX;
+        proxy->sweep_left = n;
+        proxy->next_sweep_us = now_us + HR_SWEEP_US * n / (proxy->cfg.max_sessions + HR_SWEEP_STEPS) + 1;
     }
-    proxy->next_sweep_us = now_us + HR_SWEEP_US * n / (proxy->cfg.max_sessions + HR_SWEEP_STEPS) + 1;
-    return proxy->next_sweep_us;
+    uint32_t checked = 0, places = 0;
+    while (proxy->sweep_left > 0 && checked < HR_SWEEP_TURN && places++ < HR_SWEEP_TURN_PLACES) {
+        struct hr_session *s = &proxy->sessions[proxy->sweep_index];
+        proxy->sweep_left--;
+        if (++proxy->sweep_index == proxy->cfg.max_sessions)
+            proxy->sweep_index = 0;
+        if (s->state == HR_SESSION_FREE)
+            continue;
+        check(proxy, s, now_us);
+        checked++;
+    }
+    return proxy->sweep_left > 0 ? now_us : proxy->next_sweep_us;
 }
 
 uint64_t hr_proxy_advance(struct hr_proxy *proxy, uint64_t now_us)

@@ -191,6 +191,73 @@ static void test_nagle_client(void **state)
     assert_true(longest >= 4000); /* it is the timer that answers */
 }
 
+/* Connections whose delayed ACKs are due at one time, or one after the other within a millisecond. */
+#define MANY 60
+
+static void many_wait(unsigned apart_us)
+{
+    struct hr_tcp_conn *conns[MANY];
+    for (unsigned i = 0; i < MANY; i++) {
+        peer_port = (uint16_t)(41000 + i);
+        establish(true, true, true);
+        use_up_quick();
+        events_of(NULL);
+        conns[i] = conn;
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        conn = conns[i];
+        peer_port = conn->flow.remote_port;
+        seq = conn->rcv_nxt;
+        ack = conn->snd_nxt;
+        assert_int_equal(batch(1, 100), 0);
+        pass(apart_us);
+    }
+    peer_port = 40000;
+}
+
+static uint64_t turn(uint64_t at_us)
+{
+    now = at_us;
+    hr_tcp_set_now(tcp, now);
+    n_out = 0;
+    uint64_t next = hr_tcp_advance(tcp);
+    flush();
+    return next;
+}
+
+/* What is due at once is done in several turns, or all that arrives meanwhile would wait. */
+static void test_timers_leave_room(void **state)
+{
+    (void)state;
+    many_wait(0);
+    unsigned acks = 0, turns = 0;
+    for (now += 4000 + HR_WHEEL_TICK_US; acks < MANY; turns++) {
+        uint64_t next = turn(now);
+        assert_in_range(n_out, 1, MANY / 2 + 2);
+        assert_true(acks + n_out == MANY || next == now); /* the rest is due */
+        acks += n_out;
+    }
+    assert_true(turns > 1);
+    turn(now + 100);
+    assert_int_equal(n_out, 0);
+}
+
+/* What is due apart leaves apart. */
+static void test_timers_keep_apart(void **state)
+{
+    (void)state;
+    uint64_t begun = now;
+    many_wait(16);
+    unsigned acks = 0, most = 0;
+    for (uint64_t at = now; at < begun + 4000 + MANY * 16 + HR_WHEEL_TICK_US; at += 16) {
+        turn(at);
+        acks += n_out;
+        most = RTE_MAX(most, n_out);
+    }
+    assert_int_equal(acks, MANY);
+    assert_in_range(most, 1, HR_WHEEL_TICK_US / 16);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -204,6 +271,8 @@ int main(void)
         T(test_gap),
         T(test_data_carries_it),
         T(test_nagle_client),
+        T(test_timers_leave_room),
+        T(test_timers_keep_apart),
     };
     hr_test_eal_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -599,7 +599,7 @@ void hr_tcp_rack_timeout(struct hr_tcp *tcp, struct hr_tcp_conn *c);
 /* tlp.c */
 /* TLP.max_ack_delay: a lone segment's ACK may be delayed for so long. */
 #define HR_TCP_MAX_ACK_DELAY_US 200000
-/* The wheel ticks in milliseconds, and a probe that races its ACK is of no use. */
+/* A probe that races its ACK is of no use, and a peer may be as busy as we are. */
 #define HR_TCP_PTO_MIN_US 2000
 #define HR_TCP_PTO_WITHOUT_RTT_US 1000000
 /* RFC 8985 7.2: how long the probe waits. */

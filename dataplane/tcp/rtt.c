@@ -3,7 +3,7 @@
  * echoed timestamp tells which copy arrived (RFC 6298 3, RFC 7323 4). */
 #include "dataplane/tcp/impl.h"
 
-/* Clock granularity G, and the tick of the timer wheel. */
+/* Clock granularity G: of the timestamps; the clock that segments are stamped by, and the timer wheel, are finer. */
 #define GRANULARITY_US 1000
 /* A path may have changed since. */
 #define MIN_RTT_VALID_MS (300u * 1000)

@@ -149,7 +149,7 @@ int hr_tcp_create(const struct hr_tcp_config *cfg, uint64_t now_us, struct hr_tc
     while (tcp->rcv_wscale < HR_TCP_WSCALE_MAX && cfg->rcv_wnd_max >> tcp->rcv_wscale > 65535)
         tcp->rcv_wscale++;
     hr_tcp_flow_init(tcp);
-    hr_wheel_init(&tcp->wheel, now_us / 1000);
+    hr_wheel_init(&tcp->wheel, hr_wheel_tick(now_us));
     hr_tcp_syncookie_init(&tcp->cookies);
     hr_tcp_set_now(tcp, now_us);
     hr_tcp_pace_init(tcp);

@@ -29,7 +29,7 @@ static const char *timers(const struct hr_tcp *tcp, const struct hr_tcp_conn *c)
 {
     uint64_t at = earliest(earliest(c->rtx_at, hr_tcp_ack_at(tcp, c)), earliest(c->ka_at, c->end_at));
 
-    if (at != 0 && (!hr_wheel_armed(&c->timer) || c->timer.tick > (at + 999) / 1000))
+    if (at != 0 && (!hr_wheel_armed(&c->timer) || c->timer.tick > hr_wheel_tick_from(at)))
         return wrong(c, "the wheel would miss a deadline");
     if (c->state == HR_TCP_TIME_WAIT)
         return wrong(c, "a connection block in TIME-WAIT");

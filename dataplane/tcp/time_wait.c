@@ -14,7 +14,7 @@
 /* ACKs that one entry sends at most: enough for FINs that come again, too few to be worth anything else. */
 #define ANSWERS_MAX 100
 /* Entries that expire per call. */
-#define EXPIRE_MAX 512
+#define EXPIRE_MAX 32
 
 static struct hr_tcp_time_wait *at(const struct hr_tcp *tcp, uint32_t index1)
 {

@@ -5,8 +5,8 @@
 
 #include "dataplane/tcp/impl.h"
 
-/* Entries fired per call of hr_tcp_advance(). */
-#define FIRE_MAX 512
+/* Entries fired per call of hr_tcp_advance(): what arrives meanwhile waits for them, and for what they send. */
+#define FIRE_MAX 32
 /* Where buffers are short: connections looked at per call, and how long a window has to be closed, ms. */
 #define STALLED_STEP 256
 #define STALLED_PAUSE_US 1000
@@ -27,7 +27,7 @@ void hr_tcp_timer_arm(struct hr_tcp *tcp, struct hr_tcp_conn *c)
     uint64_t at = earlier(earlier(c->rtx_at, hr_tcp_ack_at(tcp, c)), earlier(c->ka_at, c->end_at));
     if (at == 0)
         return;
-    uint64_t tick = (at + 999) / 1000;
+    uint64_t tick = hr_wheel_tick_from(at);
     if (hr_wheel_after(&c->timer, tick))
         hr_wheel_arm(&tcp->wheel, &c->timer, tick);
 }
@@ -286,10 +286,10 @@ uint64_t hr_tcp_advance(struct hr_tcp *tcp)
     hr_tcp_pace_advance(tcp);
     uint64_t search_at = end_stalled(tcp);
     for (unsigned i = 0; i < FIRE_MAX; i++) {
-        struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, tcp->now_us / 1000);
+        struct hr_wheel_entry *e = hr_wheel_expire(&tcp->wheel, hr_wheel_tick(tcp->now_us));
         if (e == NULL) {
             uint64_t next = hr_wheel_next(&tcp->wheel), paced = hr_tcp_pace_deadline(tcp);
-            next = RTE_MIN(next == UINT64_MAX ? next : next * 1000, hr_tcp_time_wait_advance(tcp));
+            next = RTE_MIN(next == UINT64_MAX ? next : next << HR_WHEEL_TICK_SHIFT, hr_tcp_time_wait_advance(tcp));
             next = RTE_MIN(next, search_at);
             return paced <= tcp->now_us ? next : RTE_MIN(next, paced); /* what is due now is for the flush */
         }

@@ -1,6 +1,9 @@
-/* A hierarchical timer wheel with a tick of one millisecond: three levels of 256 slots (256 ms, 65 s, 4.6 h).
- * An entry stands on the level that its distance needs and moves down as its time comes near. Arming,
- * disarming and firing are constant time; a bitmap of used slots skips empty ones. */
+/* A hierarchical timer wheel with a tick of 64 us: three levels of 256 slots (16 ms, 4.2 s, 18 min; what is farther
+ * off comes round). An entry stands on the level that its distance needs and moves down as its time comes near.
+ * Arming, disarming and firing are constant time; a bitmap of used slots skips empty ones.
+ *
+ * The tick is a small part of what timers wait for, and short beside a round trip, for another reason than precision:
+ * what is due within a tick is due at once, and what arrives meanwhile waits for all of it. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,6 +12,8 @@
 
 #define HR_WHEEL_LEVELS 3
 #define HR_WHEEL_SLOTS 256
+#define HR_WHEEL_TICK_SHIFT 6
+#define HR_WHEEL_TICK_US (1u << HR_WHEEL_TICK_SHIFT)
 
 struct hr_wheel_entry {
     struct hr_wheel_entry *next, **pprev; /* pprev NULL: not armed */
@@ -24,6 +29,17 @@ struct hr_wheel {
 };
 
 void hr_wheel_init(struct hr_wheel *w, uint64_t tick);
+
+/* The tick in which this time lies, and the first that does not begin before it. */
+static inline uint64_t hr_wheel_tick(uint64_t us)
+{
+    return us >> HR_WHEEL_TICK_SHIFT;
+}
+
+static inline uint64_t hr_wheel_tick_from(uint64_t us)
+{
+    return hr_wheel_tick(us + HR_WHEEL_TICK_US - 1);
+}
 
 static inline bool hr_wheel_armed(const struct hr_wheel_entry *e)
 {

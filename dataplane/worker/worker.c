@@ -239,7 +239,7 @@ bool hr_worker_turn(struct hr_worker *w, uint64_t now_us, uint64_t *ret_deadline
                           memory_order_release);
     update_gauges(w);
     *ret_deadline_us = more ? now_us : earlier(deadline_us, w->next_gauges_us);
-    return worked || more;
+    return worked || *ret_deadline_us <= now_us;
 }
 
 static bool may_sleep(void *arg)
