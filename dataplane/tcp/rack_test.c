@@ -52,7 +52,7 @@ static void test_timer_declares_loss(void **state)
     assert_int_equal(n_out, 0);
     pass(RTT / 4 - 1000);
     assert_int_equal(n_out, 0);
-    pass(1000);
+    pass(1000 + HR_WHEEL_TICK_US);
     assert_int_equal(n_out, 1);
     flight_sent_is(0, 0);
     assert_int_equal(conn->recovery, HR_TCP_RECOVERY_FAST);

@@ -22,7 +22,7 @@ static void test_probe_repeats_the_last(void **state)
     pass(5 * RTT); /* 7.3: one probe, then the retransmission timer */
     assert_int_equal(stats.counters[HR_CTR_tcp_tlp_probe], 1);
     assert_int_equal(stats.counters[HR_CTR_tcp_rto], 0);
-    pass(5 * RTT);
+    pass(5 * RTT + HR_WHEEL_TICK_US);
     assert_int_equal(stats.counters[HR_CTR_tcp_rto], 1);
     hr_tcp_abort(tcp, conn);
 }
