@@ -8,8 +8,8 @@
  *            wire (referenced by the port's transmit ring) at the same time.
  *
  * Ownership: payload has one owner, the queue it stands in. Moving a piece between queues moves the
- * reference. A transmission takes a further reference through hr_buf_in_place() or hr_buf_attach(), the only
- * places that do. A buffer may be written only while its reference count is 1 and it is direct (hr_buf_writable()).
+ * reference. A transmission takes a further reference through hr_buf_in_place() (a whole piece:
+ * hr_buf_piece_in_place()) or hr_buf_attach(), the only places that do. A buffer may be written only while its reference count is 1 and it is direct (hr_buf_writable()).
  *
  * The bytes in front of a piece belong to whoever holds the buffer's only reference: nobody else has a range of it,
  * and no transmit ring reads it. The headers that the packet was received with stood there, so those that it leaves
@@ -202,6 +202,23 @@ struct rte_mbuf *hr_buf_attach(struct hr_buf_ctx *ctx, struct hr_piece_iter *it,
  * as copying the headers in one go may touch. */
 #define HR_BUF_FRONT 96
 
+/* The first len bytes of a piece as a packet in their own buffer, likewise: see the next function. */
+static inline struct rte_mbuf *hr_buf_piece_in_place(const struct hr_piece *p, uint32_t len, uint16_t head_len)
+{
+    struct rte_mbuf *m = p->mbuf;
+    uint32_t off = p->off;
+    if (len > p->len || off < HR_BUF_FRONT || !hr_buf_writable(m))
+        return NULL;
+#ifdef HR_MBUF_DEBUG
+    RTE_VERIFY(m->next == NULL && m->nb_segs == 1 && off + len <= m->buf_len);
+#endif
+    rte_mbuf_refcnt_set(m, 2);
+    m->data_off = (uint16_t)(off - head_len);
+    m->data_len = (uint16_t)(head_len + len);
+    m->pkt_len = head_len + len;
+    return m;
+}
+
 /* The next len bytes as a packet in their own buffer, with head_len bytes (at most HR_BUF_FRONT) in front of them that
  * the caller now writes, with ol_flags and tx_offload. NULL, and nothing has changed, where these bytes are not the
  * beginning of a piece that is its buffer's only one, or there is no room: hr_buf_attach() then. it is advanced. */
@@ -225,16 +242,9 @@ static inline struct rte_mbuf *hr_buf_in_place(struct hr_piece_iter *it, uint32_
         p = &c->piece[index];
         off = p->off;
     }
-    struct rte_mbuf *m = p->mbuf;
-    if (off != p->off || len > p->len || off < HR_BUF_FRONT || !hr_buf_writable(m))
+    struct rte_mbuf *m = off == p->off ? hr_buf_piece_in_place(p, len, head_len) : NULL;
+    if (m == NULL)
         return NULL;
-#ifdef HR_MBUF_DEBUG
-    RTE_VERIFY(m->next == NULL && m->nb_segs == 1 && off + len <= m->buf_len);
-#endif
-    rte_mbuf_refcnt_set(m, 2);
-    m->data_off = (uint16_t)(off - head_len);
-    m->data_len = (uint16_t)(head_len + len);
-    m->pkt_len = head_len + len;
     it->chunk = c;
     it->index = index;
     it->off = (uint16_t)(off + len);

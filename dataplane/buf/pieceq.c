@@ -276,6 +276,8 @@ static void pop_slot(struct hr_buf_ctx *ctx, struct hr_pieceq *q)
 static uint32_t pieces_in(const struct hr_pieceq *q, uint32_t len)
 {
     uint32_t n = 0;
+    if (len == q->bytes)
+        return q->n_pieces;
     for (const struct hr_piece_chunk *c = q->first; c != NULL && len > 0; c = c->next) {
         for (uint32_t i = c->head; i < c->tail && len > 0; i++, n++)
             len -= RTE_MIN(len, (uint32_t)c->piece[i].len);
@@ -288,23 +290,25 @@ static uint32_t pieces_in(const struct hr_pieceq *q, uint32_t len)
 static inline uint32_t move_run(struct hr_buf_ctx *ctx, struct hr_pieceq *dst, struct hr_pieceq *src, uint32_t len)
 {
     struct hr_piece_chunk *from = src->first, *to = dst->last;
-    uint32_t i = from->head, k = to->tail, moved = 0;
+    const struct hr_piece *p = &from->piece[from->head];
+    struct hr_piece *slot = &to->piece[to->tail];
+    uint32_t max = RTE_MIN((uint32_t)from->tail - from->head, (uint32_t)HR_PIECE_CHUNK_N - to->tail), n = 0, moved = 0;
 
-    for (; i < from->tail && k < HR_PIECE_CHUNK_N; i++, k++) {
-        const struct hr_piece *p = &from->piece[i];
-        if (p->len < HR_COPY_BREAK || p->len > len - moved || p->mbuf == to->piece[k - 1].mbuf)
+    for (const struct rte_mbuf *last = slot[-1].mbuf; n < max; n++, p++, slot++) {
+        if (p->len < HR_COPY_BREAK || p->len > len - moved || p->mbuf == last)
             break;
-        to->piece[k] = *p;
+        *slot = *p;
+        last = p->mbuf;
         moved += p->len;
     }
-    if (moved == 0)
+    if (n == 0)
         return 0;
-    dst->n_pieces += k - to->tail;
+    dst->n_pieces += n;
     dst->bytes += moved;
-    to->tail = (uint16_t)k;
+    to->tail = (uint16_t)(to->tail + n);
     src->bytes -= moved;
-    src->n_pieces -= i - from->head - 1; /* pop_slot() counts the last */
-    from->head = (uint16_t)(i - 1);
+    src->n_pieces -= n - 1; /* pop_slot() counts the last */
+    from->head = (uint16_t)(from->head + n - 1);
     pop_slot(ctx, src);
     return moved;
 }
@@ -424,14 +428,15 @@ void hr_pieceq_drop_into(struct hr_buf_ctx *ctx, struct hr_pieceq *q, uint32_t l
     q->bytes -= len;
     while (len > 0) {
         struct hr_piece_chunk *c = q->first;
-        uint32_t i = c->head, tail = c->tail;
-        for (; i < tail && len >= c->piece[i].len; i++) {
-            len -= c->piece[i].len;
-            hr_buf_bin_add(bin, c->piece[i].mbuf);
+        const struct hr_piece *p = &c->piece[c->head], *end = &c->piece[c->tail];
+        for (; p < end && len >= p->len; p++) {
+            len -= p->len;
+            hr_buf_bin_add(bin, p->mbuf);
         }
+        uint32_t i = (uint32_t)(p - c->piece);
         ctx->held -= i - c->head;
         q->n_pieces -= i - c->head;
-        if (i < tail) {
+        if (p < end) {
             c->head = (uint16_t)i;
             c->piece[i].off = (uint16_t)(c->piece[i].off + len);
             c->piece[i].len = (uint16_t)(c->piece[i].len - len);

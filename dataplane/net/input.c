@@ -269,8 +269,8 @@ static bool ipv6_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
     return tcp_input(net, port_index, m, &in.src, &in.dst, HR_NET_ETH_IP6_LEN, in.l4_len);
 }
 
-/* Like the last but for its source, which is all that is looked at then. */
-static bool other_source(const struct hr_net *net, struct hr_net_seen *seen, const struct rte_mbuf *m)
+/* Like the last but for its source, which is all that is looked at then. Out of line, for the loop's registers. */
+static __attribute__((noinline)) bool other_source(const struct hr_net *net, struct hr_net_seen *seen, const struct rte_mbuf *m)
 {
     union {
         hr_vec32 half[2];
@@ -323,7 +323,8 @@ static bool frame_input(struct hr_net *net, uint32_t port_index, struct rte_mbuf
 
 void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf **pkts, uint16_t n)
 {
-    struct hr_net_seen *seen = &net->seen[port_index];
+    /* A copy, which no store can be taken to change; anew where it has. */
+    struct hr_net_seen *last = &net->seen[port_index], seen = *last;
     uint32_t n_segs = 0;
     uint64_t bytes = 0;
 
@@ -331,13 +332,22 @@ void hr_net_input_take(struct hr_net *net, uint32_t port_index, struct rte_mbuf 
         rte_prefetch0(rte_pktmbuf_mtod(pkts[i], const void *));
     for (uint32_t i = 0; i < n; i++) {
         struct rte_mbuf *m = pkts[i];
-        rte_prefetch0(rte_pktmbuf_mtod(pkts[RTE_MIN(i + HR_NET_PREFETCH_AHEAD, n - 1u)], const void *));
+        if (likely(i + HR_NET_PREFETCH_AHEAD < n))
+            rte_prefetch0(rte_pktmbuf_mtod(pkts[i + HR_NET_PREFETCH_AHEAD], const void *));
         bytes += m->pkt_len;
-        if (likely(seen_before(seen, m) || other_source(net, seen, m)))
-            strip(m, seen->l4, seen->packet_type);
-        else if (!frame_input(net, port_index, m))
+        if (likely(seen_before(&seen, m))) {
+            strip(m, seen.l4, seen.packet_type);
+            pkts[n_segs++] = m;
             continue;
-        pkts[n_segs++] = m;
+        }
+        bool segment = other_source(net, last, m);
+        if (segment)
+            strip(m, seen.l4, seen.packet_type);
+        else
+            segment = frame_input(net, port_index, m);
+        seen = *last;
+        if (segment)
+            pkts[n_segs++] = m;
     }
     HR_COUNT_N(net->stats, rx_packets, n);
     HR_COUNT_N(net->stats, rx_bytes, bytes);

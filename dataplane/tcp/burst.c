@@ -17,12 +17,15 @@
 
 struct row {
     uint32_t first;           /* the index of its first segment */
+    uint32_t hdr_len;         /* bytes of TCP header of each */
+    bool valid;               /* the options of seg are */
     uint32_t bytes, bufs;     /* payload of all its segments, and the buffers that it stands in */
     uint32_t of;              /* the row that looks up the connection: itself, or an earlier one of the same flow */
     uint32_t hash;
     uint32_t changes;         /* hr_tcp.flow_changes when conn was looked up */
     struct hr_tcp_conn *conn; /* NULL: none */
     struct hr_flow flow;
+    struct hr_tcp_seg seg;    /* the first one, then each that goes in alone */
 };
 
 #define USUAL_LEN (sizeof(struct rte_tcp_hdr) + HR_TCP_TS_OPT_BYTES)
@@ -60,6 +63,27 @@ static inline uint32_t tsval_of(const uint8_t *th)
     return hr_tcp_opts_get32(th + sizeof(struct rte_tcp_hdr) + 4);
 }
 
+/* INVALID: the options are. seg->m still begins at the header. */
+static inline int parse(struct rte_mbuf *m, uint32_t hdr_len, struct hr_tcp_seg *seg)
+{
+    const struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
+
+    seg->m = m;
+    seg->seq = rte_be_to_cpu_32(th->sent_seq);
+    seg->ack = rte_be_to_cpu_32(th->recv_ack);
+    seg->wnd = rte_be_to_cpu_16(th->rx_win);
+    seg->flags = th->tcp_flags;
+    seg->len = m->pkt_len - hdr_len;
+    return hr_tcp_opts_parse((const uint8_t *)(th + 1), hdr_len - sizeof(*th), &seg->opts);
+}
+
+/* seq: where the next segment would begin. */
+static inline void end_row(struct row *row, uint32_t seq, uint32_t bufs)
+{
+    row->bytes = seq - row->seg.seq;
+    row->bufs = bufs;
+}
+
 /* Cuts the burst into rows, without what has no whole header; returns how many. *n: segments, before and after. One
  * row more begins where the last ends. */
 static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, struct row *rows)
@@ -67,7 +91,7 @@ static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, str
     uint32_t n_rows = 0, kept = 0;
     struct row *row = NULL;
     /* Of the row: its head, and what continues it. hdr_len UINT32_MAX: nothing does. */
-    uint32_t type = 0, hdr_len = UINT32_MAX, seq = 0, tsval = 0;
+    uint32_t type = 0, hdr_len = UINT32_MAX, seq = 0, tsval = 0, bufs = 0;
     hr_vec32 head = {0}, mask = {0};
     const uint8_t *first = NULL;
 
@@ -81,7 +105,7 @@ static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, str
             if (hr_vec32_is_zero(&d) && (hr_seq_geq(at, tsval) || HR_MUTANT(ROW_WITHOUT_PAWS)) &&
                 (type == RTE_PTYPE_L3_IPV4 || memcmp(th - 32, first - 32, 24) == 0)) {
                 segs[kept++] = m;
-                row->bufs += m->nb_segs;
+                bufs += m->nb_segs;
                 seq += m->pkt_len - hdr_len;
                 tsval = at;
                 continue;
@@ -96,17 +120,18 @@ static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, str
         }
         bool known = kept > 0 && hr_segment_same_flow(segs[kept - 1], m);
         if (row != NULL)
-            row->bytes = seq - row->bytes;
+            end_row(row, seq, bufs);
         row = &rows[n_rows];
         row->of = known ? rows[n_rows - 1].of : n_rows;
         n_rows++;
         row->first = kept;
-        row->bytes = seq_of(th); /* where it begins, until it has ended */
-        row->bufs = m->nb_segs;
+        row->hdr_len = len;
+        row->valid = parse(m, len, &row->seg) == 0;
+        bufs = m->nb_segs;
         segs[kept++] = m;
 
         bool usual = len == USUAL_LEN && hr_tcp_opts_usual(th + sizeof(struct rte_tcp_hdr));
-        seq = row->bytes + m->pkt_len - len;
+        seq = row->seg.seq + row->seg.len;
         tsval = usual ? tsval_of(th) : 0;
         hdr_len = m->pkt_len > len && (usual || len == sizeof(struct rte_tcp_hdr)) ? len : UINT32_MAX;
         type = m->packet_type;
@@ -115,7 +140,7 @@ static uint32_t cut(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t *n, str
         memcpy(&mask, usual ? usual_mask : plain_mask, sizeof(mask));
     }
     if (row != NULL)
-        row->bytes = seq - row->bytes;
+        end_row(row, seq, bufs);
     rows[n_rows].first = kept;
     *n = kept;
     return n_rows;
@@ -139,20 +164,6 @@ static void look_up(struct hr_tcp *tcp, struct rte_mbuf *const *segs, struct row
         rows[i].conn = c;
         rows[i].changes = tcp->flow_changes;
     }
-}
-
-/* INVALID: the options are. seg->m still begins at the header. */
-static inline int parse(struct rte_mbuf *m, uint32_t hdr_len, struct hr_tcp_seg *seg)
-{
-    const struct rte_tcp_hdr *th = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
-
-    seg->m = m;
-    seg->seq = rte_be_to_cpu_32(th->sent_seq);
-    seg->ack = rte_be_to_cpu_32(th->recv_ack);
-    seg->wnd = rte_be_to_cpu_16(th->rx_win);
-    seg->flags = th->tcp_flags;
-    seg->len = m->pkt_len - hdr_len;
-    return hr_tcp_opts_parse((const uint8_t *)(th + 1), hdr_len - sizeof(*th), &seg->opts);
 }
 
 /* Is this what nearly every segment is (header prediction): the next bytes, or none, of an established connection,
@@ -180,11 +191,7 @@ static inline uint32_t expected_input(struct hr_tcp *tcp, struct hr_tcp_conn *c,
                                       uint32_t bufs)
 {
     hr_tcp_heard(tcp, c, seg);
-    if ((seg->len == 0 || !says_nothing(c, seg)) && !hr_tcp_ack_input(tcp, c, seg, false)) {
-        spend(tcp, segs[0]);
-        return 1;
-    }
-    if (seg->len == 0) {
+    if ((seg->len == 0 || !says_nothing(c, seg)) && (!hr_tcp_ack_input(tcp, c, seg, false) || seg->len == 0)) {
         spend(tcp, segs[0]);
         return 1;
     }
@@ -210,36 +217,38 @@ static inline void count_received(struct hr_tcp *tcp, const struct hr_tcp_conn *
     link->rx_bytes += bytes;
 }
 
-/* row: the one that looked up the connection. */
-static void row_input(struct hr_tcp *tcp, struct row *row, struct rte_mbuf **segs, uint32_t n, uint32_t bytes,
-                      uint32_t bufs)
+/* of: the row that looked up the connection. */
+static inline void row_input(struct hr_tcp *tcp, struct row *row, struct row *of, struct rte_mbuf **segs, uint32_t n)
 {
-    if (likely(row->conn != NULL && row->changes == tcp->flow_changes))
-        count_received(tcp, row->conn, segs[0]->packet_type != RTE_PTYPE_L3_IPV4, n, n * header_len(segs[0]) + bytes);
-    while (n > 0) {
-        struct hr_tcp_seg seg;
-        uint32_t hdr_len = header_len(segs[0]), taken = 1, its_bufs = segs[0]->nb_segs;
-        bool valid = parse(segs[0], hdr_len, &seg) == 0;
-        uint32_t its_bytes = seg.len;
-        if (row->changes != tcp->flow_changes) { /* by segments before this one */
-            row->conn = hr_tcp_flow_find(tcp, &row->flow, row->hash);
-            row->changes = tcp->flow_changes;
+    struct hr_tcp_seg *seg = &row->seg;
+    uint32_t bytes = row->bytes, bufs = row->bufs, hdr_len = row->hdr_len;
+
+    if (likely(of->conn != NULL && of->changes == tcp->flow_changes))
+        count_received(tcp, of->conn, segs[0]->packet_type != RTE_PTYPE_L3_IPV4, n, n * hdr_len + bytes);
+    for (;;) {
+        uint32_t taken = 1, its_bytes = seg->len, its_bufs = segs[0]->nb_segs;
+        if (of->changes != tcp->flow_changes) { /* by segments before this one */
+            of->conn = hr_tcp_flow_find(tcp, &of->flow, of->hash);
+            of->changes = tcp->flow_changes;
         }
-        struct hr_tcp_conn *c = row->conn;
-        if (!valid) {
+        struct hr_tcp_conn *c = of->conn;
+        if (!row->valid) {
             HR_DROP(tcp->stats, tcp_options);
             spend(tcp, segs[0]);
-        } else if (likely(c != NULL && expected(c, &seg))) {
-            taken = expected_input(tcp, c, &seg, hdr_len, segs, n, bytes, bufs);
+        } else if (likely(c != NULL && expected(c, seg))) {
+            taken = expected_input(tcp, c, seg, hdr_len, segs, n, bytes, bufs);
         } else {
-            seg.m = hr_tcp_trim_head(segs[0], hdr_len);
-            hr_tcp_segment_input(tcp, c, &row->flow, row->hash, &seg);
-            rte_pktmbuf_free(seg.m);
+            seg->m = hr_tcp_trim_head(segs[0], hdr_len);
+            hr_tcp_segment_input(tcp, c, &of->flow, of->hash, seg);
+            rte_pktmbuf_free(seg->m);
         }
-        segs += taken;
-        n -= taken;
+        if (taken == n)
+            return;
+        segs++; /* alone */
+        n--;
         bytes -= its_bytes;
         bufs -= its_bufs;
+        row->valid = parse(segs[0], hdr_len, seg) == 0;
     }
 }
 
@@ -250,8 +259,7 @@ static void burst_input(struct hr_tcp *tcp, struct rte_mbuf **segs, uint32_t n)
 
     look_up(tcp, segs, rows, n_rows);
     for (uint32_t i = 0; i < n_rows; i++)
-        row_input(tcp, &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first, rows[i].bytes,
-                  rows[i].bufs);
+        row_input(tcp, &rows[i], &rows[rows[i].of], &segs[rows[i].first], rows[i + 1].first - rows[i].first);
     hr_buf_bin_empty(&tcp->bin);
 }
 

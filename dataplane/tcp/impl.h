@@ -527,8 +527,6 @@ void hr_tcp_flow_secrets(const struct hr_tcp *tcp, const struct hr_flow *flow, u
 /* input.c: a segment by all the rules; c: its connection, NULL if there is none. seg->m is what is left of it. */
 void hr_tcp_segment_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_flow *flow, uint32_t hash,
                           struct hr_tcp_seg *seg);
-/* An acceptable segment of the peer's: what it says beside its bytes and its acknowledgement. */
-void hr_tcp_heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg);
 /* An ACK that may answer an attack; a few per second and connection (RFC 5961 7). There is no limit over all
  * connections that one of them could be seen to use up (CVE-2016-5696). */
 void hr_tcp_challenge_ack(struct hr_tcp *tcp, struct hr_tcp_conn *c);
@@ -672,6 +670,22 @@ static inline uint64_t hr_tcp_ack_at(const struct hr_tcp *tcp, const struct hr_t
     return c->ack_at_us == 0 ? 0 : tcp->now_us + (left_us <= tcp->cfg.delayed_ack_us + 1 ? left_us : 0);
 }
 void hr_tcp_ack_fire(struct hr_tcp *tcp, struct hr_tcp_conn *c);
+
+/* An acceptable segment of the peer's: what it says beside its bytes and its acknowledgement. */
+static inline void hr_tcp_heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
+{
+    /* RFC 7323 4.3 (2) */
+    if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) &&
+        !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
+        c->ts_recent = seg->opts.tsval;
+        c->ts_recent_ms = tcp->now_ms;
+    }
+    if (tcp->now_us - c->last_rx_us > c->rto_us)
+        hr_tcp_ack_quick(c);
+    c->last_rx_us = tcp->now_us;
+    c->ka_probes = 0;
+}
+
 /* A segment left, and with it the acknowledgement of all that came. */
 void hr_tcp_ack_sent(struct hr_tcp_conn *c);
 

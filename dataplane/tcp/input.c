@@ -365,20 +365,6 @@ static void text_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_
     }
 }
 
-void hr_tcp_heard(struct hr_tcp *tcp, struct hr_tcp_conn *c, const struct hr_tcp_seg *seg)
-{
-    /* RFC 7323 4.3 (2) */
-    if (c->ts_on && (hr_seq_leq(seg->seq, c->last_ack_sent) || HR_MUTANT(TS_RECENT_ALWAYS)) &&
-        !hr_seq_lt(seg->opts.tsval, c->ts_recent)) {
-        c->ts_recent = seg->opts.tsval;
-        c->ts_recent_ms = tcp->now_ms;
-    }
-    if (tcp->now_us - c->last_rx_us > c->rto_us)
-        hr_tcp_ack_quick(c);
-    c->last_rx_us = tcp->now_us;
-    c->ka_probes = 0;
-}
-
 /* SYN-RECEIVED and all that follow. */
 static void conn_input(struct hr_tcp *tcp, struct hr_tcp_conn *c, struct hr_tcp_seg *seg)
 {

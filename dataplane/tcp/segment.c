@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "dataplane/tcp/impl.h"
+#include "shared/base/vec.h"
 
 /* The TCP header's place in the block. */
 #define TCP_AT (sizeof(((struct hr_tcp_run *)0)->block) - HR_TCP_RUN_TCP_MAX)
 
 _Static_assert(TCP_AT + sizeof(struct rte_tcp_hdr) == HR_BUF_FRONT, "without options it ends the first copy");
+_Static_assert(HR_BUF_FRONT == 3 * sizeof(hr_vec32), "the first copy");
 _Static_assert(HR_BUF_FRONT <= RTE_PKTMBUF_HEADROOM, "a header buffer has the room too");
 
 static struct rte_mbuf *alloc(struct hr_tcp *tcp)
@@ -242,6 +244,58 @@ static struct hr_piece_iter *iter_at(struct hr_tcp_conn *c, uint32_t seq)
     return &f->rtx_it;
 }
 
+/* The usual segments of a run: seg bytes each, which are a piece of the queue and all that is in a buffer which may be
+ * written. Their headers differ in the sequence number alone; they leave by the way, with ACK as their only flag. At most
+ * `bytes` in max segments; lengths in the block are those of seg. Returns how many left; it is behind them. */
+static inline uint32_t send_whole(const struct hr_tcp_run *r, struct hr_piece_iter *it, uint32_t seq, uint32_t seg,
+                                  uint32_t bytes, uint32_t max)
+{
+    struct hr_net_txq *q = r->way->q;
+    const struct hr_piece_chunk *c = it->chunk;
+    uint32_t tcp_len = r->tcp_len, i = it->index, n = 0;
+    uint16_t head_len = r->head_len;
+    uint64_t ol_flags = r->ol_flags, tx_offload = r->tx_offload;
+
+    if (unlikely(c == NULL))
+        return 0;
+    i += it->off == (uint32_t)c->piece[i].off + c->piece[i].len; /* used up */
+    if (i >= c->tail || (i == it->index && it->off != c->piece[i].off))
+        return 0;
+    max = RTE_MIN(max, RTE_MIN((uint32_t)HR_NET_TX_BURST - q->n, (uint32_t)c->tail - i));
+
+    const hr_vec32_at *from = (const hr_vec32_at *)(r->block + tcp_len - sizeof(struct rte_tcp_hdr));
+    const hr_vec32 head[] = {from[0], from[1], from[2]};
+    struct rte_mbuf **to = q->pkts + q->n;
+    const struct hr_piece *p = &c->piece[i];
+    for (; n < max && seg <= bytes && p->len == seg; n++, p++) {
+        struct rte_mbuf *m = hr_buf_piece_in_place(p, seg, head_len);
+        if (unlikely(m == NULL))
+            break;
+        uint8_t *end = (uint8_t *)m->buf_addr + p->off;
+        struct rte_tcp_hdr *th = (struct rte_tcp_hdr *)(void *)(end - tcp_len);
+        hr_vec32_at *front = (hr_vec32_at *)(end - HR_BUF_FRONT);
+        front[0] = head[0];
+        front[1] = head[1];
+        front[2] = head[2];
+        th->sent_seq = rte_cpu_to_be_32(seq);
+        th->tcp_flags = RTE_TCP_ACK_FLAG;
+        m->ol_flags = ol_flags;
+        m->tx_offload = tx_offload;
+        to[n] = m;
+        seq += seg;
+        bytes -= seg;
+    }
+    if (n == 0)
+        return 0;
+    it->index = (uint16_t)(p - c->piece - 1);
+    it->off = (uint16_t)(p[-1].off + seg);
+    q->bytes += n * (head_len + seg);
+    q->n = (uint16_t)(q->n + n);
+    if (unlikely(q->n == HR_NET_TX_BURST))
+        q->flush(q);
+    return n;
+}
+
 uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t seq, uint32_t len, uint32_t seg, bool fin)
 {
     struct hr_tcp_run *r = &tcp->run;
@@ -255,7 +309,17 @@ uint32_t hr_tcp_send_data(struct hr_tcp *tcp, struct hr_tcp_conn *c, uint32_t se
         leave_way(r);
     struct hr_net_txq *q = r->way != NULL ? r->way->q : NULL;
     uint16_t head_len = r->head_len;
+    bool alike = q != NULL && tcp->pace.limited == 0;
+    uint32_t special = fin || end == queue_end; /* the last segment has another flag */
     do {
+        if (likely(alike && end - at >= seg + special)) {
+            set_len(r, seg);
+            uint32_t k = send_whole(r, &pos, at, seg, end - at - special, max - n);
+            n += k;
+            at += k * seg;
+            if (at == end || n == max)
+                break;
+        }
         uint32_t size = RTE_MIN(end - at, seg), off = RTE_PKTMBUF_HEADROOM;
         uint8_t flags = RTE_TCP_ACK_FLAG;
         struct rte_mbuf *m = likely(size > 0) ? hr_buf_in_place(&pos, size, head_len) : NULL;
