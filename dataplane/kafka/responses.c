@@ -278,6 +278,7 @@ static bool walked(struct hr_relay_call *c)
  * leader. What stands beside them is what an empty answer has: no records, a watermark of -1. */
 static bool is_followers_own(int64_t error)
 {
+    /* Small numbers all: the high byte on the wire is 0 already (hide_error()). */
     static const uint8_t own[] = {1, 3, 5, 6, 9, 56, 75, 78, 100}; /* not 70 and 74: who has them has to know them */
 
     for (uint32_t i = 0; i < sizeof(own); i++)
@@ -286,19 +287,17 @@ static bool is_followers_own(int64_t error)
     return false;
 }
 
-/* Makes 0 of the error that has just been told, in the middle of what is being walked. *most counts from where the
- * call's walk began, *left is what it has not come to. False: the call is over. */
-static bool hide_error(struct hr_relay_call *c, const struct hr_kwalk *w, uint32_t *most, uint32_t left)
+/* Makes 0 of the error that has just been told, in the middle of what is being walked: `walked` bytes of it in this call,
+ * the error's low byte last. Its high byte may have passed with an earlier call. False: the call is over. */
+static bool hide_error(struct hr_relay_call *c, uint32_t walked)
 {
     static const uint8_t none[2];
-    uint32_t behind = w->pos - w->offset;
+    uint32_t here = walked < sizeof(none) ? walked : (uint32_t)sizeof(none);
 
-    hr_relay_pass(c, *most - left - behind);
+    hr_relay_pass(c, walked - here);
     /* The walk is beyond it, and cannot come back when there is memory again. */
-    if (!hr_relay_replace(c, sizeof(none), none, sizeof(none)))
+    if (!hr_relay_replace(c, here, none, here))
         return hr_relay_close_for(c, HR_DROP_broker_closed);
-    *most = behind - (uint32_t)sizeof(none) + left;
-    c->at.off += behind - (uint32_t)sizeof(none);
     struct hr_topics *sample = &c->ctx->topics[HR_ZONE_DOWN];
     if (sample->of == c->relay) /* it counts what it finds in the queue */
         hr_topics_end(sample, c->ctx->zones, false);
@@ -320,8 +319,11 @@ static bool walk(struct hr_relay_call *c)
     while ((ev = hr_framewalk_next(w, &c->at, &left)) == HR_KWALK_VALUE) {
         if (w->value == KERR_NOT_LEADER_OR_FOLLOWER)
             c->ret->leader_hint = true;
-        if (unlikely(c->relay->rs_branch) && is_followers_own(w->value) && !hide_error(c, w, &most, left))
-            return false;
+        if (unlikely(c->relay->rs_branch) && is_followers_own(w->value)) {
+            if (!hide_error(c, most - left))
+                return false;
+            most = left;
+        }
     }
     hr_relay_pass(c, most - left);
     hr_relay_topics(c, HR_ZONE_DOWN, from, most - left);

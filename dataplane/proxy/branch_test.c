@@ -136,9 +136,8 @@ static void fetch(int32_t id, int32_t epoch, const char *topics)
 }
 
 /* A response with one partition's records: n bytes. */
-static void answer_from(struct pr_peer *p, int32_t id, int error, uint32_t n)
+static void answer(struct rf_bytes *ret, int32_t id, int error, uint32_t n)
 {
-    struct rf_bytes b = {0};
     char *json = malloc(2 * n + 1024), *records = malloc(2 * n + 1);
 
     for (uint32_t i = 0; i < n; i++)
@@ -149,9 +148,16 @@ static void answer_from(struct pr_peer *p, int32_t id, int error, uint32_t n)
             "{'PartitionIndex':0,'ErrorCode':%d,'HighWatermark':%d,'LastStableOffset':9,'LogStartOffset':0,"
             "'AbortedTransactions':[],'PreferredReadReplica':-1,'Records':%s%s%s}]}]}",
             error, error ? -1 : 9, n ? "'" : "null", n ? records : "", n ? "'" : "");
-    rf_response(&b, 1, FETCH_V, id, json);
+    rf_response(ret, 1, FETCH_V, id, json);
     free(json);
     free(records);
+}
+
+static void answer_from(struct pr_peer *p, int32_t id, int error, uint32_t n)
+{
+    struct rf_bytes b = {0};
+
+    answer(&b, id, error, n);
     send_bytes(p, &b);
 }
 
@@ -432,6 +438,15 @@ static void test_the_same_zone_needs_nothing(void **state)
     finish();
 }
 
+/* What the client gets where answer() has an error of the follower's. */
+static void hidden_answer(struct rf_bytes *ret, int32_t id)
+{
+    rf_response(ret, 1, FETCH_V, id,
+                "{'ThrottleTimeMs':0,'ErrorCode':0,'SessionId':77,'Responses':[{'Topic':'t','Partitions':["
+                "{'PartitionIndex':0,'ErrorCode':0,'HighWatermark':-1,'LastStableOffset':9,'LogStartOffset':0,"
+                "'AbortedTransactions':[],'PreferredReadReplica':-1,'Records':null}]}]}");
+}
+
 /* Errors that a follower alone has become empty answers, whatever stands around them; then the leader is asked. */
 static void test_errors_of_the_follower_are_hidden(void **state)
 {
@@ -439,10 +454,7 @@ static void test_errors_of_the_follower_are_hidden(void **state)
 
     open_and_fetch();
     answer_from(follower, 1, 1, 0);
-    rf_response(&want, 1, FETCH_V, 1,
-                "{'ThrottleTimeMs':0,'ErrorCode':0,'SessionId':77,'Responses':[{'Topic':'t','Partitions':["
-                "{'PartitionIndex':0,'ErrorCode':0,'HighWatermark':-1,'LastStableOffset':9,'LogStartOffset':0,"
-                "'AbortedTransactions':[],'PreferredReadReplica':-1,'Records':null}]}]}");
+    hidden_answer(&want, 1);
     assert_int_equal(client->got.len, want.len);
     assert_memory_equal(client->got.p, want.p, want.len);
     rf_free(&want);
@@ -458,6 +470,36 @@ static void test_errors_of_the_follower_are_hidden(void **state)
     assert_true(strstr(REQUESTS(follower), "3") != NULL);
     answer_from(follower, 3, 74, 0);
     assert_int_equal(PR_COUNT(&r, reads_errors_hidden), 1);
+    finish();
+}
+
+/* Wherever segments end, in the middle of the error too. */
+static void test_errors_are_hidden_in_pieces(void **state)
+{
+    struct rf_bytes got, want = {0};
+    uint32_t cut = 1;
+
+    open_session();
+    for (int32_t id = 1;; id++, cut++) {
+        fetch(id, 0, "[" PARTITION("t", 0) "]");
+        follower = pr_accepted_at(&r, FOLLOWER);
+        got = (struct rf_bytes){0};
+        answer(&got, id, 1, 0);
+        rf_free(&want);
+        hidden_answer(&want, id);
+        pr_send(&r, follower, got.p, cut);
+        pr_run(&r, 20 * PR_MS);
+        pr_send(&r, follower, got.p + cut, got.len - cut);
+        pr_run(&r, 61 * PR_S); /* to the next one: the branch is idle, and the follower asked again */
+        bool last = cut + 1 == got.len;
+        rf_free(&got);
+        assert_int_equal(PR_COUNT(&r, reads_errors_hidden), cut);
+        assert_int_equal(client->got.len, cut * want.len);
+        assert_memory_equal(client->got.p + (cut - 1) * want.len, want.p, want.len);
+        if (last)
+            break;
+    }
+    rf_free(&want);
     finish();
 }
 
@@ -719,6 +761,7 @@ int main(void)
         T(test_a_login_through_us_stays),
         T(test_the_same_zone_needs_nothing),
         T(test_errors_of_the_follower_are_hidden),
+        T(test_errors_are_hidden_in_pieces),
         T(test_a_follower_that_ends),
         T(test_a_follower_that_resets),
         T(test_a_follower_that_is_silent),
