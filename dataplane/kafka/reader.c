@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shared/kafka/walk.h"
+#include "shared/kafka/wire.h"
 
 /* Replicas in one zone that are looked at: a partition has no more followers in the map. */
 #define CANDIDATES HR_REPLICAS_ISR_MAX
@@ -253,9 +254,9 @@ static void begin_wait(struct hr_reader *r, uint64_t now_us)
     r->late_at_us = now_us + r->wait_us + HR_READER_GRACE_US;
 }
 
-void hr_reader_sent(struct hr_reader *r, const struct hr_reader_fetch *fetch, uint64_t now_us)
+void hr_reader_sent(struct hr_reader *r, uint64_t now_us)
 {
-    uint64_t wait_us = fetch->wait_ms * 1000ULL;
+    uint64_t wait_us = r->wait_ms_of_next * 1000ULL;
 
     if (r->n_out == 0)
         r->wait_us = 0;
@@ -271,9 +272,7 @@ void hr_reader_answered(struct hr_reader *r, struct hr_buf_ctx *bufs, uint64_t n
 
     if (r->kept.bytes > 0) { /* else they have been asked again elsewhere */
         hr_pieceq_peek(&r->kept, 0, size, sizeof(size));
-        hr_pieceq_drop(bufs, &r->kept,
-                       HR_KPROGRAM_FRAME_SIZE + ((uint32_t)size[0] << 24 | (uint32_t)size[1] << 16 |
-                                                 (uint32_t)size[2] << 8 | size[3]));
+        hr_pieceq_drop(bufs, &r->kept, HR_KPROGRAM_FRAME_SIZE + hr_kget32(size));
     }
     if (--r->n_out > 0 && r->kept.bytes > 0)
         begin_wait(r, now_us);

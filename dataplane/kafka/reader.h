@@ -139,7 +139,7 @@ static inline void hr_reader_bypass(struct hr_reader *reader, uint64_t until_us)
     if (reader->bypass_until_us < until_us)
         reader->bypass_until_us = until_us;
 }
-/* A request has gone out on the branch: it has been appended to kept. */
-void hr_reader_sent(struct hr_reader *reader, const struct hr_reader_fetch *fetch, uint64_t now_us);
+/* The request that waited goes out on the branch: it has been appended to kept. */
+void hr_reader_sent(struct hr_reader *reader, uint64_t now_us);
 /* The oldest of them has been answered. */
 void hr_reader_answered(struct hr_reader *reader, struct hr_buf_ctx *bufs, uint64_t now_us);

@@ -95,7 +95,6 @@ struct hr_relay_ctx {
     struct hr_relay_walker *walkers; /* numbers begin with 1 */
     uint32_t free_walker;
     struct hr_readers readers;
-    const struct hr_policy *policy;   /* as it was set; calls have their own */
     uint64_t now_us;
     struct hr_kwalk scratch_walk; /* within one call */
     uint32_t hold_max;

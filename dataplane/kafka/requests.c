@@ -280,13 +280,12 @@ static bool routed(struct hr_relay_call *c)
     if (!read_fixed(c, &h))
         return false;
     if (c->relay->rq_branch) {
-        struct hr_reader_fetch f = {.len = h.total, .wait_ms = reader->wait_ms_of_next};
         if (!hr_inflight_may_push(&ctx->inflight, &c->relay->in_flight))
             return hr_relay_block(c);
         hr_pieceq_peek(c->in, *c->passed, ctx->in_scratch, h.total);
         if (hr_pieceq_push_bytes(ctx->bufs, &reader->kept, ctx->in_scratch, h.total) != 0)
             return hr_relay_starve(c);
-        hr_reader_sent(reader, &f, ctx->now_us);
+        hr_reader_sent(reader, ctx->now_us);
         HR_COUNT(ctx->stats, reads_in_zone);
     }
     return forward(c, &h, true);

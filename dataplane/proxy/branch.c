@@ -97,7 +97,7 @@ struct hr_leg *hr_branch_for_request(struct hr_proxy *proxy, struct hr_session *
         b->used_us = now_us;
         return b->up ? &b->leg : NULL;
     }
-    hr_relay_go_home(relays, s->relay, b ? 0 : HR_RETRY_BRANCH_US);
+    hr_relay_go_home(relays, s->relay, b ? 0 : HR_READER_RETRY_US);
     return &s->broker;
 }
 
@@ -108,7 +108,7 @@ static bool ask_again(struct hr_proxy *proxy, struct hr_session *s, uint64_t now
     struct hr_relay_ctx *relays = proxy->cfg.relays;
 
     hr_branch_close(proxy, s, HR_END_ABORT);
-    hr_relay_go_home(relays, s->relay, HR_RETRY_BRANCH_US);
+    hr_relay_go_home(relays, s->relay, HR_READER_RETRY_US);
     proxy->cfg.hint(proxy->cfg.owner, s->listener, s->node_id);
     struct hr_branch *b = open_to(proxy, s, s->node_id, listener->connect_timeout_ms * 1000, now_us);
     struct hr_pieceq *out = b ? hr_tcp_sndq(b->leg.conn) : NULL;
@@ -150,7 +150,7 @@ void hr_branch_event(struct hr_proxy *proxy, struct hr_leg *leg, uint32_t events
     if (events & (HR_TCP_EV_FIN | HR_TCP_EV_FAILED | HR_TCP_EV_CLOSED)) {
         b->ended = true;
         if (!b->up || hr_relay_branch_out(proxy->cfg.relays, b->session->relay) > 0)
-            hr_relay_go_home(proxy->cfg.relays, b->session->relay, HR_RETRY_BRANCH_US);
+            hr_relay_go_home(proxy->cfg.relays, b->session->relay, HR_READER_RETRY_US);
     }
     hr_session_run(proxy, b->session, now_us);
 }

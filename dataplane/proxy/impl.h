@@ -66,9 +66,6 @@ struct hr_suspect {
 };
 #define HR_MAX_SUSPECTS 16
 
-/* A follower that has failed is left alone by the session for so long. */
-#define HR_RETRY_BRANCH_US HR_READER_RETRY_US
-
 /* preface.c; all of it NULL where no listener has use for it. */
 struct hr_prefaces {
     struct hr_preface *table, *free;

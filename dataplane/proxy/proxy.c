@@ -17,22 +17,16 @@ int hr_proxy_create(const struct hr_proxy_config *cfg, uint64_t now_us, struct h
         rte_zmalloc_socket("hr_sessions", sizeof(struct hr_session) * cfg->max_sessions, 64, cfg->socket_id);
     proxy->branches =
         rte_zmalloc_socket("hr_branches", sizeof(struct hr_branch) * (cfg->max_branches + 1), 64, cfg->socket_id);
-    if (!proxy->sessions || !proxy->branches) {
-        rte_free(proxy->sessions);
+    if (!proxy->sessions || !proxy->branches || hr_logins_create(proxy) != 0 || hr_prefaces_create(proxy) != 0) {
+        rte_free(proxy->logins);
         rte_free(proxy->branches);
+        rte_free(proxy->sessions);
         rte_free(proxy);
         return HR_E_NOMEM;
     }
     for (uint32_t i = cfg->max_branches; i-- > 0;) {
         proxy->branches[i].next_free = proxy->free_branch;
         proxy->free_branch = i + 1;
-    }
-    if (hr_logins_create(proxy) != 0 || hr_prefaces_create(proxy) != 0) {
-        rte_free(proxy->logins);
-        rte_free(proxy->branches);
-        rte_free(proxy->sessions);
-        rte_free(proxy);
-        return HR_E_NOMEM;
     }
     for (uint32_t i = cfg->max_sessions; i-- > 0;) {
         struct hr_session *s = &proxy->sessions[i];

@@ -196,6 +196,19 @@ static void count_steered(struct hr_proxy *proxy, const struct hr_session *s, co
         HR_COUNT_N(proxy->cfg.stats, reads_in_zone_bytes, n);
 }
 
+/* What one more move did, behind those before it, which has gone where they switched to. */
+static void add_moved(struct moved *all, const struct moved *one)
+{
+    struct moved sum = *one;
+
+    sum.switched = false;
+    sum.taken += all->taken;
+    sum.made += all->made;
+    sum.own_reply |= all->own_reply;
+    sum.again |= all->again;
+    *all = sum;
+}
+
 /* The same with whichever of two broker legs the relay is at, in turn. */
 static struct moved move_legs(struct hr_proxy *proxy, struct hr_session *s, struct direction d, uint64_t now_us)
 {
@@ -216,13 +229,7 @@ static struct moved move_legs(struct hr_proxy *proxy, struct hr_session *s, stru
         struct moved one = move(proxy, s, &d, now_us);
         if (leg->kind == HR_LEG_BRANCH)
             count_steered(proxy, s, leg, d.up, one.taken);
-        all.taken += one.taken;
-        all.made += one.made;
-        all.own_reply |= one.own_reply;
-        all.again |= one.again;
-        all.blocked = one.blocked;
-        all.ask_reader = one.ask_reader;
-        all.verdict = one.verdict;
+        add_moved(&all, &one);
         if (!one.switched || one.verdict != HR_DROP_MAX)
             return all;
     }
@@ -232,16 +239,10 @@ static struct moved move_legs(struct hr_proxy *proxy, struct hr_session *s, stru
 static void first_of_branch(struct hr_proxy *proxy, struct hr_session *s, struct moved *up, const struct direction *d,
                             uint64_t now_us)
 {
-    struct moved more;
-
     if (up->ask_reader)
         hr_session_may_read_elsewhere(proxy, s);
-    more = move_legs(proxy, s, *d, now_us);
-    more.taken += up->taken;
-    more.made += up->made;
-    more.own_reply |= up->own_reply;
-    more.again |= up->again;
-    *up = more;
+    struct moved more = move_legs(proxy, s, *d, now_us);
+    add_moved(up, &more);
 }
 
 bool hr_session_mid_frame(const struct hr_session *s, bool request)
