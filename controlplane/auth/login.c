@@ -94,7 +94,7 @@ static void finish_request(struct hr_login *login, struct hr_sasl_writer *w)
 static int make_handshake(struct hr_login *login)
 {
     struct hr_sasl_writer w = {login->output, login->cap_output, 0, false};
-    int err = put_request(login, HR_SASL_HANDSHAKE, 1, &w);
+    int err = put_request(login, HR_KAPI_SASL_HANDSHAKE, 1, &w);
 
     hr_sasl_put_string(&w, hr_mechanism_name(login->with.mechanism));
     if (w.overrun)
@@ -111,7 +111,7 @@ static int make_authenticate(struct hr_login *login, const char *message, size_t
     int err;
 
     login->correlation_id++;
-    err = put_request(login, HR_SASL_AUTHENTICATE, 2, &w);
+    err = put_request(login, HR_KAPI_SASL_AUTHENTICATE, 2, &w);
     hr_sasl_put_uvarint(&w, 0); /* no tagged fields: request header v2 */
     hr_sasl_put_compact(&w, message, len);
     hr_sasl_put_uvarint(&w, 0);

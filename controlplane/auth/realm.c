@@ -57,7 +57,7 @@ struct hr_realms {
 /* Headrace's own part in it. */
 static struct hr_sasl_api as_ours(struct hr_sasl_api api)
 {
-    if (api.key == HR_SASL_API_VERSIONS && api.max > API_VERSIONS_LAST)
+    if (api.key == HR_KAPI_API_VERSIONS && api.max > API_VERSIONS_LAST)
         api.max = API_VERSIONS_LAST;
     return api;
 }
@@ -77,12 +77,16 @@ void hr_realms_set_apis(struct hr_realms *realms, const struct hr_sasl_api *apis
 {
     /* These are answered here, whatever brokers know. */
     static const struct hr_sasl_api ours[] = {
-        {HR_SASL_HANDSHAKE, 0, 1}, {HR_SASL_API_VERSIONS, 0, API_VERSIONS_LAST}, {HR_SASL_AUTHENTICATE, 0, 2}};
+        {HR_KAPI_SASL_HANDSHAKE, 0, 1},
+        {HR_KAPI_API_VERSIONS, 0, API_VERSIONS_LAST},
+        {HR_KAPI_SASL_AUTHENTICATE, 0, 2},
+    };
 
     memcpy(realms->apis, ours, sizeof(ours));
     realms->n_apis = sizeof(ours) / sizeof(ours[0]);
     for (uint32_t i = 0; i < n && realms->n_apis < APIS_MAX; i++) {
-        if (apis[i].key != HR_SASL_HANDSHAKE && apis[i].key != HR_SASL_API_VERSIONS && apis[i].key != HR_SASL_AUTHENTICATE)
+        if (apis[i].key != HR_KAPI_SASL_HANDSHAKE && apis[i].key != HR_KAPI_API_VERSIONS &&
+            apis[i].key != HR_KAPI_SASL_AUTHENTICATE)
             realms->apis[realms->n_apis++] = apis[i];
     }
     for (struct hr_realm *realm = realms->first; realm; realm = realm->next)

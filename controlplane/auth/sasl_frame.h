@@ -7,9 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define HR_SASL_HANDSHAKE    17
-#define HR_SASL_API_VERSIONS 18
-#define HR_SASL_AUTHENTICATE 36
+#include "shared/kafka/schema.h"
 
 #define HR_SASL_UNSUPPORTED_MECHANISM 33
 #define HR_SASL_ILLEGAL_STATE         34

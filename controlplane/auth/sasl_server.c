@@ -337,7 +337,7 @@ static bool software_ok(const uint8_t *text, size_t len)
 static int16_t api_versions_max(const struct hr_sasl_realm *realm)
 {
     for (uint32_t i = 0; i < realm->n_apis; i++) {
-        if (realm->apis[i].key == HR_SASL_API_VERSIONS)
+        if (realm->apis[i].key == HR_KAPI_API_VERSIONS)
             return realm->apis[i].max;
     }
     return 0;
@@ -376,7 +376,7 @@ static enum hr_sasl_verdict on_api_versions(struct hr_sasl_server *s, int16_t ve
     if (version < 0 || version > api_versions_max(s->realm)) {
         hr_sasl_put_i16(&w, HR_SASL_UNSUPPORTED_VERSION);
         hr_sasl_put_i32(&w, 1);
-        hr_sasl_put_i16(&w, HR_SASL_API_VERSIONS);
+        hr_sasl_put_i16(&w, HR_KAPI_API_VERSIONS);
         hr_sasl_put_i16(&w, 0);
         hr_sasl_put_i16(&w, api_versions_max(s->realm));
         finish(s, &w);
@@ -467,17 +467,17 @@ static enum hr_sasl_verdict take_frame(struct hr_sasl_server *s)
     version = hr_sasl_get_i16(&r);
     s->correlation_id = hr_sasl_get_i32(&r);
     (void)hr_sasl_get_string(&r, &len); /* client id */
-    if ((key == HR_SASL_API_VERSIONS && version >= 3) || (key == HR_SASL_AUTHENTICATE && version >= 2))
+    if ((key == HR_KAPI_API_VERSIONS && version >= 3) || (key == HR_KAPI_SASL_AUTHENTICATE && version >= 2))
         hr_sasl_skip_tags(&r);
     /* An unknown version of ApiVersions has a header that nobody knows. */
-    if (r.overrun && !(key == HR_SASL_API_VERSIONS && version > api_versions_max(s->realm)))
+    if (r.overrun && !(key == HR_KAPI_API_VERSIONS && version > api_versions_max(s->realm)))
         return close_silently(s, "a malformed request header");
     switch (key) {
-    case HR_SASL_API_VERSIONS:
+    case HR_KAPI_API_VERSIONS:
         return on_api_versions(s, version, &r);
-    case HR_SASL_HANDSHAKE:
+    case HR_KAPI_SASL_HANDSHAKE:
         return on_handshake(s, version, &r);
-    case HR_SASL_AUTHENTICATE:
+    case HR_KAPI_SASL_AUTHENTICATE:
         return on_authenticate(s, version, &r);
     default:
         return close_silently(s, "another request before the login");

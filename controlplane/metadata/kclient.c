@@ -11,7 +11,6 @@
 #include "shared/kafka/json.h"
 #include "shared/kafka/schema.h"
 
-#define API_VERSIONS        18
 #define UNSUPPORTED_VERSION 35
 #define REQUEST_MAX         (64 * 1024)
 #define CLIENT_ID           "headrace"
@@ -191,7 +190,7 @@ int hr_kclient_parse(const uint8_t *frame, uint32_t len, int16_t api_key, int16_
         return HR_E_INVALID;
     }
     json_decref(header);
-    if (api_key == API_VERSIONS && version > 0 && len - used >= 2 &&
+    if (api_key == HR_KAPI_API_VERSIONS && version > 0 && len - used >= 2 &&
         (frame[used] << 8 | frame[used + 1]) == UNSUPPORTED_VERSION) {
         version = 0;
         message = hr_kresponse_find(api_key, version);

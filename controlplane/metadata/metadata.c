@@ -18,9 +18,6 @@
 #include "shared/config/config.h"
 #include "shared/kafka/schema.h"
 
-#define API_METADATA         3
-#define API_API_VERSIONS     18
-#define API_DESCRIBE_CLUSTER 60
 #define METADATA_VERSION_MAX 12 /* 13 adds only an error code */
 #define DESCRIBE_VERSION_MAX 2
 #define API_VERSIONS_VERSION 3
@@ -273,14 +270,14 @@ static void on_versions(struct hr_metadata *md, int16_t version, const json_t *b
         }
         md->metadata_version = 0;
         again = json_object();
-        err = hr_kclient_request(md->client, API_API_VERSIONS, 0, again, md->request_timeout_ms);
+        err = hr_kclient_request(md->client, HR_KAPI_API_VERSIONS, 0, again, md->request_timeout_ms);
         json_decref(again);
         if (err)
             candidate_failed(md, hr_strerror(err));
         return;
     }
-    md->metadata_version = common_version(body, API_METADATA, METADATA_VERSION_MAX);
-    md->describe_version = common_version(body, API_DESCRIBE_CLUSTER, DESCRIBE_VERSION_MAX);
+    md->metadata_version = common_version(body, HR_KAPI_METADATA, METADATA_VERSION_MAX);
+    md->describe_version = common_version(body, HR_KAPI_DESCRIBE_CLUSTER, DESCRIBE_VERSION_MAX);
     hr_apis_told(&md->apis, candidate(md)->host, candidate(md)->port, body);
     if (md->metadata_version < 0) {
         candidate_failed(md, "the broker has no version of Metadata in common with Headrace");
@@ -300,7 +297,7 @@ static void ask(struct hr_metadata *md)
         json_object_set_new(body, "AllowAutoTopicCreation", json_false());
     md->asked_us = hr_loop_now(md->loop);
     set_state(md, HR_METADATA_ASKING);
-    err = hr_kclient_request(md->client, API_METADATA, md->metadata_version, body, md->request_timeout_ms);
+    err = hr_kclient_request(md->client, HR_KAPI_METADATA, md->metadata_version, body, md->request_timeout_ms);
     json_decref(body);
     if (err)
         candidate_failed(md, hr_strerror(err));
@@ -324,7 +321,7 @@ static void on_metadata(struct hr_metadata *md, const json_t *body)
     if (md->describe_version >= 2)
         json_object_set_new(request, "IncludeFencedBrokers", json_true());
     set_state(md, HR_METADATA_DESCRIBING);
-    err = hr_kclient_request(md->client, API_DESCRIBE_CLUSTER, md->describe_version, request,
+    err = hr_kclient_request(md->client, HR_KAPI_DESCRIBE_CLUSTER, md->describe_version, request,
                              md->request_timeout_ms);
     json_decref(request);
     if (err)
@@ -351,7 +348,7 @@ static void on_connected(void *owner)
     md->login_until_us = lifetime_ms ? hr_loop_now(md->loop) + hr_login_due(lifetime_ms * HR_US_PER_MS) : 0;
     set_state(md, HR_METADATA_VERSIONS);
     err =
-        hr_kclient_request(md->client, API_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);
+        hr_kclient_request(md->client, HR_KAPI_API_VERSIONS, API_VERSIONS_VERSION, body, md->request_timeout_ms);
     json_decref(body);
     if (err)
         candidate_failed(md, hr_strerror(err));
@@ -362,13 +359,13 @@ static void on_answered(void *owner, int16_t api_key, int16_t version, const jso
     struct hr_metadata *md = owner;
 
     switch (api_key) {
-    case API_API_VERSIONS:
+    case HR_KAPI_API_VERSIONS:
         on_versions(md, version, body);
         break;
-    case API_METADATA:
+    case HR_KAPI_METADATA:
         on_metadata(md, body);
         break;
-    case API_DESCRIBE_CLUSTER:
+    case HR_KAPI_DESCRIBE_CLUSTER:
         if (hr_cluster_add_describe(md->pending, body) != 0)
             hr_log_debug("metadata: DescribeCluster's answer was of no use");
         finish(md);

@@ -228,7 +228,7 @@ static void client_says(int16_t key, int16_t version, const void *text, size_t l
     hr_sasl_put_i16(&w, version);
     hr_sasl_put_i32(&w, 9);
     hr_sasl_put_string(&w, "test");
-    if (key == HR_SASL_HANDSHAKE) {
+    if (key == HR_KAPI_SASL_HANDSHAKE) {
         hr_sasl_put_string(&w, text);
     } else {
         hr_sasl_put_uvarint(&w, 0);
@@ -287,10 +287,10 @@ static void test_broker(void **state)
     (void)state;
     begin_with(HR_AUTH_LEG_BROKER, &b);
     assert_over(HR_AUTH_LEG_BROKER, HR_AUTH_NEXT);
-    assert_int_equal(bytes[5], HR_SASL_HANDSHAKE);
+    assert_int_equal(bytes[5], HR_KAPI_SASL_HANDSHAKE);
     broker_says(false, 0, 0);
     assert_over(HR_AUTH_LEG_BROKER, HR_AUTH_NEXT);
-    assert_int_equal(bytes[5], HR_SASL_AUTHENTICATE);
+    assert_int_equal(bytes[5], HR_KAPI_SASL_AUTHENTICATE);
     assert_non_null(memmem(bytes, n_bytes, "us\0sesame", 9));
     uint64_t asked = fake_now;
     fake_now += 2 * HR_US_PER_S; /* it thinks: its lifetime may have begun at once */
@@ -355,10 +355,10 @@ static void test_client(void **state)
     (void)state;
     begin_with(HR_AUTH_LEG_CLIENT, &b);
     assert_int_equal(answer.type, 0);
-    client_says(HR_SASL_HANDSHAKE, 1, "PLAIN", 0);
+    client_says(HR_KAPI_SASL_HANDSHAKE, 1, "PLAIN", 0);
     assert_over(HR_AUTH_LEG_CLIENT, HR_AUTH_NEXT);
     assert_int_equal(error_code(false), 0);
-    client_says(HR_SASL_AUTHENTICATE, 2, "\0alice\0pencil", 13);
+    client_says(HR_KAPI_SASL_AUTHENTICATE, 2, "\0alice\0pencil", 13);
     assert_over(HR_AUTH_LEG_CLIENT, HR_AUTH_DONE);
     assert_int_equal(error_code(true), 0);
     assert_int_equal(answer.u.auth.expires_us, fake_now + 60 * HR_US_PER_S);
@@ -372,9 +372,9 @@ static void refused(const char *mechanism, const char *plain, size_t len, int16_
     struct hr_session_auth_begin b = begin_of();
 
     begin_with(HR_AUTH_LEG_CLIENT, &b);
-    client_says(HR_SASL_HANDSHAKE, 1, mechanism, 0);
+    client_says(HR_KAPI_SASL_HANDSHAKE, 1, mechanism, 0);
     if (!at_handshake)
-        client_says(HR_SASL_AUTHENTICATE, 2, plain, len);
+        client_says(HR_KAPI_SASL_AUTHENTICATE, 2, plain, len);
     assert_int_equal(answer.type, 0); /* not at once */
     fake_now += 200 * HR_US_PER_MS;
     hear();
@@ -402,7 +402,7 @@ static void test_strays(void **state)
     struct hr_msg msg = {.type = HR_EV_SESSION_AUTH, .id = SESSION};
 
     (void)state;
-    client_says(HR_SASL_HANDSHAKE, 1, "PLAIN", 0); /* of a login that another control plane had begun */
+    client_says(HR_KAPI_SASL_HANDSHAKE, 1, "PLAIN", 0); /* of a login that another control plane had begun */
     assert_over(HR_AUTH_LEG_CLIENT, HR_AUTH_FAILED);
     assert_int_equal(n_bytes, 0);
     b.listener = 7;

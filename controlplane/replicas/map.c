@@ -4,19 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int by_id(const void *node_id, const void *broker)
+{
+    int32_t a = *(const int32_t *)node_id, b = ((const struct hr_replicas_broker *)broker)->node_id;
+
+    return a < b ? -1 : a > b;
+}
+
 static uint16_t number_of(const struct hr_replicas *map, int32_t node_id)
 {
-    uint32_t low = 0, high = map->n_brokers;
+    const struct hr_replicas_broker *b = bsearch(&node_id, map->brokers, map->n_brokers, sizeof(*b), by_id);
 
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (map->brokers[middle].node_id < node_id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < map->n_brokers && map->brokers[low].node_id == node_id ? (uint16_t)low : HR_REPLICAS_NO_BROKER;
+    return b ? (uint16_t)(b - map->brokers) : HR_REPLICAS_NO_BROKER;
 }
 
 /* Canonical text of a UUID. False: it is none. */

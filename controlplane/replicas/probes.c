@@ -10,11 +10,10 @@
 #include "controlplane/metadata/kclient.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/kafka/schema.h"
 
-#define API_FETCH           1
-#define API_API_VERSIONS    18
-#define VERSIONS_VERSION    0 /* every broker has it */
-#define FRAME_MAX           (256u * 1024)
+#define VERSIONS_VERSION 0 /* every broker has it */
+#define FRAME_MAX        (256u * 1024)
 
 #define EVERY_US   (2 * HR_US_PER_S)
 #define TIMEOUT_MS 2000
@@ -58,8 +57,8 @@ static void set_up(struct probe *p, bool up, const char *why)
     if (p->known && p->up == up)
         return;
     if (p->known || !up)
-        hr_log(up ? HR_LOG_INFO : HR_LOG_WARN, "broker %d %s%s%s", p->broker.id,
-               up ? "answers again: reads may go there" : "does not answer: no reads go there: ", up ? "" : why, "");
+        hr_log(up ? HR_LOG_INFO : HR_LOG_WARN, "broker %d %s%s", p->broker.id,
+               up ? "answers again: reads may go there" : "does not answer: no reads go there: ", up ? "" : why);
     p->up = up;
     p->known = true;
     p->probes->changed(p->probes->owner);
@@ -80,7 +79,7 @@ static void on_connected(void *owner)
 {
     struct probe *p = owner;
     json_t *body = json_object();
-    int err = hr_kclient_request(p->client, API_API_VERSIONS, VERSIONS_VERSION, body, TIMEOUT_MS);
+    int err = hr_kclient_request(p->client, HR_KAPI_API_VERSIONS, VERSIONS_VERSION, body, TIMEOUT_MS);
 
     json_decref(body);
     if (err)
@@ -99,7 +98,7 @@ static void on_answered(void *owner, int16_t api_key, int16_t version, const jso
     (void)version;
     json_array_foreach(json_object_get(body, "ApiKeys"), i, item)
     {
-        if (json_integer_value(json_object_get(item, "ApiKey")) == API_FETCH)
+        if (json_integer_value(json_object_get(item, "ApiKey")) == HR_KAPI_FETCH)
             fetch_max = (int16_t)json_integer_value(json_object_get(item, "MaxVersion"));
     }
     p->asking = false;

@@ -64,11 +64,6 @@ void hr_replica_maps_touch(struct hr_replica_maps *m)
         hr_timer_in(m->loop, &m->timer, 0);
 }
 
-const struct hr_replicas *hr_replica_maps_newest(const struct hr_replica_maps *m)
-{
-    return m->newest->generation != 0 ? m->newest : NULL;
-}
-
 int hr_replica_maps_create(struct hr_loop *loop, struct hr_conns *conns, struct hr_dns *dns,
                            const struct hr_replica_maps_ops *ops, void *owner, struct hr_replica_maps **ret_maps)
 {

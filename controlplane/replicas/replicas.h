@@ -31,5 +31,3 @@ HR_MUST_CHECK int hr_replica_maps_create(struct hr_loop *loop, struct hr_conns *
                                          struct hr_replica_maps **ret_maps);
 void hr_replica_maps_destroy(struct hr_replica_maps *maps);
 void hr_replica_maps_touch(struct hr_replica_maps *maps);
-/* The newest that was published, NULL if none; borrowed. */
-const struct hr_replicas *hr_replica_maps_newest(const struct hr_replica_maps *maps);

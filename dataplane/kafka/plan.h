@@ -9,15 +9,6 @@
 #include "shared/kafka/program.h"
 #include "shared/kafka/schema.h"
 
-/* API keys that need a word of their own. */
-#define HR_KAPI_PRODUCE 0
-#define HR_KAPI_FETCH 1
-#define HR_KAPI_FIND_COORDINATOR 10
-#define HR_KAPI_SASL_HANDSHAKE 17
-#define HR_KAPI_API_VERSIONS 18
-#define HR_KAPI_SASL_AUTHENTICATE 36
-#define HR_KAPI_DESCRIBE_CLUSTER 60
-
 enum hr_request_kind {
     HR_REQUEST_NONE = 0, /* not in the table, or hidden on purpose */
     HR_REQUEST_STREAM,   /* the header is enough */

@@ -104,6 +104,16 @@ struct hr_kmessage {
     const struct hr_kfield *fields;
 };
 
+/* API keys that need a word of their own. */
+#define HR_KAPI_PRODUCE 0
+#define HR_KAPI_FETCH 1
+#define HR_KAPI_METADATA 3
+#define HR_KAPI_FIND_COORDINATOR 10
+#define HR_KAPI_SASL_HANDSHAKE 17
+#define HR_KAPI_API_VERSIONS 18
+#define HR_KAPI_SASL_AUTHENTICATE 36
+#define HR_KAPI_DESCRIBE_CLUSTER 60
+
 #define HR_KAPI_MAX_MESSAGES 3
 struct hr_kapi {
     int16_t key;
