@@ -10,7 +10,7 @@ from framework.core import check, eventually, test
 from rig import deps, env, kafka, net
 from rig.env import ROOT, ZONES, zone_ns
 
-FOLLOW = ROOT + "/tests/integration/clients/follow.py"
+TRAFFIC = ROOT + "/tests/integration/clients/traffic.py"
 READS = {"listener": 'zone_reads = "on";'}
 PARTITIONS = 6
 
@@ -38,8 +38,12 @@ class Sent:
         return got
 
 
+def _program(*args):
+    return [deps.venv(), TRAFFIC] + [str(a) for a in args]
+
+
 def _produce(ctx, topic, count, size):
-    ctx.run(1, [deps.venv(), FOLLOW, "produce", kafka.direct_bootstrap(), topic, str(count), str(size), str(PARTITIONS)])
+    ctx.run(1, _program("confluent", "produce", kafka.direct_bootstrap(), topic, count, size, PARTITIONS))
 
 
 def _ready(ctx):
@@ -54,7 +58,7 @@ def _ready(ctx):
 
 
 def _read(ctx, kind, topic, count):
-    r = ctx.run(1, [deps.venv(), FOLLOW, kind, ctx.bootstrap, topic, str(count)])
+    r = ctx.run(1, _program(kind, "follow", ctx.bootstrap, topic, count))
     check(r["records"] == count, r)
     return r
 
@@ -83,8 +87,8 @@ def _while_reading(ctx, what, count=4000, rate=400):
     """Two consumers follow a producer of `rate` records a second while something happens; both get all, in order."""
     _ready(ctx)
     topic = ctx.topic("follow", PARTITIONS)
-    argv = [[deps.venv(), FOLLOW, "produce", kafka.direct_bootstrap(), topic, str(count), "1000", str(PARTITIONS), str(rate)]]
-    argv += [[deps.venv(), FOLLOW, kind, ctx.bootstrap, topic, str(count)] for kind in ("confluent", "kafkapython")]
+    argv = [_program("confluent", "produce", kafka.direct_bootstrap(), topic, count, 1000, PARTITIONS, rate)]
+    argv += [_program(kind, "follow", ctx.bootstrap, topic, count) for kind in ("confluent", "kafkapython")]
     before = ctx.counters()["reads_in_zone"]
     runs = [subprocess.Popen(env.in_ns(zone_ns(1), env.on_cpu(0, a)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True) for a in argv]
@@ -93,7 +97,7 @@ def _while_reading(ctx, what, count=4000, rate=400):
         what(topic)
         for run, a in zip(runs, argv):
             out = run.communicate(timeout=150)[0]
-            check(run.returncode == 0, "%s: %s" % (a[2], out[-1500:]))
+            check(run.returncode == 0, "%s: %s" % (a[2:4], out[-1500:]))
             ctx.note("%s %s" % (a[2], out.strip().splitlines()[-1]))
     finally:
         for run in runs:
