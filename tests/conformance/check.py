@@ -8,7 +8,7 @@ A table row has four cells: label, rule, where, shown by. "where" names function
 to dataplane/ or to the root; "shown by" names tests, `tcp/link:test_zero_window`: the program as `meson test --list`
 knows it, and one of its cases. A rule that is not kept has "left out" for where, and the reason for shown by. It
 fails on a label without a row, a label twice, a function that its file does not define, and a test that did not run
-and pass in that run.
+and pass in that run. The cases that docs/threat-model.md names must have passed, too.
 """
 
 import glob
@@ -23,6 +23,7 @@ from labels import REQUIRED  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TABLE = ROOT + "/docs/tcp-conformance.md"
+THREATS = ROOT + "/docs/threat-model.md"
 REASON_MIN = 20  # characters: "n/a" is no reason
 
 
@@ -113,6 +114,11 @@ def check(build):
             if good is not None and t not in good:
                 wrong("test %s did not run and pass" % t)
         proven += 1
+    with open(THREATS) as f:
+        named = set(re.findall(r"`([a-z_]+/[\w-]+:[\w-]+)`", f.read()))
+    if not named:
+        errors.append("threat-model.md names no test")
+    errors += ["threat-model.md: test %s did not run and pass" % t for t in sorted(named) if good is not None and t not in good]
     errors += ["%s shows %s %s, which has no row" % x for x in script_labels() if x[1:] not in seen]
     for section, labels in REQUIRED.items():
         errors += ["%s: no row for %s" % (section, label) for label in labels if (section, label) not in seen]
