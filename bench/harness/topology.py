@@ -2,7 +2,7 @@
 
     NAME-relay  where kernel relays run: 10.77.0.6 and 10.78.0.6, on a veth pair of its own at each bridge, as
                 Headrace's port is, so that every relay's packets cross the same kind and number of links
-    floor       z1 eth2 ─ brf0 ─ hrf0 [DPDK] hrf1 ─ brf1 ─ z2 eth2: the same number of links again
+    floor       z1 eth3 ─ brf0 ─ hrf0 [DPDK] hrf1 ─ brf1 ─ z2 eth3: the same number of links again
     NAME-far    a broker's place (10.77.9.10) behind hr-delay, for delay and loss
 
 Zone 1 is the client's, zone 2 the broker's.
@@ -20,8 +20,8 @@ from rig.env import HUB, RUN, ZONES, run, zone_ns
 
 RELAY = env.NAME + "-relay"
 FAR = env.NAME + "-far"
-FLOOR_NET = 2
-ADDRESS = {0: "10.77", 1: "10.78", FLOOR_NET: "10.79"}
+FLOOR_NET = 3  # 2 is the brokers' own network (net.BROKERS)
+ADDRESS = {0: "10.77", 1: "10.78", FLOOR_NET: "10.80"}
 LARGE_MTU = 61000
 ALLOWED = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 CLIENT_ZONE, BROKER_ZONE = 1, 2
@@ -76,7 +76,7 @@ def up():
         hub += ["link add brf%d type bridge" % side, "link set brf%d up" % side,
                 "link add hrf%d type veth peer name hrf%dp" % (side, side), "link set hrf%dp master brf%d" % (side, side),
                 "link set hrf%dp up" % side, "link set hrf%d up" % side,
-                "link add z%df type veth peer name eth2 netns %s" % (zone, zone_ns(zone)),
+                "link add z%df type veth peer name eth3 netns %s" % (zone, zone_ns(zone)),
                 "link set z%df master brf%d" % (zone, side), "link set z%df up" % zone]
     hub += ["link add hdla type veth peer name hdlap", "link set hdlap master br0", "link set hdlap up", "link set hdla up",
             "link add hdlb type veth peer name eth0 netns %s" % FAR, "link set hdlb up"]
@@ -85,8 +85,8 @@ def up():
     net._batch(RELAY, relay)
     net._batch(FAR, far)
     for zone, host in ((CLIENT_ZONE, 1), (BROKER_ZONE, 10)):
-        net._batch(zone_ns(zone), ["addr add %s.%d.%d/16 dev eth2" % (ADDRESS[FLOOR_NET], zone, host), "link set eth2 up"])
-        _no_offload(zone_ns(zone), "eth2")
+        net._batch(zone_ns(zone), ["addr add %s.%d.%d/16 dev eth3" % (ADDRESS[FLOOR_NET], zone, host), "link set eth3 up"])
+        _no_offload(zone_ns(zone), "eth3")
     _no_offload(RELAY, "eth0")
     _no_offload(FAR, "eth0")
     for dev in ("brf0", "brf1"):
@@ -111,7 +111,7 @@ def apply(setting):
         how = "on" if large else "off"
         run(env.in_ns(ns, ["ethtool", "-K", "eth1", "tx", how, "sg", how, "tso", how, "gso", how, "gro", how]), check=False)
     for zone in (CLIENT_ZONE, BROKER_ZONE):
-        net._batch(zone_ns(zone), ["link set eth2 mtu %d" % mtu])
+        net._batch(zone_ns(zone), ["link set eth3 mtu %d" % mtu])
 
 
 def down():
